@@ -1,0 +1,138 @@
+/* Errors, log, memory, clock and counter-based random numbers.
+ *
+ * Everything here is local: no function of this header communicates, except that a broken
+ * invariant ends all ranks through MPI_Abort. */
+#ifndef GENDISTILL_BASE_H
+#define GENDISTILL_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GD_VERSION "0.1.0"
+
+/* ---- Errors -------------------------------------------------------------------------------- */
+
+/* Status of a function that can fail because of its input or its surroundings. The numbers are the
+ * program's exit statuses; a larger number wins when ranks disagree. */
+typedef enum gd_err {
+  GD_OK = 0,
+  GD_ERR_FAILED = 1, /* the surroundings failed: disk full, file vanished */
+  GD_ERR_INPUT = 2,  /* the user's input is wrong: configuration, file, shape */
+  GD_STOPPED = 75,   /* stopped early with a checkpoint: resume me */
+} gd_err;
+
+/* Records the formatted message of an error. Local. The message replaces the one before it; it should name the file,
+ * line, key or object. No trailing newline. */
+void gd_error_record(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static inline gd_err gd_error_return(gd_err err) {
+  return err;
+}
+
+/* Records a message like gd_error_record and returns `err`; a macro, so that compilers see what it returns. */
+#define gd_error(err, ...) (gd_error_record(__VA_ARGS__), gd_error_return(err))
+
+/* Puts "prefix: " in front of the recorded message and returns `err`; does nothing for GD_OK. Local. */
+gd_err gd_error_context(gd_err err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The message recorded last on this rank; "" if none. Local. Valid until the next error. */
+const char *gd_error_message(void);
+
+/* Returns from the enclosing function through its `done:` label when `expr` fails.
+ * The function must have a variable `gd_err err`. */
+#define GD_TRY(expr)             \
+  do {                           \
+    err = (expr);                \
+    if (err != GD_OK) goto done; \
+  } while (0)
+
+/* Prints rank, file, line and the message, then ends all ranks with MPI_Abort. Local, does not return. */
+_Noreturn void gd_abort_at(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+#define gd_abort(...) gd_abort_at(__FILE__, __LINE__, __VA_ARGS__)
+
+/* An invariant of the program itself; never for checking input. */
+#define GD_REQUIRE(cond)                                  \
+  do {                                                    \
+    if (!(cond)) gd_abort("broken invariant: %s", #cond); \
+  } while (0)
+
+/* ---- Log ----------------------------------------------------------------------------------- */
+
+typedef enum gd_log_level { GD_LOG_ERROR, GD_LOG_WARN, GD_LOG_INFO, GD_LOG_DEBUG } gd_log_level;
+
+/* Sets this process's rank (named in abort messages) and the least important level it prints. Local.
+ * Ranks other than 0 print errors only, whatever the level. */
+void gd_log_setup(int rank, gd_log_level level);
+
+/* Parses "error", "warn", "info" or "debug". Local. GD_ERR_INPUT for anything else. */
+gd_err gd_log_level_parse(const char *text, gd_log_level *level);
+
+/* Writes one line to stderr. Local. */
+void gd_log(gd_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- Memory: aborts when out of memory, so results need no check ----------------------------- */
+
+void *gd_alloc(size_t nbytes);      /* uninitialised, 64-byte aligned; free with gd_free */
+void *gd_alloc_zero(size_t nbytes); /* zeroed, 64-byte aligned */
+void gd_free(void *pointer);        /* accepts NULL */
+char *gd_strdup(const char *text);
+char *gd_format(const char *format, ...) __attribute__((format(printf, 1, 2))); /* new string */
+
+#define GD_NEW(type)              ((type *)gd_alloc_zero(sizeof(type)))
+#define GD_NEW_ARRAY(type, count) ((type *)gd_alloc_zero(sizeof(type) * (size_t)(count)))
+
+/* ---- Clock --------------------------------------------------------------------------------- */
+
+/* Seconds since some fixed moment, monotonic. Local. */
+double gd_seconds(void);
+
+/* ---- Digest ---------------------------------------------------------------------------------- */
+
+/* 64-bit XXH3 digest of `nbytes` bytes, continuing from `seed` (0 to start). Local. */
+uint64_t gd_digest(const void *data, size_t nbytes, uint64_t seed);
+
+/* ---- Random numbers ------------------------------------------------------------------------ */
+
+/* What a random number is for; part of its key, so that no two uses share a stream. The numbers are
+ * part of a run's reproducibility: never renumber. */
+typedef enum gd_purpose {
+  GD_RANDOM_INIT = 1,           /* parameter initialisation; index = parameter number */
+  GD_RANDOM_TASK_ORDER = 2,     /* classes to tasks */
+  GD_RANDOM_SUBSET = 3,         /* dataset.limit: which images of a task */
+  GD_RANDOM_EPOCH_ORDER = 4,    /* permutation of a task's images; step = epoch */
+  GD_RANDOM_FLIP = 5,           /* horizontal flips */
+  GD_RANDOM_TIMESTEP = 6,       /* t of the current images */
+  GD_RANDOM_NOISE = 7,          /* eps of the current images */
+  GD_RANDOM_REPLAY_START = 8,   /* x_T of the replay images */
+  GD_RANDOM_REPLAY_SAMPLER = 9, /* DDIM's z where eta > 0 */
+  GD_RANDOM_REPLAY_TIMESTEP = 10,
+  GD_RANDOM_REPLAY_NOISE = 11,
+  GD_RANDOM_SAMPLE_START = 12, /* x_T of a sample set */
+  GD_RANDOM_SAMPLE_NOISE = 13, /* z of a sample set where eta > 0 */
+} gd_purpose;
+
+/* Key of a stream (Philox4x32-10). A number depends on this key, the sample index and the element
+ * only: never on rank, batch or call order. */
+typedef struct gd_random {
+  uint64_t seed;
+  gd_purpose purpose;
+  uint32_t task; /* < 2^16 */
+  uint32_t step;
+} gd_random;
+
+/* n standard normal numbers of sample `index` (< 2^40). Local. */
+void gd_random_normal(gd_random key, uint64_t index, size_t n, float *out);
+
+/* n numbers uniform in [0, 1) of sample `index`. Local. */
+void gd_random_uniform(gd_random key, uint64_t index, size_t n, float *out);
+
+/* A number uniform in 0 .. bound-1 of sample `index`. Local. */
+uint32_t gd_random_below(gd_random key, uint64_t index, uint32_t bound);
+
+/* A uniform permutation of 0 .. n-1 (Fisher-Yates). Local. */
+void gd_random_permutation(gd_random key, uint32_t n, uint32_t *out);
+
+#endif

@@ -1,0 +1,62 @@
+/* The communicator handle, block ranges, collective error agreement and gradient reduction. */
+#ifndef GENDISTILL_COMM_H
+#define GENDISTILL_COMM_H
+
+#include <mpi.h>
+
+#include "gendistill/base.h"
+
+/* A private duplicate of a communicator, with its rank and size at hand. */
+typedef struct gd_comm {
+  MPI_Comm mpi;
+  int rank;
+  int size;
+} gd_comm;
+
+/* Collective on mpi. Duplicates `mpi`; MPI errors on it end all ranks. */
+void gd_comm_create(gd_comm **out, MPI_Comm mpi);
+/* Collective on comm. Accepts NULL, sets NULL. */
+void gd_comm_destroy(gd_comm **comm);
+
+/* Gives every rank the worst status of all ranks, and the message of the lowest rank that has it.
+ * Collective on comm. Every rank must come here, those without an error too. */
+gd_err gd_comm_agree(const gd_comm *comm, gd_err local);
+
+/* Half-open range of indices. */
+typedef struct gd_range {
+  int64_t begin;
+  int64_t end;
+} gd_range;
+
+/* The `part`-th of `parts` contiguous blocks of 0 .. n-1, sizes differing by at most one, the longer
+ * ones first. Local. */
+gd_range gd_range_block(int64_t n, int64_t parts, int64_t part);
+
+/* ---- Gradient reduction ---------------------------------------------------------------------- */
+
+typedef enum gd_reduction { GD_REDUCTION_TREE, GD_REDUCTION_FAST } gd_reduction;
+
+/* Sums one float32 array per slot over all slots of all ranks.
+ *
+ * The slots 0 .. n_slots-1 (a power of two) are the leaves of one fixed binary tree; rank r holds the
+ * block gd_range_block(n_slots, size, r). With GD_REDUCTION_TREE the sum has the same bits for every
+ * rank count; with GD_REDUCTION_FAST a rank may merge its slots beforehand and MPI_Allreduce does the
+ * rest. */
+typedef struct gd_slot_sum gd_slot_sum;
+
+/* Collective on comm (keeps `comm`). n: elements per array. */
+void gd_slot_sum_create(gd_slot_sum **out, const gd_comm *comm, int n_slots, int64_t n, gd_reduction reduction);
+void gd_slot_sum_destroy(gd_slot_sum **sum);
+
+/* A buffer of n floats to write the next local array into. Local. */
+float *gd_slot_sum_buffer(gd_slot_sum *sum);
+
+/* Hands in the buffer for `slot`. Local. Slots come in ascending order; with GD_REDUCTION_FAST one
+ * array may stand for all local slots (slot: the first of them). */
+void gd_slot_sum_push(gd_slot_sum *sum, int slot);
+
+/* The sum over all slots of all ranks, n floats, the same on every rank; valid until the next
+ * gd_slot_sum_buffer. Collective on comm. */
+float *gd_slot_sum_finish(gd_slot_sum *sum);
+
+#endif

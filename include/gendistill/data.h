@@ -1,0 +1,60 @@
+/* Labelled images from IDX and CIFAR-10 files, resized; class-incremental tasks; epoch order. */
+#ifndef GENDISTILL_DATA_H
+#define GENDISTILL_DATA_H
+
+#include "gendistill/comm.h"
+#include "gendistill/config.h"
+
+/* n images, uint8 (n, size, size, channels), and their labels; held whole by every rank. */
+typedef struct gd_dataset {
+  int64_t n;
+  int size;
+  int channels;
+  int n_classes;
+  uint8_t *images;
+  uint8_t *labels;
+} gd_dataset;
+
+typedef enum gd_split { GD_TRAIN, GD_TEST } gd_split;
+
+/* Reads a split of the data set that the configuration names and resizes it to dataset.image_size
+ * (larger: bilinear; smaller: area averages).
+ * Collective on comm: rank 0 reads, all receive. GD_ERR_INPUT naming the file: missing, wrong magic,
+ * truncated, label out of range. */
+gd_err gd_dataset_read(gd_dataset **out, const gd_comm *comm, const gd_config *config, gd_split split);
+void gd_dataset_destroy(gd_dataset **dataset);
+
+/* Bilinear resize with half-pixel centres, rounded to uint8, as Pillow does for enlarging. Local.
+ * in: (h_in, w_in, channels), out: (h_out, w_out, channels), h_out >= h_in. */
+void gd_resize_bilinear(const uint8_t *in, int h_in, int w_in, int channels, uint8_t *out, int h_out, int w_out);
+
+/* Shrinks by area averages: each output pixel is the mean of what it covers, input pixels covered in part
+ * weighted by their overlap (28 -> 16 too), rounded to nearest. Local.
+ * in: (h_in, w_in, channels), out: (h_out, w_out, channels), h_out <= h_in. */
+void gd_resize_area(const uint8_t *in, int h_in, int w_in, int channels, uint8_t *out, int h_out, int w_out);
+
+/* Which classes belong to which task. */
+typedef struct gd_task_split {
+  int n_tasks;
+  int n_classes[GD_MAX_CLASSES];
+  int classes[GD_MAX_CLASSES][GD_MAX_CLASSES];
+} gd_task_split;
+
+/* Seeded: a permutation of the classes cut into tasks.count equal parts. Local. GD_ERR_INPUT if the classes
+ * cannot be divided, or a listed class does not exist or stands twice. */
+gd_err gd_task_split_make(gd_task_split *out, const gd_config *config, int n_classes);
+
+/* Indices of the images to train on at task `task` (from 0), ascending: of the task's classes, at most
+ * `limit` of each task (seeded choice); for `joint` of all tasks, for `cumulative` of the tasks up to this
+ * one. New array, gd_free. Local. */
+uint32_t *gd_task_indices(const gd_dataset *dataset, const gd_task_split *split, const gd_config *config, int task,
+                          int64_t *n_out);
+
+/* Order in which epoch `epoch` of task `task` visits n images: a permutation of 0 .. n-1, independent of the
+ * rank count. Local. */
+void gd_epoch_order(uint64_t seed, int task, int epoch, int64_t n, uint32_t *out);
+
+/* Image `index` as float32 (size, size, channels) in [-1, 1], mirrored if `flip`. Local. */
+void gd_dataset_image(const gd_dataset *dataset, int64_t index, bool flip, float *out);
+
+#endif

@@ -1,0 +1,144 @@
+/* The network engine: one parameter table, one description of a network, plans that execute it.
+ *
+ * A gd_net describes ops over named tensors, per image; a gd_plan compiles it for a batch, for training
+ * or inference. Activations are float32 and channels-last, (N, H, W, C); parameters are flat arrays in
+ * PyTorch's layouts: convolution (O, I, kh, kw), linear (O, I). All functions are local. */
+#ifndef GENDISTILL_NN_H
+#define GENDISTILL_NN_H
+
+#include "gendistill/base.h"
+
+/* ---- Parameters ------------------------------------------------------------------------------ */
+
+typedef enum gd_init {
+  GD_INIT_ZERO,
+  GD_INIT_ONE,
+  GD_INIT_UNIFORM, /* uniform in +-1/sqrt(fan_in), PyTorch's default for weights and biases */
+} gd_init;
+
+typedef struct gd_param {
+  char *name;
+  int n_dims;
+  int64_t dims[4];
+  int64_t offset; /* of its first element in the flat array */
+  int64_t count;  /* product of dims */
+  gd_init init;
+  int64_t fan_in;
+  /* A running statistic of batch normalisation: its "gradient" is the batch's statistic, which the
+   * optimiser averages in; excluded from the gradient norm. */
+  bool is_statistic;
+} gd_param;
+
+/* The one table behind parameters, gradients, moments and EMA: parameter i stands at
+ * offset .. offset+count-1 of each flat array of `total` floats. */
+typedef struct gd_param_table {
+  gd_param *params;
+  int n;
+  int64_t total;
+} gd_param_table;
+
+/* The parameter called `name`, or NULL. */
+const gd_param *gd_param_table_find(const gd_param_table *table, const char *name);
+
+/* Fills `values` (total floats) with initial values keyed by (seed, parameter, element). */
+void gd_param_table_initialise(const gd_param_table *table, uint64_t seed, float *values);
+
+/* Digest of a flat array laid out by `table`. */
+uint64_t gd_param_table_digest(const gd_param_table *table, const float *values);
+
+/* ---- Network description --------------------------------------------------------------------- */
+
+typedef struct gd_net gd_net;
+typedef int gd_tensor; /* index of a tensor in its net */
+
+typedef struct gd_shape {
+  int h, w, c; /* per image; a vector is 1 x 1 x c */
+} gd_shape;
+
+typedef enum gd_activation { GD_LINEAR, GD_SILU, GD_RELU } gd_activation;
+
+void gd_net_create(gd_net **out);
+void gd_net_destroy(gd_net **net);
+const gd_param_table *gd_net_params(const gd_net *net);
+gd_shape gd_net_shape(const gd_net *net, gd_tensor tensor);
+
+/* An input of the network; inputs are numbered in the order of these calls. */
+gd_tensor gd_net_input(gd_net *net, gd_shape shape);
+
+/* Declares the network's output (one). */
+void gd_net_output(gd_net *net, gd_tensor x);
+
+/* Each adds one op and returns its output; parameters are called NAME.weight, NAME.bias. */
+gd_tensor gd_net_conv(gd_net *net, gd_tensor x, const char *name, int c_out, int kernel, int stride, int pad,
+                      bool bias);
+gd_tensor gd_net_linear(gd_net *net, gd_tensor x, const char *name, int c_out); /* on the channels of each pixel */
+gd_tensor gd_net_group_norm(gd_net *net, gd_tensor x, const char *name, int groups, float eps,
+                            gd_activation activation); /* GD_LINEAR or GD_SILU */
+/* Statistics per batch of the plan in training; parameters NAME.running_mean, NAME.running_var too. */
+gd_tensor gd_net_batch_norm(gd_net *net, gd_tensor x, const char *name, float eps);
+gd_tensor gd_net_activation(gd_net *net, gd_tensor x, gd_activation activation);
+/* softmax(q k^T / sqrt(head_dim)) v over the pixels, heads of head_dim channels. */
+gd_tensor gd_net_attention(gd_net *net, gd_tensor q, gd_tensor k, gd_tensor v, int head_dim);
+gd_tensor gd_net_add(gd_net *net, gd_tensor a, gd_tensor b);        /* same shapes */
+gd_tensor gd_net_add_vector(gd_net *net, gd_tensor x, gd_tensor v); /* (H,W,C) + (1,1,C) */
+gd_tensor gd_net_concat(gd_net *net, gd_tensor a, gd_tensor b);     /* along channels */
+gd_tensor gd_net_upsample(gd_net *net, gd_tensor x);                /* nearest, x2 */
+gd_tensor gd_net_max_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad);
+gd_tensor gd_net_global_avg_pool(gd_net *net, gd_tensor x);
+gd_tensor gd_net_global_max_pool(gd_net *net, gd_tensor x);
+/* Sinusoidal embedding of a (1,1,1) tensor of timesteps: cos first, then sin, base 10000; no gradient. */
+gd_tensor gd_net_time_embedding(gd_net *net, gd_tensor t, int channels);
+
+/* ---- Plan ------------------------------------------------------------------------------------ */
+
+typedef struct gd_plan gd_plan;
+
+typedef enum gd_mode { GD_INFERENCE, GD_TRAINING } gd_mode;
+
+/* Compiles `net` (kept by the plan, must outlive it) for `batch` images. GD_ERR_FAILED where oneDNN has
+ * no implementation. An inference plan saves no activations. */
+gd_err gd_plan_create(gd_plan **out, const gd_net *net, int batch, gd_mode mode);
+void gd_plan_destroy(gd_plan **plan);
+
+int gd_plan_batch(const gd_plan *plan);
+size_t gd_plan_nbytes(const gd_plan *plan); /* memory that the plan holds */
+
+/* Takes in parameters (flat, table->total floats): packs weights into the layouts of the primitives.
+ * `params` must stay where it is until the next load. */
+void gd_plan_load(gd_plan *plan, const float *params);
+
+/* Where to write input `i`: (batch, H, W, C). Stays the same for the plan's life. */
+float *gd_plan_input(gd_plan *plan, int i);
+
+/* Runs the network; returns its output, (batch, H, W, C), valid until the next call on this plan. */
+const float *gd_plan_forward(gd_plan *plan);
+
+/* Training plans: where to write the gradient of the loss by the output, (batch, H, W, C); and, after
+ * gd_plan_forward, writes the gradient by every parameter into `grads` (flat, overwritten). */
+float *gd_plan_output_gradient(gd_plan *plan);
+void gd_plan_backward(gd_plan *plan, float *grads);
+
+/* After gd_plan_backward: gradient by input i, or NULL if the network has none. Only for inputs whose
+ * gradient was asked for with gd_net_input_gradient before the plan was made. */
+void gd_net_input_gradient(gd_net *net, gd_tensor input);
+const float *gd_plan_input_gradient(gd_plan *plan, int i);
+
+/* ---- Optimiser ------------------------------------------------------------------------------- */
+
+typedef struct gd_adam {
+  float learning_rate, beta1, beta2, eps;
+} gd_adam;
+
+/* Euclidean norm of a flat gradient (statistics left out), accumulated in double in a fixed order. */
+double gd_gradient_norm(const gd_param_table *table, const float *grads);
+
+/* One Adam step, number `step` (from 1): params, m, v and grads are flat arrays of table->total floats;
+ * gradients are multiplied by `scale` first (clipping). Running statistics move by `statistic_momentum`
+ * towards grads / n_slots. */
+void gd_adam_step(const gd_adam *adam, const gd_param_table *table, int64_t step, float scale, int n_slots,
+                  const float *grads, float *params, float *m, float *v);
+
+/* ema <- decay ema + (1 - decay) params. */
+void gd_ema_update(const gd_param_table *table, float decay, const float *params, float *ema);
+
+#endif

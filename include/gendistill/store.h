@@ -1,0 +1,113 @@
+/* Parallel HDF5 files (checkpoint, sample set, arrays), safetensors, PNG grids.
+ *
+ * Every HDF5 file is written to PATH.tmp by collective MPI-IO, flushed, fsynced and renamed: a file with
+ * its final name is whole. Datasets carry an attribute `xxh3` (64-bit digest of their bytes, written as
+ * 16 hexadecimal digits) which is verified on reading. */
+#ifndef GENDISTILL_STORE_H
+#define GENDISTILL_STORE_H
+
+#include "gendistill/comm.h"
+#include "gendistill/nn.h"
+
+/* ---- Checkpoint ------------------------------------------------------------------------------ */
+
+enum { GD_CHECKPOINT_FORMAT = 1 };
+
+/* Where a run stands, and its arrays; the arrays belong to the caller and are laid out by one table.
+ * Position: `step` steps of task `task` (from 0) are done, all in all `global_step`; `epoch` is the epoch that
+ * the next step belongs to. task_done: the task is finished (the end-of-task checkpoint). */
+typedef struct gd_checkpoint {
+  int task, epoch;
+  int64_t step, global_step;
+  bool task_done;
+  uint64_t seed;
+  char *config_text;  /* resolved configuration, YAML */
+  char *code_version; /* GD_VERSION */
+  uint64_t digest;    /* gd_param_table_digest of the model; set by write and read */
+  float *model;       /* /model/<name>; always there */
+  float *teacher;     /* /teacher/<name> or NULL */
+  float *m, *v;       /* /optimizer/m, /optimizer/v (total) or NULL */
+  float *ema;         /* /ema/<name> or NULL */
+} gd_checkpoint;
+
+/* "checkpoint-task02-step001234.h5" (task from 1) in `directory`; new string, gd_free. Local. */
+char *gd_checkpoint_path(const char *directory, int task, int64_t step);
+
+/* Writes `checkpoint` to `path`. Collective on comm; the content is the same on all ranks, each writes its
+ * part. GD_ERR_FAILED naming the file and the reason; no file is left behind then. */
+gd_err gd_checkpoint_write(const gd_comm *comm, const char *path, const gd_param_table *table,
+                           gd_checkpoint *checkpoint);
+
+/* Reads position, seed, texts and digest only; arrays stay NULL. Collective on comm. */
+gd_err gd_checkpoint_read_header(const gd_comm *comm, const char *path, gd_checkpoint *out);
+
+/* Reads everything, allocating the arrays that the file has (free with gd_checkpoint_clear), and verifies
+ * every checksum, name and shape against `table`. Collective on comm. GD_ERR_INPUT naming file and object. */
+gd_err gd_checkpoint_read(const gd_comm *comm, const char *path, const gd_param_table *table, gd_checkpoint *out);
+
+/* Frees arrays and texts and zeroes the struct. Local. */
+void gd_checkpoint_clear(gd_checkpoint *checkpoint);
+
+/* Checkpoints in `directory`, newest first by (task, step); *n may be 0. Files whose names do not fit and *.tmp
+ * are left out. New array of new strings: gd_checkpoint_list_free. Collective on comm: rank 0 looks. */
+gd_err gd_checkpoint_list(const gd_comm *comm, const char *directory, char ***paths, int *n);
+void gd_checkpoint_list_free(char ***paths, int n);
+
+/* Removes all but the newest `keep` checkpoints that are not at the end of a task, and left-over *.tmp files.
+ * Collective on comm: rank 0 removes. */
+gd_err gd_checkpoint_prune(const gd_comm *comm, const char *directory, int keep);
+
+/* ---- Sample set ------------------------------------------------------------------------------- */
+
+typedef struct gd_sample_set {
+  int64_t n_global;
+  int h, w, c;
+  char sampler[8]; /* "ddim" or "ddpm" */
+  int steps;
+  double eta;
+  uint64_t seed;
+  uint64_t checkpoint_digest;
+  gd_range local;        /* the images that this rank holds */
+  const uint8_t *images; /* (local, h, w, c) */
+  const float *x_0;      /* the images before rounding, (local, c, h, w), or NULL; not read back */
+} gd_sample_set;
+
+/* Writes /images uint8 (N, H, W, C), /index int64 (N), /x_0 float32 (N, C, H, W) if given, and the attributes. Collective on comm. The ranks'
+ * ranges cover 0 .. n_global-1 without overlap; a rank may hold none. */
+gd_err gd_sample_set_write(const gd_comm *comm, const char *path, const gd_sample_set *set);
+
+/* Reads the block gd_range_block(N, size, rank) of /images into a new array `*images` (gd_free) and fills
+ * `out` (out->images = *images). Collective on comm. */
+gd_err gd_sample_set_read(const gd_comm *comm, const char *path, gd_sample_set *out, uint8_t **images);
+
+/* ---- Plain arrays ----------------------------------------------------------------------------- */
+
+/* Reads a float32 (or float64, converted) dataset whole on every rank: new array, gd_free; dims has room for 4;
+ * *n_dims: how many. Collective on comm. GD_ERR_INPUT naming file and dataset. */
+gd_err gd_array_read(const gd_comm *comm, const char *path, const char *dataset, float **values, int *n_dims,
+                     int64_t dims[4]);
+
+/* ---- Inspection -------------------------------------------------------------------------------- */
+
+/* Prints what is in a file gendistill wrote (kind, attributes, datasets with shapes, whether checksums hold)
+ * to stdout on rank 0. Collective on comm. */
+gd_err gd_store_info(const gd_comm *comm, const char *path);
+
+/* ---- safetensors ------------------------------------------------------------------------------- */
+
+/* Fills `values` (table->total) from a safetensors file whose tensors carry the table's names and shapes, dtype
+ * F32 (F64, F16 and BF16 are converted). Local. GD_ERR_INPUT naming file and tensor: missing, unknown, wrong shape
+ * or dtype, offsets outside the file, a header that is not JSON or longer than the file. Old diffusers names
+ * (attention query/key/value/proj_attn) are accepted for to_q/to_k/to_v/to_out.0. */
+gd_err gd_safetensors_read(const char *path, const gd_param_table *table, float *values);
+
+/* Writes all parameters as F32, to PATH.tmp first. Local. GD_ERR_FAILED naming the file. */
+gd_err gd_safetensors_write(const char *path, const gd_param_table *table, const float *values);
+
+/* ---- PNG ---------------------------------------------------------------------------------------- */
+
+/* Writes n images (n, h, w, c) uint8, c 1 or 3, as a grid of `columns` columns with a 2-pixel gap, each pixel
+ * enlarged `zoom` times. Local. GD_ERR_FAILED naming the file. */
+gd_err gd_png_write_grid(const char *path, const uint8_t *images, int n, int h, int w, int c, int columns, int zoom);
+
+#endif

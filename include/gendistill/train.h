@@ -1,0 +1,71 @@
+/* Training: one data-parallel step, the run over all tasks, resume. */
+#ifndef GENDISTILL_TRAIN_H
+#define GENDISTILL_TRAIN_H
+
+#include "gendistill/comm.h"
+#include "gendistill/config.h"
+#include "gendistill/data.h"
+#include "gendistill/nn.h"
+#include "gendistill/replay.h"
+
+/* ---- Loss of one batch of rows ------------------------------------------------------------------- */
+
+/* Rows of a student batch: current images stand in rows 0 .. n_current-1, replay images in rows replay_row ..
+ * replay_row+n_replay-1 (replay_row is 0 where the replay input is the current batch itself). */
+typedef struct gd_loss_rows {
+  int n_current, n_replay, replay_row;
+  int n_rows;                  /* of the plan; rows that are neither get no gradient */
+  int64_t n_elements;          /* of one image */
+  const float *target_current; /* (n_current, H, W, C) */
+  const float *target_replay;  /* (n_replay, H, W, C) */
+  double weight_current;       /* of the sum of squares: 1 / task / (batch elements) */
+  double weight_replay;        /* (1 - 1 / task) lambda / (replay elements) */
+} gd_loss_rows;
+
+/* Writes d loss / d output (n_rows, H, W, C) and the two sums of squared errors. Local. */
+void gd_loss_gradient(const gd_loss_rows *rows, const float *output, float *gradient, double *squares_current,
+                      double *squares_replay);
+
+/* ---- Trainer ------------------------------------------------------------------------------------- */
+
+typedef struct gd_trainer gd_trainer;
+
+/* What one step measured; the same on all ranks but for the seconds, which are this rank's. */
+typedef struct gd_step_metrics {
+  double loss, loss_data, loss_replay, gradient_norm;
+  double seconds_compute, seconds_replay, seconds_reduction;
+  bool flagged; /* a rank had asked for a checkpoint */
+} gd_step_metrics;
+
+/* Parameters, optimiser, teacher and plans of one rank. Keeps comm, config and dataset. Collective on comm.
+ * GD_ERR_INPUT if the configuration does not fit the rank count or the data. */
+gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config *config, const gd_dataset *dataset);
+void gd_trainer_destroy(gd_trainer **trainer);
+
+/* Starts task `task` (from 0): the teacher becomes a copy of the parameters, the optimiser state is reset. Local, but
+ * every rank must do the same. */
+gd_err gd_trainer_begin_task(gd_trainer *trainer, int task);
+
+/* Step `step` of the task (from 1) on the images `indices` (n, of the dataset; the whole batch of all ranks). `flag`:
+ * this rank asks for a checkpoint. Collective on comm. GD_ERR_FAILED where loss or gradient is not finite; parameters
+ * are unchanged then. */
+gd_err gd_trainer_step(gd_trainer *trainer, int64_t step, const uint32_t *indices, int n, bool flag,
+                       gd_step_metrics *out);
+
+const gd_net *gd_trainer_net(const gd_trainer *trainer);
+size_t gd_trainer_nbytes(const gd_trainer *trainer); /* memory this rank holds */
+
+/* ---- Run ----------------------------------------------------------------------------------------- */
+
+/* The whole continual run: tasks, checkpoints, sample sets, metrics.jsonl. With `resume` it goes on from the newest
+ * whole checkpoint in output.directory. Collective on comm. On success *digest is the final parameter digest.
+ * GD_ERR_INPUT: bad data, or checkpoints that cannot be used, or checkpoints there without `resume`. */
+gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, uint64_t *digest);
+
+/* Generates a sample set from `params` and writes PATH.h5 and, on rank 0, a picture of the first images to PNG_PATH
+ * (NULL: none). `initial_noise`: (samples, C, H, W) or NULL. Collective on comm. */
+gd_err gd_sample_write(const gd_comm *comm, const gd_config *config, const gd_net *net, const float *params,
+                       uint32_t task, uint64_t digest, const float *initial_noise, const char *path,
+                       const char *png_path);
+
+#endif

@@ -1,0 +1,51 @@
+/* The subcommands, one file each, and what they share. A command runs on every rank and returns the same status on all.
+ */
+#ifndef GD_APP_COMMAND_H
+#define GD_APP_COMMAND_H
+
+#include "gendistill/comm.h"
+#include "gendistill/config.h"
+
+typedef struct gd_command {
+  const char *name;
+  const char *usage; /* its arguments */
+  const char *summary;
+  gd_err (*run)(const gd_comm *comm, int argc, char **argv); /* argv[0] is the command's name */
+} gd_command;
+
+gd_err gd_command_train(const gd_comm *comm, int argc, char **argv);
+gd_err gd_command_sample(const gd_comm *comm, int argc, char **argv);
+gd_err gd_command_info(const gd_comm *comm, int argc, char **argv);
+gd_err gd_command_bench(const gd_comm *comm, int argc, char **argv);
+gd_err gd_command_import(const gd_comm *comm, int argc, char **argv);
+
+/* ---- Options ---- */
+
+typedef enum gd_option_type {
+  GD_OPTION_FLAG,  /* bool *: present or not */
+  GD_OPTION_TEXT,  /* const char ** */
+  GD_OPTION_INT,   /* int64_t * */
+  GD_OPTION_REAL,  /* double * */
+  GD_OPTION_TEXTS, /* gd_texts *: may stand several times */
+} gd_option_type;
+
+enum { GD_MAX_TEXTS = 64 };
+
+typedef struct gd_texts {
+  int n;
+  const char *values[GD_MAX_TEXTS];
+} gd_texts;
+
+typedef struct gd_option {
+  const char *name; /* without the dashes */
+  gd_option_type type;
+  void *value;
+  bool required;
+} gd_option;
+
+/* Reads --name VALUE, --name=VALUE and the one positional argument, if `positional` is not NULL. `options` ends with a
+ * NULL name; --log-level is understood everywhere. Local. GD_ERR_INPUT with one message. */
+gd_err gd_options_parse(int argc, char **argv, const gd_option *options, const char *positional_name,
+                        const char **positional);
+
+#endif

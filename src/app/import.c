@@ -1,0 +1,37 @@
+/* gendistill import: weights of a diffusers UNet2DModel, from safetensors to a checkpoint. */
+#include <stdio.h>
+
+#include "app/command.h"
+#include "gendistill/model.h"
+#include "gendistill/store.h"
+
+gd_err gd_command_import(const gd_comm *comm, int argc, char **argv) {
+  gd_err err = GD_OK;
+  const char *safetensors = NULL, *config_path = NULL, *output = NULL;
+  gd_texts sets = {0};
+  gd_config *config = NULL;
+  gd_net *net = NULL;
+  gd_checkpoint checkpoint = {0};
+  const gd_option options[] = {{"safetensors", GD_OPTION_TEXT, &safetensors, true},
+                               {"config", GD_OPTION_TEXT, &config_path, true},
+                               {"output", GD_OPTION_TEXT, &output, true},
+                               {"set", GD_OPTION_TEXTS, &sets, false},
+                               {0}};
+  err = gd_options_parse(argc, argv, options, NULL, NULL);
+  if (err == GD_OK) err = gd_config_create(&config, config_path, sets.n, sets.values);
+  GD_TRY(gd_comm_agree(comm, err));
+  gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
+  const gd_param_table *table = gd_net_params(net);
+  checkpoint.seed = config->seed;
+  checkpoint.config_text = gd_config_dump(config);
+  checkpoint.code_version = gd_strdup(GD_VERSION);
+  checkpoint.model = GD_NEW_ARRAY(float, table->total);
+  GD_TRY(gd_comm_agree(comm, gd_safetensors_read(safetensors, table, checkpoint.model)));
+  GD_TRY(gd_checkpoint_write(comm, output, table, &checkpoint));
+  if (comm->rank == 0) printf("%s: %d tensors, %lld parameters\n", output, table->n, (long long)table->total);
+done:
+  gd_checkpoint_clear(&checkpoint);
+  gd_net_destroy(&net);
+  gd_config_destroy(&config);
+  return err;
+}

@@ -1,0 +1,77 @@
+/* gendistill: picks the subcommand, starts and ends MPI, prints the one message of a failure. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app/command.h"
+
+static const gd_command commands[] = {
+    {"train", "CONFIG [--set key=value]... [--resume] [--dry-run]", "the whole continual run: checkpoints, samples",
+     gd_command_train},
+    {"sample",
+     "--checkpoint F.h5 --count N --output F.h5 [--steps N] [--eta E] [--seed S] [--initial-noise F.h5] [--grid F.png]",
+     "images from a checkpoint", gd_command_sample},
+    {"import", "--safetensors F --config CONFIG --output F.h5 [--set key=value]...",
+     "diffusers weights to a checkpoint", gd_command_import},
+    {"info", "FILE.h5", "what is in a file, and whether its checksums hold", gd_command_info},
+    {"bench", "CONFIG [--set key=value]... [--repeats N]", "throughput of each stage, as JSON", gd_command_bench},
+};
+
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *out) {
+  fprintf(out, "gendistill " GD_VERSION
+               ": continual training of diffusion models by generative distillation\n\n"
+               "usage: [mpirun -n P | srun] gendistill COMMAND ...\n\n");
+  for (int i = 0; i < N_COMMANDS; i++)
+    fprintf(out, "  %-7s %s\n          %s\n", commands[i].name, commands[i].usage, commands[i].summary);
+  fprintf(out,
+          "\nEvery command takes --log-level error|warn|info|debug. Results go to stdout, the log to stderr.\n"
+          "Exit status: 0 done, 1 failed, 2 usage or bad input, 75 stopped early with a checkpoint.\n");
+}
+
+static const gd_command *find_command(const char *name) {
+  for (int i = 0; i < N_COMMANDS; i++)
+    if (strcmp(commands[i].name, name) == 0) return &commands[i];
+  return NULL;
+}
+
+// The level must be known before the first message.
+static gd_err setup_log(int rank, int argc, char **argv) {
+  gd_log_level level = GD_LOG_INFO;
+  gd_err err = GD_OK;
+  for (int i = 1; i < argc && err == GD_OK; i++) {
+    if (strncmp(argv[i], "--log-level=", 12) == 0) err = gd_log_level_parse(argv[i] + 12, &level);
+    if (strcmp(argv[i], "--log-level") == 0 && i + 1 < argc) err = gd_log_level_parse(argv[i + 1], &level);
+  }
+  gd_log_setup(rank, level);
+  return err;
+}
+
+static gd_err dispatch(const gd_comm *comm, int argc, char **argv) {
+  gd_err err = setup_log(comm->rank, argc, argv);
+  if (err != GD_OK) return err;
+  if (argc < 2) return gd_error(GD_ERR_INPUT, "no command given (gendistill --help)");
+  if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 || (argc > 2 && !strcmp(argv[2], "--help"))) {
+    if (comm->rank == 0) print_help(stdout);
+    return GD_OK;
+  }
+  if (strcmp(argv[1], "--version") == 0) {
+    if (comm->rank == 0) printf("gendistill " GD_VERSION "\n");
+    return GD_OK;
+  }
+  const gd_command *command = find_command(argv[1]);
+  if (!command) return gd_error(GD_ERR_INPUT, "no command '%s' (gendistill --help)", argv[1]);
+  return command->run(comm, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv) {
+  int threading;
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &threading);
+  gd_comm *comm;
+  gd_comm_create(&comm, MPI_COMM_WORLD);
+  gd_err err = gd_comm_agree(comm, dispatch(comm, argc, argv));
+  if (err != GD_OK && comm->rank == 0) gd_log(GD_LOG_ERROR, "%s", gd_error_message());
+  gd_comm_destroy(&comm);
+  MPI_Finalize();
+  return (int)err;
+}

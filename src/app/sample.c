@@ -1,0 +1,87 @@
+/* gendistill sample: images from a checkpoint, for any rank count the same bits. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app/command.h"
+#include "gendistill/model.h"
+#include "gendistill/store.h"
+#include "gendistill/train.h"
+
+typedef struct gd_sample_options {
+  const char *checkpoint, *output, *initial_noise, *grid;
+  int64_t count, steps, seed;
+  double eta;
+} gd_sample_options;
+
+static gd_err parse(int argc, char **argv, gd_sample_options *o) {
+  *o = (gd_sample_options){.count = -1, .steps = -1, .seed = -1, .eta = -1};
+  const gd_option options[] = {{"checkpoint", GD_OPTION_TEXT, &o->checkpoint, true},
+                               {"output", GD_OPTION_TEXT, &o->output, true},
+                               {"count", GD_OPTION_INT, &o->count, false},
+                               {"steps", GD_OPTION_INT, &o->steps, false},
+                               {"eta", GD_OPTION_REAL, &o->eta, false},
+                               {"seed", GD_OPTION_INT, &o->seed, false},
+                               {"initial-noise", GD_OPTION_TEXT, &o->initial_noise, false},
+                               {"grid", GD_OPTION_TEXT, &o->grid, false},
+                               {0}};
+  gd_err err = gd_options_parse(argc, argv, options, NULL, NULL);
+  if (err == GD_OK && o->count < 0 && !o->initial_noise) err = gd_error(GD_ERR_INPUT, "sample: needs --count");
+  if (err == GD_OK && (o->count == 0 || o->count > INT32_MAX))
+    err = gd_error(GD_ERR_INPUT, "--count: must be from 1 to %d, is %lld", INT32_MAX, (long long)o->count);
+  return err;
+}
+
+// The checkpoint's configuration with the command line's sampling put over it, checked as any configuration is.
+static gd_err make_config(gd_config **out, const gd_sample_options *o, const char *text) {
+  char *sets[4];
+  int n = 0;
+  if (o->count >= 0) sets[n++] = gd_format("evaluation.samples=%lld", (long long)o->count);
+  if (o->steps >= 0) sets[n++] = gd_format("evaluation.steps=%lld", (long long)o->steps);
+  if (o->eta >= 0) sets[n++] = gd_format("evaluation.eta=%.17g", o->eta);
+  if (o->seed >= 0) sets[n++] = gd_format("seed=%lld", (long long)o->seed);
+  gd_err err = gd_config_create_from_text(out, o->checkpoint, text, n, (const char *const *)sets);
+  for (int i = 0; i < n; i++) gd_free(sets[i]);
+  return err;
+}
+
+static gd_err read_noise(const gd_comm *comm, const gd_sample_options *o, gd_config *config, gd_shape shape,
+                         float **noise) {
+  int n_dims;
+  int64_t dims[4];
+  gd_err err = gd_array_read(comm, o->initial_noise, "/x_T", noise, &n_dims, dims);
+  if (err != GD_OK) return err;
+  if (n_dims != 4 || dims[1] != shape.c || dims[2] != shape.h || dims[3] != shape.w)
+    return gd_error(GD_ERR_INPUT, "%s: /x_T must have the shape (N, %d, %d, %d)", o->initial_noise, shape.c, shape.h,
+                    shape.w);
+  if (o->count > dims[0])
+    return gd_error(GD_ERR_INPUT, "%s: /x_T holds %lld noises, --count asks for %lld", o->initial_noise,
+                    (long long)dims[0], (long long)o->count);
+  if (o->count < 0) config->evaluation.samples = (int)dims[0];
+  return GD_OK;
+}
+
+gd_err gd_command_sample(const gd_comm *comm, int argc, char **argv) {
+  gd_err err = GD_OK;
+  gd_sample_options o;
+  gd_checkpoint header = {0}, checkpoint = {0};
+  gd_config *config = NULL;
+  gd_net *net = NULL;
+  float *noise = NULL;
+  GD_TRY(gd_comm_agree(comm, parse(argc, argv, &o)));
+  GD_TRY(gd_checkpoint_read_header(comm, o.checkpoint, &header));
+  GD_TRY(gd_comm_agree(comm, make_config(&config, &o, header.config_text)));
+  gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
+  GD_TRY(gd_checkpoint_read(comm, o.checkpoint, gd_net_params(net), &checkpoint));
+  if (o.initial_noise) GD_TRY(gd_comm_agree(comm, read_noise(comm, &o, config, gd_net_shape(net, 0), &noise)));
+  const float *params = checkpoint.ema ? checkpoint.ema : checkpoint.model;
+  GD_TRY(gd_sample_write(comm, config, net, params, (uint32_t)checkpoint.task, checkpoint.digest, noise, o.output,
+                         o.grid));
+  if (comm->rank == 0) printf("%s\n", o.output);
+done:
+  gd_free(noise);
+  gd_checkpoint_clear(&checkpoint);
+  gd_checkpoint_clear(&header);
+  gd_net_destroy(&net);
+  gd_config_destroy(&config);
+  return err;
+}

@@ -1,0 +1,57 @@
+/* gendistill train: the whole continual run, or with --dry-run what it would be. */
+#include "gendistill/train.h"
+
+#include <stdio.h>
+
+#include "app/command.h"
+
+// Parameters, memory a rank and bytes a checkpoint, from plans that are really made.
+static gd_err print_dry_run(const gd_comm *comm, const gd_config *config) {
+  gd_err err = GD_OK;
+  gd_trainer *trainer = NULL;
+  char *text = gd_config_dump(config);
+  int n_tasks = gd_strategy_n_tasks(config);
+  GD_TRY(gd_trainer_create(&trainer, comm, config, NULL));
+  for (int task = 0; task < n_tasks && task < 2; task++)  // the second task adds the teacher
+    GD_TRY(gd_comm_agree(comm, gd_trainer_begin_task(trainer, task)));
+  const gd_param_table *table = gd_net_params(gd_trainer_net(trainer));
+  int64_t nbytes = (int64_t)gd_trainer_nbytes(trainer), most = 0;
+  MPI_Allreduce(&nbytes, &most, 1, MPI_INT64_T, MPI_MAX, comm->mpi);
+  bool teacher = n_tasks > 1 && gd_strategy_get(config->strategy.name)->target != GD_TARGET_NONE;
+  int64_t n_arrays = 3 + teacher + (config->training.ema_decay > 0);  // model, m, v
+  if (comm->rank == 0) {
+    printf("%s", text);
+    printf("# ranks: %d\n# parameters: %lld\n", comm->size, (long long)table->total);
+    printf("# memory a rank: %.1f MiB and the data set\n", (double)most / 1048576);
+    printf("# bytes a checkpoint: %lld\n", (long long)(n_arrays * table->total * (int64_t)sizeof(float)));
+  }
+done:
+  gd_trainer_destroy(&trainer);
+  gd_free(text);
+  return err;
+}
+
+gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
+  gd_err err = GD_OK;
+  const char *path;
+  gd_texts sets = {0};
+  bool resume = false, dry_run = false;
+  gd_config *config = NULL;
+  uint64_t digest = 0;
+  const gd_option options[] = {{"set", GD_OPTION_TEXTS, &sets, false},
+                               {"resume", GD_OPTION_FLAG, &resume, false},
+                               {"dry-run", GD_OPTION_FLAG, &dry_run, false},
+                               {0}};
+  err = gd_options_parse(argc, argv, options, "a configuration file", &path);
+  if (err == GD_OK) err = gd_config_create(&config, path, sets.n, sets.values);
+  GD_TRY(gd_comm_agree(comm, err));
+  if (dry_run) {
+    GD_TRY(print_dry_run(comm, config));
+    goto done;
+  }
+  GD_TRY(gd_train_run(comm, config, resume, &digest));
+  if (comm->rank == 0) printf("parameter digest: %016llx\n", (unsigned long long)digest);
+done:
+  gd_config_destroy(&config);
+  return err;
+}

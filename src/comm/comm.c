@@ -1,0 +1,44 @@
+/* The communicator handle, block ranges and the agreement on errors.
+ *
+ * The gradient reduction stands in slot_sum.c. */
+#include "gendistill/comm.h"
+
+#include <stdio.h>
+
+void gd_comm_create(gd_comm **out, MPI_Comm mpi) {
+  gd_comm *comm = GD_NEW(gd_comm);
+  MPI_Comm_dup(mpi, &comm->mpi);
+  MPI_Comm_set_errhandler(comm->mpi, MPI_ERRORS_ARE_FATAL);
+  MPI_Comm_rank(comm->mpi, &comm->rank);
+  MPI_Comm_size(comm->mpi, &comm->size);
+  *out = comm;
+}
+
+void gd_comm_destroy(gd_comm **comm) {
+  if (!*comm) return;
+  MPI_Comm_free(&(*comm)->mpi);
+  gd_free(*comm);
+  *comm = NULL;
+}
+
+gd_err gd_comm_agree(const gd_comm *comm, gd_err local) {
+  struct {
+    int err;
+    int rank;
+  } mine = {(int)local, comm->rank}, worst;
+  MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm->mpi);  // lowest rank where several have the worst
+  if (worst.err == GD_OK) return GD_OK;
+  char message[4096] = "";
+  if (comm->rank == worst.rank) snprintf(message, sizeof message, "%s", gd_error_message());
+  MPI_Bcast(message, sizeof message, MPI_CHAR, worst.rank, comm->mpi);
+  return gd_error((gd_err)worst.err, "%s", message);
+}
+
+gd_range gd_range_block(int64_t n, int64_t parts, int64_t part) {
+  GD_REQUIRE(n >= 0 && parts > 0 && part >= 0 && part < parts);
+  int64_t shorter = n / parts, n_longer = n % parts;
+  gd_range range;
+  range.begin = part * shorter + (part < n_longer ? part : n_longer);
+  range.end = range.begin + shorter + (part < n_longer ? 1 : 0);
+  return range;
+}

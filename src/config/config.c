@@ -1,0 +1,99 @@
+/* Making and freeing a configuration: defaults, then the file, then the overrides, then the checks. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config/keys.h"
+
+enum { MAX_FILE_BYTES = 1 << 20 };
+
+void gd_config_clear_order(gd_config *config) {
+  gd_config_tasks *tasks = &config->tasks;
+  for (int t = 0; t < GD_MAX_CLASSES; t++) {
+    gd_free(tasks->classes[t]);
+    tasks->classes[t] = NULL;
+    tasks->n_classes[t] = 0;
+  }
+  tasks->seeded = true;
+}
+
+void gd_config_destroy(gd_config **config) {
+  if (!*config) return;
+  gd_config_clear_order(*config);
+  gd_free((*config)->dataset.path);
+  gd_free((*config)->output.directory);
+  gd_free(*config);
+  *config = NULL;
+}
+
+static gd_err apply_set(gd_config_reader *reader, const char *set) {
+  gd_err err = GD_OK;
+  char *path = NULL;
+  const char *equals = strchr(set, '=');
+  if (!equals || equals == set) return gd_error(GD_ERR_INPUT, "--set %s: must be KEY=VALUE", set);
+  path = gd_strdup(set);
+  path[equals - set] = 0;
+  reader->set = set;
+  GD_TRY(gd_config_read_text(reader, path, equals + 1));
+done:
+  reader->set = NULL;
+  gd_free(path);
+  return err;
+}
+
+// text NULL: no file, defaults only
+static gd_err create(gd_config **out, const char *name, const char *text, int n_sets, const char *const *sets) {
+  gd_err err = GD_OK;
+  gd_config_reader reader = {.config = GD_NEW(gd_config)};
+  for (int i = 0; i < GD_N_KEYS; i++) {
+    GD_REQUIRE(gd_keys[i].path);
+    if (gd_config_read_text(&reader, gd_keys[i].path, gd_keys[i].fallback)) gd_abort("%s", gd_error_message());
+  }
+  reader.file = name;
+  if (text) GD_TRY(gd_config_read_text(&reader, "", text));
+  for (int i = 0; i < n_sets; i++) GD_TRY(apply_set(&reader, sets[i]));
+  GD_TRY(gd_config_validate(&reader));
+  *out = reader.config;
+  reader.config = NULL;
+done:
+  for (int i = 0; i < GD_N_KEYS; i++) gd_free(reader.where[i]);
+  gd_config_destroy(&reader.config);
+  return err;
+}
+
+gd_err gd_config_create_from_text(gd_config **out, const char *name, const char *text, int n_sets,
+                                  const char *const *sets) {
+  *out = NULL;
+  return create(out, name, text, n_sets, sets);
+}
+
+static gd_err read_file(const char *path, char **text) {
+  gd_err err = GD_OK;
+  char *buffer = NULL;
+  FILE *file = fopen(path, "rb");
+  if (!file) return gd_error(GD_ERR_INPUT, "%s: cannot open: %s", path, strerror(errno));
+  buffer = gd_alloc(MAX_FILE_BYTES + 1);
+  errno = 0;
+  size_t nbytes = fread(buffer, 1, MAX_FILE_BYTES + 1, file);
+  if (ferror(file)) GD_TRY(gd_error(GD_ERR_INPUT, "%s: cannot read: %s", path, strerror(errno)));
+  if (nbytes > MAX_FILE_BYTES) GD_TRY(gd_error(GD_ERR_INPUT, "%s: too large for a configuration", path));
+  if (memchr(buffer, 0, nbytes)) GD_TRY(gd_error(GD_ERR_INPUT, "%s: not a text file", path));
+  buffer[nbytes] = 0;
+  *text = buffer;
+  buffer = NULL;
+done:
+  gd_free(buffer);
+  fclose(file);
+  return err;
+}
+
+gd_err gd_config_create(gd_config **out, const char *path, int n_sets, const char *const *sets) {
+  gd_err err = GD_OK;
+  char *text = NULL;
+  *out = NULL;
+  if (path) GD_TRY(read_file(path, &text));
+  GD_TRY(create(out, path, text, n_sets, sets));
+done:
+  gd_free(text);
+  return err;
+}

@@ -1,0 +1,75 @@
+/* The table of configuration keys, and what reading, checking and printing share. */
+#ifndef GENDISTILL_CONFIG_KEYS_H
+#define GENDISTILL_CONFIG_KEYS_H
+
+#include <yaml.h>
+
+#include "gendistill/config.h"
+
+typedef enum gd_key_type {
+  GD_KEY_SEED, /* uint64_t */
+  GD_KEY_INT,
+  GD_KEY_REAL, /* double */
+  GD_KEY_BOOL,
+  GD_KEY_CHOICE, /* an enum that counts the names in `choices` */
+  GD_KEY_TEXT,   /* char *, owned by the configuration */
+  GD_KEY_CHANNELS,
+  GD_KEY_ATTENTION,
+  GD_KEY_TASK_ORDER,
+} gd_key_type;
+
+/* One row a key: it drives defaults, reading, --set, the dump and the comparison of runs. */
+typedef struct gd_key {
+  const char *path; /* "section.key" */
+  gd_key_type type;
+  size_t offset;              /* of the value in gd_config */
+  double min, max;            /* numbers, and the entries of lists of numbers */
+  const char *const *choices; /* ends with NULL */
+  const char *fallback;       /* the default, as YAML */
+  bool may_differ;            /* a run may be resumed with another value */
+  const char *doc;
+} gd_key;
+
+enum { GD_N_KEYS = 39 };
+extern const gd_key gd_keys[GD_N_KEYS];
+
+/* Row of the key called `path`, or -1. */
+int gd_key_find(const char *path);
+
+/* Whether keys "path.…" exist; "" is the root. */
+bool gd_key_is_section(const char *path);
+
+/* The key or section that `path` was probably meant to be, or NULL. New string. */
+char *gd_key_nearest(const char *path);
+
+/* The value as it stands in a dump. New string. */
+char *gd_key_format(const gd_key *key, const gd_config *config);
+
+/* A configuration while it is read: remembers where each value came from, for messages. */
+typedef struct gd_config_reader {
+  gd_config *config;
+  const char *file;          /* name of the YAML file, or NULL */
+  const char *set;           /* the override being read, or NULL */
+  int n_attention;           /* entries of model.attention */
+  char *where[GD_N_KEYS];    /* "FILE:LINE" or "--set KEY=VALUE"; NULL: default */
+  yaml_document_t *document; /* being read */
+} gd_config_reader;
+
+/* Reads one YAML text over what is there: a whole file (set NULL), or the value of the key `path`. */
+gd_err gd_config_read_text(gd_config_reader *reader, const char *path, const char *text);
+
+/* Reads the value of `key` from a node. */
+gd_err gd_key_read(gd_config_reader *reader, const gd_key *key, const yaml_node_t *node);
+
+/* "FILE:LINE" of the node or "--set KEY=VALUE". New string. */
+char *gd_config_place(const gd_config_reader *reader, const yaml_node_t *node);
+
+/* What a node holds, for "…, is %s": the quoted scalar or the kind of node. */
+const char *gd_node_describe(const yaml_node_t *node, char text[96]);
+
+/* Checks of values against each other; fills in what follows from others. */
+gd_err gd_config_validate(gd_config_reader *reader);
+
+void gd_config_clear_order(gd_config *config);
+
+#endif

@@ -1,0 +1,126 @@
+/* Checks that take several keys together, and the values that follow from others.
+ *
+ * Types and ranges of single values are checked while reading (value.c). */
+#include <stdio.h>
+#include <string.h>
+
+#include "config/keys.h"
+
+enum { N_CLASSES = 10 };  // of each data set there is
+
+static int row(const char *path) {
+  int k = gd_key_find(path);
+  GD_REQUIRE(k >= 0);
+  return k;
+}
+
+static bool is_given(const gd_config_reader *reader, const char *path) {
+  return reader->where[row(path)] != NULL;
+}
+
+// Names `path`; the place is where it was given or, for a default, where the key it clashes with was.
+static gd_err __attribute__((format(printf, 4, 5)))
+clash(const gd_config_reader *reader, const char *path, const char *other, const char *format, ...) {
+  char detail[512];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(detail, sizeof detail, format, args);
+  va_end(args);
+  const char *where = reader->where[row(path)];
+  if (!where && other) where = reader->where[row(other)];
+  if (!where) where = reader->file ? reader->file : "default";
+  return gd_error(GD_ERR_INPUT, "%s: key '%s': %s", where, path, detail);
+}
+
+static gd_err check_channels(const gd_config_reader *reader) {
+  static const char *const channels = "model.block_out_channels", *const head = "model.attention_head_dim";
+  const gd_config_model *model = &reader->config->model;
+  if (model->block_out_channels[0] % 2 != 0)
+    return clash(reader, channels, NULL, "the first must be even, for the time embedding, is '%d'",
+                 model->block_out_channels[0]);
+  for (int i = 0; i < model->n_levels; i++) {
+    int n = model->block_out_channels[i];
+    if (n % model->norm_num_groups != 0)
+      return clash(reader, "model.norm_num_groups", channels, "must divide every channel count, %d does not divide %d",
+                   model->norm_num_groups, n);
+    bool attends = model->attention[i] || i == model->n_levels - 1;  // the middle block has the last level's width
+    if (attends && model->attention_head_dim > 0 && n % model->attention_head_dim != 0)
+      return clash(reader, head, channels,
+                   "must divide the channels of each level with attention and of the last, %d does not divide %d",
+                   model->attention_head_dim, n);
+  }
+  return GD_OK;
+}
+
+static gd_err check_model(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  int n = config->model.n_levels, multiple = 1 << (n - 1);
+  if (reader->n_attention != n)
+    return clash(reader, "model.attention", "model.block_out_channels",
+                 "must have as many entries as model.block_out_channels, has %d, not %d", reader->n_attention, n);
+  if (config->dataset.image_size % multiple != 0)
+    return clash(reader, "dataset.image_size", "model.block_out_channels",
+                 "must be divisible by %d for %d levels, is '%d'", multiple, n, config->dataset.image_size);
+  return check_channels(reader);
+}
+
+static gd_err check_order(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  const char *name = gd_dataset_name_text(config->dataset.name);
+  bool seen[GD_MAX_CLASSES] = {false};
+  for (int t = 0; t < config->tasks.count; t++) {
+    for (int i = 0; i < config->tasks.n_classes[t]; i++) {
+      int class = config->tasks.classes[t][i];
+      if (class >= N_CLASSES)
+        return clash(reader, "tasks.order", NULL, "class %d does not exist, %s has 0 to %d", class, name,
+                     N_CLASSES - 1);
+      if (seen[class]) return clash(reader, "tasks.order", NULL, "class %d stands twice", class);
+      seen[class] = true;
+    }
+  }
+  return GD_OK;
+}
+
+static gd_err check_tasks(const gd_config_reader *reader) {
+  gd_config_tasks *tasks = &reader->config->tasks;
+  if (tasks->seeded) {
+    if (N_CLASSES % tasks->count == 0) return GD_OK;
+    return clash(reader, "tasks.count", "tasks.order", "%d classes cannot be divided into %d equal tasks", N_CLASSES,
+                 tasks->count);
+  }
+  int listed = 0;
+  while (listed < GD_MAX_CLASSES && tasks->n_classes[listed] > 0) listed++;
+  if (is_given(reader, "tasks.count") && tasks->count != listed)
+    return clash(reader, "tasks.count", NULL, "is '%d', but tasks.order lists %d tasks", tasks->count, listed);
+  tasks->count = listed;
+  return check_order(reader);
+}
+
+static gd_err check_sampling(const gd_config_reader *reader, const char *key, gd_config_sampling *sampling) {
+  int timesteps = reader->config->diffusion.timesteps;
+  if (sampling->sampler == GD_DDPM) {
+    sampling->steps = timesteps;
+    sampling->eta = 1.0;
+  }
+  if (sampling->steps <= timesteps) return GD_OK;
+  return clash(reader, key, "diffusion.timesteps", "must be at most diffusion.timesteps (%d), is '%d'", timesteps,
+               sampling->steps);
+}
+
+gd_err gd_config_validate(gd_config_reader *reader) {
+  gd_config *config = reader->config;
+  gd_err err = GD_OK;
+  GD_TRY(check_tasks(reader));
+  GD_TRY(check_model(reader));
+  if (config->diffusion.beta_start >= config->diffusion.beta_end)
+    GD_TRY(clash(reader, "diffusion.beta_start", "diffusion.beta_end",
+                 "must be below diffusion.beta_end, %g is not below %g", config->diffusion.beta_start,
+                 config->diffusion.beta_end));
+  GD_TRY(check_sampling(reader, "replay.steps", &config->replay.sampling));
+  GD_TRY(check_sampling(reader, "evaluation.steps", &config->evaluation.sampling));
+  int slots = config->training.slots;
+  if ((slots & (slots - 1)) != 0)
+    GD_TRY(clash(reader, "training.slots", NULL, "must be a power of two, is '%d'", slots));
+done:
+  return err;
+}

@@ -1,0 +1,211 @@
+/* One value of the configuration from a YAML node: types and ranges, as the table of keys gives them.
+ *
+ * Numbers are decimal and must be the whole scalar; quoted scalars are texts, never numbers. */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/keys.h"
+
+static const char *scalar(const yaml_node_t *node) {
+  return (const char *)node->data.scalar.value;
+}
+
+static bool is_plain(const yaml_node_t *node) {
+  return node->type == YAML_SCALAR_NODE && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+}
+
+static bool is_null(const yaml_node_t *node) {
+  return is_plain(node) && (!*scalar(node) || !strcmp(scalar(node), "~") || !strcmp(scalar(node), "null"));
+}
+
+const char *gd_node_describe(const yaml_node_t *node, char text[96]) {
+  if (node->type == YAML_SEQUENCE_NODE) return "a list";
+  if (node->type == YAML_MAPPING_NODE) return "a mapping";
+  if (is_null(node)) return "nothing";
+  const char *quote = is_plain(node) ? "'" : "\"";
+  snprintf(text, 96, "%s%.60s%s", quote, scalar(node), quote);
+  return text;
+}
+
+static gd_err wrong(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, const char *must) {
+  char text[96], *place = gd_config_place(reader, node);
+  gd_error(GD_ERR_INPUT, "%s: key '%s': must be %s, is %s", place, key->path, must, gd_node_describe(node, text));
+  gd_free(place);
+  return GD_ERR_INPUT;
+}
+
+static gd_err out_of_range(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node) {
+  char must[96];
+  snprintf(must, sizeof must, "between %.15g and %.15g", key->min, key->max);
+  return wrong(reader, key, node, must);
+}
+
+static bool is_whole(const char *text) {
+  if (*text == '+' || *text == '-') text++;
+  return *text && strspn(text, "0123456789") == strlen(text);
+}
+
+static gd_err read_seed(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, uint64_t *out) {
+  if (!is_plain(node) || !is_whole(scalar(node))) return wrong(reader, key, node, "a whole number");
+  errno = 0;
+  unsigned long long value = strtoull(scalar(node), NULL, 10);
+  if (errno || *scalar(node) == '-') return wrong(reader, key, node, "between 0 and 18446744073709551615");
+  *out = value;
+  return GD_OK;
+}
+
+static gd_err read_int(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, int *out) {
+  if (!is_plain(node) || !is_whole(scalar(node))) return wrong(reader, key, node, "a whole number");
+  long long value = strtoll(scalar(node), NULL, 10);  // saturates, and so is out of range
+  if ((double)value < key->min || (double)value > key->max) return out_of_range(reader, key, node);
+  *out = (int)value;
+  return GD_OK;
+}
+
+static gd_err read_real(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, double *out) {
+  const char *text = is_plain(node) ? scalar(node) : "";
+  char *end = NULL;
+  // the set of characters keeps out nan, inf and hexadecimal, which strtod would take
+  bool decimal = *text && strspn(text, "0123456789+-.eE") == strlen(text);
+  double value = decimal ? strtod(text, &end) : 0;
+  if (!decimal || end == text || *end) return wrong(reader, key, node, "a number");
+  if (!isfinite(value) || value < key->min || value > key->max) return out_of_range(reader, key, node);
+  *out = value + 0.0;  // -0 becomes 0
+  return GD_OK;
+}
+
+static gd_err read_bool(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, bool *out) {
+  const char *text = is_plain(node) ? scalar(node) : "";
+  *out = !strcmp(text, "true") || !strcmp(text, "True") || !strcmp(text, "TRUE");
+  if (*out || !strcmp(text, "false") || !strcmp(text, "False") || !strcmp(text, "FALSE")) return GD_OK;
+  return wrong(reader, key, node, "true or false");
+}
+
+static gd_err read_choice(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, int *out) {
+  const char *text = node->type == YAML_SCALAR_NODE ? scalar(node) : "";
+  char must[256] = "";
+  for (int i = 0; key->choices[i]; i++) {
+    if (strcmp(text, key->choices[i]) == 0) {
+      *out = i;
+      return GD_OK;
+    }
+    const char *comma = i == 0 ? "" : key->choices[i + 1] ? ", " : " or ";
+    snprintf(must + strlen(must), sizeof must - strlen(must), "%s%s", comma, key->choices[i]);
+  }
+  if (key->offset == offsetof(gd_config, training.precision) && strcmp(text, "bfloat16") == 0)
+    return wrong(reader, key, node, "float32, bfloat16 is not there yet");
+  return wrong(reader, key, node, must);
+}
+
+// Control characters and YAML's other line breaks: no path needs them, and a dump could not be read back.
+static bool has_control(const char *text) {
+  for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+    if (*c < 0x20 || *c == 0x7f) return true;
+    if (*c == 0xc2 && c[1] < 0xa0) return true;                                     // U+0080 .. U+009F
+    if (*c == 0xe2 && c[1] == 0x80 && (c[2] == 0xa8 || c[2] == 0xa9)) return true;  // U+2028, U+2029
+    if (*c == 0xef && c[1] == 0xbb && c[2] == 0xbf) return true;                    // U+FEFF
+    if (*c == 0xef && c[1] == 0xbf && c[2] >= 0xbe) return true;                    // U+FFFE, U+FFFF
+  }
+  return false;
+}
+
+static gd_err read_text(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, char **out) {
+  if (node->type != YAML_SCALAR_NODE || is_null(node) || !*scalar(node)) return wrong(reader, key, node, "a text");
+  if (strlen(scalar(node)) != node->data.scalar.length || has_control(scalar(node)))
+    return wrong(reader, key, node, "a text without control characters");
+  if (node->data.scalar.length > 1000) return wrong(reader, key, node, "shorter than 1000 bytes");
+  gd_free(*out);
+  *out = gd_strdup(scalar(node));
+  return GD_OK;
+}
+
+// Number of entries of a list of 1 .. max entries; 0 with an error otherwise.
+static gd_err list_length(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, const char *of,
+                          int max, int *n) {
+  if (node->type != YAML_SEQUENCE_NODE) return wrong(reader, key, node, of);
+  ptrdiff_t length = node->data.sequence.items.top - node->data.sequence.items.start;
+  if (length < 1 || length > max) {
+    char *place = gd_config_place(reader, node);
+    gd_error(GD_ERR_INPUT, "%s: key '%s': must have 1 to %d entries, has %td", place, key->path, max, length);
+    gd_free(place);
+    return GD_ERR_INPUT;
+  }
+  *n = (int)length;
+  return GD_OK;
+}
+
+static const yaml_node_t *item(const gd_config_reader *reader, const yaml_node_t *node, int i) {
+  return yaml_document_get_node(reader->document, node->data.sequence.items.start[i]);
+}
+
+static gd_err read_channels(gd_config_reader *reader, const gd_key *key, const yaml_node_t *node) {
+  gd_config_model *model = &reader->config->model;
+  gd_err err = GD_OK;
+  int n = 0;
+  GD_TRY(list_length(reader, key, node, "a list of whole numbers", GD_MAX_LEVELS, &n));
+  for (int i = 0; i < n; i++) GD_TRY(read_int(reader, key, item(reader, node, i), &model->block_out_channels[i]));
+  model->n_levels = n;
+done:
+  return err;
+}
+
+static gd_err read_attention(gd_config_reader *reader, const gd_key *key, const yaml_node_t *node) {
+  gd_err err = GD_OK;
+  int n = 0;
+  GD_TRY(list_length(reader, key, node, "a list of true and false", GD_MAX_LEVELS, &n));
+  for (int i = 0; i < n; i++)
+    GD_TRY(read_bool(reader, key, item(reader, node, i), &reader->config->model.attention[i]));
+  reader->n_attention = n;
+done:
+  return err;
+}
+
+static gd_err read_order(gd_config_reader *reader, const gd_key *key, const yaml_node_t *node) {
+  static const char *const must = "seeded or a list with a list of classes for each task";
+  gd_config_tasks *tasks = &reader->config->tasks;
+  gd_err err = GD_OK;
+  int n = 0;
+  gd_config_clear_order(reader->config);
+  if (node->type == YAML_SCALAR_NODE && strcmp(scalar(node), "seeded") == 0) return GD_OK;
+  GD_TRY(list_length(reader, key, node, must, GD_MAX_CLASSES, &n));
+  tasks->seeded = false;
+  for (int t = 0; t < n; t++) {
+    const yaml_node_t *list = item(reader, node, t);
+    int n_classes = 0;
+    GD_TRY(list_length(reader, key, list, must, GD_MAX_CLASSES, &n_classes));
+    tasks->n_classes[t] = n_classes;
+    tasks->classes[t] = GD_NEW_ARRAY(int, n_classes);
+    for (int i = 0; i < n_classes; i++) GD_TRY(read_int(reader, key, item(reader, list, i), &tasks->classes[t][i]));
+  }
+done:
+  return err;
+}
+
+gd_err gd_key_read(gd_config_reader *reader, const gd_key *key, const yaml_node_t *node) {
+  void *value = (char *)reader->config + key->offset;
+  switch (key->type) {
+    case GD_KEY_SEED:
+      return read_seed(reader, key, node, value);
+    case GD_KEY_INT:
+      return read_int(reader, key, node, value);
+    case GD_KEY_REAL:
+      return read_real(reader, key, node, value);
+    case GD_KEY_BOOL:
+      return read_bool(reader, key, node, value);
+    case GD_KEY_CHOICE:
+      return read_choice(reader, key, node, value);
+    case GD_KEY_TEXT:
+      return read_text(reader, key, node, value);
+    case GD_KEY_CHANNELS:
+      return read_channels(reader, key, node);
+    case GD_KEY_ATTENTION:
+      return read_attention(reader, key, node);
+    case GD_KEY_TASK_ORDER:
+      return read_order(reader, key, node);
+  }
+  gd_abort("key '%s' has no type", key->path);
+}

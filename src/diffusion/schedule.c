@@ -1,0 +1,73 @@
+/* The noise schedule, forward noising and the timesteps of a sampler.
+ *
+ * float32 as the PyTorch reference computes it, so that a network trained there sees the same noise levels here. */
+#include <math.h>
+
+#include "gendistill/diffusion.h"
+
+// torch.linspace: from both ends to the middle.
+static void linspace(float start, float end, int n, float *out) {
+  if (n == 1) {
+    out[0] = start;
+    return;
+  }
+  float step = (end - start) / (float)(n - 1);
+  for (int i = 0; i < n; i++) out[i] = i < n / 2 ? start + step * (float)i : end - step * (float)(n - 1 - i);
+}
+
+// torch.cumprod of 1 - beta: the running product is kept in double, each element rounded to float.
+static void cumulate(const float *betas, int n, float *alphas_cumprod) {
+  double product = 1.0;
+  for (int i = 0; i < n; i++) {
+    product *= (double)(1.0f - betas[i]);
+    alphas_cumprod[i] = (float)product;
+  }
+}
+
+// Lin et al. 2024 (arXiv 2305.08891), algorithm 1. The reference goes back to betas and multiplies again; so do we.
+static void rescale_zero_terminal_snr(int n, float *betas, float *alphas_cumprod) {
+  float first = sqrtf(alphas_cumprod[0]), last = sqrtf(alphas_cumprod[n - 1]);
+  float scale = first / (first - last), before = 1.0f;
+  for (int i = 0; i < n; i++) {
+    float root = (sqrtf(alphas_cumprod[i]) - last) * scale;
+    betas[i] = 1.0f - root * root / before;
+    before = root * root;
+  }
+  cumulate(betas, n, alphas_cumprod);
+}
+
+void gd_schedule_create(gd_schedule **out, const gd_config_diffusion *config) {
+  int n = config->timesteps;
+  GD_REQUIRE(n >= 1);
+  gd_schedule *schedule = GD_NEW(gd_schedule);
+  schedule->timesteps = n;
+  schedule->alphas_cumprod = GD_NEW_ARRAY(float, n);
+  float *betas = GD_NEW_ARRAY(float, n);
+  linspace((float)config->beta_start, (float)config->beta_end, n, betas);
+  cumulate(betas, n, schedule->alphas_cumprod);
+  // with one timestep the first, which stays, is also the last, which goes to zero: leave it
+  if (config->zero_terminal_snr && n > 1) rescale_zero_terminal_snr(n, betas, schedule->alphas_cumprod);
+  gd_free(betas);
+  *out = schedule;
+}
+
+void gd_schedule_destroy(gd_schedule **schedule) {
+  if (!*schedule) return;
+  gd_free((*schedule)->alphas_cumprod);
+  gd_free(*schedule);
+  *schedule = NULL;
+}
+
+void gd_schedule_add_noise(const gd_schedule *schedule, int t, int64_t n, const float *x0, const float *eps,
+                           float *xt) {
+  GD_REQUIRE(t >= 0 && t < schedule->timesteps);
+  float signal = sqrtf(schedule->alphas_cumprod[t]), noise = sqrtf(1.0f - schedule->alphas_cumprod[t]);
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) xt[i] = signal * x0[i] + noise * eps[i];
+}
+
+void gd_timesteps_trailing(int timesteps, int steps, int *out) {
+  GD_REQUIRE(steps >= 1 && steps <= timesteps);
+  // rint rounds halves to even; the division is the only rounding, so halves are exact
+  for (int k = 0; k < steps; k++) out[k] = (int)rint(timesteps - (double)k * timesteps / steps) - 1;
+}

@@ -1,0 +1,112 @@
+/* The paper's U-Net (diffusers' UNet2DModel) for any channel list, blocks a level, attention placement and head width.
+ * Only the description stands here; parameters are named after diffusers' modules. */
+#include "gendistill/model.h"
+
+typedef struct gd_unet_builder {
+  gd_net *net;
+  const gd_config_model *config;
+  gd_tensor embedding;  // SiLU of the time embedding, (1, 1, 4 C0)
+  gd_tensor skips[GD_MAX_LEVELS * 16];
+  int n_skips;
+} gd_unet_builder;
+
+static const float norm_eps = 1e-5f;
+
+static gd_tensor norm(gd_unet_builder *b, gd_tensor x, const char *prefix, const char *name, gd_activation activation) {
+  char *full = gd_format("%s%s", prefix, name);
+  gd_tensor y = gd_net_group_norm(b->net, x, full, b->config->norm_num_groups, norm_eps, activation);
+  gd_free(full);
+  return y;
+}
+
+static gd_tensor conv(gd_unet_builder *b, gd_tensor x, const char *prefix, const char *name, int c_out, int kernel,
+                      int stride) {
+  char *full = gd_format("%s%s", prefix, name);
+  gd_tensor y = gd_net_conv(b->net, x, full, c_out, kernel, stride, kernel / 2, true);
+  gd_free(full);
+  return y;
+}
+
+static gd_tensor linear(gd_unet_builder *b, gd_tensor x, const char *prefix, const char *name, int c_out) {
+  char *full = gd_format("%s%s", prefix, name);
+  gd_tensor y = gd_net_linear(b->net, x, full, c_out);
+  gd_free(full);
+  return y;
+}
+
+static gd_tensor resnet(gd_unet_builder *b, gd_tensor x, int c_out, const char *block, int index) {
+  char *prefix = gd_format("%s.resnets.%d.", block, index);
+  gd_tensor h = norm(b, x, prefix, "norm1", GD_SILU);
+  h = conv(b, h, prefix, "conv1", c_out, 3, 1);
+  h = gd_net_add_vector(b->net, h, linear(b, b->embedding, prefix, "time_emb_proj", c_out));
+  h = norm(b, h, prefix, "norm2", GD_SILU);
+  h = conv(b, h, prefix, "conv2", c_out, 3, 1);
+  if (gd_net_shape(b->net, x).c != c_out) x = conv(b, x, prefix, "conv_shortcut", c_out, 1, 1);
+  gd_free(prefix);
+  return gd_net_add(b->net, h, x);
+}
+
+static gd_tensor attention(gd_unet_builder *b, gd_tensor x, const char *block, int index) {
+  char *prefix = gd_format("%s.attentions.%d.", block, index);
+  int c = gd_net_shape(b->net, x).c, head_dim = b->config->attention_head_dim ? b->config->attention_head_dim : c;
+  gd_tensor y = norm(b, x, prefix, "group_norm", GD_LINEAR);
+  gd_tensor q = linear(b, y, prefix, "to_q", c), k = linear(b, y, prefix, "to_k", c);
+  gd_tensor v = linear(b, y, prefix, "to_v", c);
+  y = linear(b, gd_net_attention(b->net, q, k, v, head_dim), prefix, "to_out.0", c);
+  gd_free(prefix);
+  return gd_net_add(b->net, y, x);
+}
+
+static gd_tensor push_skip(gd_unet_builder *b, gd_tensor x) {
+  GD_REQUIRE(b->n_skips < (int)(sizeof b->skips / sizeof *b->skips));
+  return b->skips[b->n_skips++] = x;
+}
+
+static gd_tensor down_block(gd_unet_builder *b, gd_tensor x, int level) {
+  char *block = gd_format("down_blocks.%d", level);
+  for (int j = 0; j < b->config->layers_per_block; j++) {
+    x = resnet(b, x, b->config->block_out_channels[level], block, j);
+    if (b->config->attention[level]) x = attention(b, x, block, j);
+    push_skip(b, x);
+  }
+  if (level < b->config->n_levels - 1)
+    x = push_skip(b, conv(b, x, block, ".downsamplers.0.conv", b->config->block_out_channels[level], 3, 2));
+  gd_free(block);
+  return x;
+}
+
+static gd_tensor up_block(gd_unet_builder *b, gd_tensor x, int index) {
+  int level = b->config->n_levels - 1 - index;
+  char *block = gd_format("up_blocks.%d", index);
+  for (int j = 0; j < b->config->layers_per_block + 1; j++) {
+    x = gd_net_concat(b->net, x, b->skips[--b->n_skips]);
+    x = resnet(b, x, b->config->block_out_channels[level], block, j);
+    if (b->config->attention[level]) x = attention(b, x, block, j);
+  }
+  if (level > 0)
+    x = conv(b, gd_net_upsample(b->net, x), block, ".upsamplers.0.conv", b->config->block_out_channels[level], 3, 1);
+  gd_free(block);
+  return x;
+}
+
+void gd_unet_create(gd_net **out, const gd_config_model *config, int image_size, int channels) {
+  gd_unet_builder b = {.config = config};
+  int c0 = config->block_out_channels[0], last = config->block_out_channels[config->n_levels - 1];
+  gd_net_create(&b.net);
+  gd_tensor x = gd_net_input(b.net, (gd_shape){image_size, image_size, channels});
+  gd_tensor t = gd_net_input(b.net, (gd_shape){1, 1, 1});
+
+  gd_tensor e = linear(&b, gd_net_time_embedding(b.net, t, c0), "time_embedding.", "linear_1", 4 * c0);
+  e = linear(&b, gd_net_activation(b.net, e, GD_SILU), "time_embedding.", "linear_2", 4 * c0);
+  b.embedding = gd_net_activation(b.net, e, GD_SILU);
+
+  x = push_skip(&b, conv(&b, x, "", "conv_in", c0, 3, 1));
+  for (int i = 0; i < config->n_levels; i++) x = down_block(&b, x, i);
+  x = resnet(&b, x, last, "mid_block", 0);
+  x = attention(&b, x, "mid_block", 0);
+  x = resnet(&b, x, last, "mid_block", 1);
+  for (int i = 0; i < config->n_levels; i++) x = up_block(&b, x, i);
+  x = norm(&b, x, "", "conv_norm_out", GD_SILU);
+  gd_net_output(b.net, conv(&b, x, "", "conv_out", channels, 3, 1));
+  *out = b.net;
+}

@@ -1,0 +1,109 @@
+/* Engine, stream, primitives and reorders: see dnnl.h. */
+#include "nn/dnnl.h"
+
+static dnnl_engine_t engine;
+static dnnl_stream_t stream;
+
+dnnl_engine_t gd_dnnl_engine(void) {
+  if (!engine) {
+    GD_DNNL(dnnl_engine_create(&engine, dnnl_cpu, 0));
+    GD_DNNL(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
+  }
+  return engine;
+}
+
+dnnl_memory_desc_t gd_dnnl_nhwc(int batch, gd_shape shape) {
+  dnnl_memory_desc_t md;
+  dnnl_dims_t dims = {batch, shape.c, shape.h, shape.w};
+  GD_DNNL(dnnl_memory_desc_init_by_tag(&md, 4, dims, dnnl_f32, dnnl_nhwc));
+  return md;
+}
+
+dnnl_memory_desc_t gd_dnnl_rows(int batch, gd_shape shape) {
+  dnnl_memory_desc_t md;
+  dnnl_dims_t dims = {(int64_t)batch * shape.h * shape.w, shape.c};
+  GD_DNNL(dnnl_memory_desc_init_by_tag(&md, 2, dims, dnnl_f32, dnnl_nc));
+  return md;
+}
+
+dnnl_memory_desc_t gd_dnnl_vector(int64_t n) {
+  dnnl_memory_desc_t md;
+  GD_DNNL(dnnl_memory_desc_init_by_tag(&md, 1, (dnnl_dims_t){n}, dnnl_f32, dnnl_a));
+  return md;
+}
+
+gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const_dnnl_op_desc_t desc, const_dnnl_primitive_desc_t hint) {
+  dnnl_primitive_attr_t attr;
+  GD_DNNL(dnnl_primitive_attr_create(&attr));
+  GD_DNNL(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+  dnnl_status_t status = dnnl_primitive_desc_create(&out->desc, desc, attr, gd_dnnl_engine(), hint);
+  GD_DNNL(dnnl_primitive_attr_destroy(attr));
+  if (status == dnnl_success) status = dnnl_primitive_create(&out->primitive, out->desc);
+  if (status != dnnl_success)
+    return gd_error(GD_ERR_FAILED, "oneDNN has no %s for batch %d, %dx%dx%d -> %dx%dx%d (status %d)",
+                    op->node->kind->kind, op->batch, op->in[0].h, op->in[0].w, op->in[0].c, op->out.h, op->out.w,
+                    op->out.c, (int)status);
+  const dnnl_memory_desc_t *md = gd_primitive_md(out, dnnl_query_scratchpad_md, 0);
+  size_t nbytes = dnnl_memory_desc_get_size(md);
+  if (nbytes > op->scratch_nbytes) op->scratch_nbytes = nbytes;
+  gd_primitive_arg(out, DNNL_ARG_SCRATCHPAD, md);  // argument 0
+  return GD_OK;
+}
+
+void gd_primitive_release(gd_primitive *primitive) {
+  for (int i = 0; i < primitive->n_args; i++) dnnl_memory_destroy(primitive->args[i].memory);
+  if (primitive->primitive) dnnl_primitive_destroy(primitive->primitive);
+  if (primitive->desc) dnnl_primitive_desc_destroy(primitive->desc);
+  *primitive = (gd_primitive){0};
+}
+
+const dnnl_memory_desc_t *gd_primitive_md(const gd_primitive *primitive, dnnl_query_t what, int index) {
+  return dnnl_primitive_desc_query_md(primitive->desc, what, index);
+}
+
+int gd_primitive_arg(gd_primitive *primitive, int name, const dnnl_memory_desc_t *md) {
+  GD_REQUIRE(primitive->n_args < GD_MAX_ARGS && md);
+  dnnl_exec_arg_t *arg = &primitive->args[primitive->n_args];
+  arg->arg = name;
+  GD_DNNL(dnnl_memory_create(&arg->memory, md, gd_dnnl_engine(), DNNL_MEMORY_NONE));
+  return primitive->n_args++;
+}
+
+void gd_primitive_set(gd_primitive *primitive, int arg, const void *data) {
+  GD_DNNL(dnnl_memory_set_data_handle(primitive->args[arg].memory, (void *)data));
+}
+
+void gd_primitive_run(gd_primitive *primitive, const gd_op *op) {
+  gd_primitive_set(primitive, 0, op->scratch);
+  GD_DNNL(dnnl_primitive_execute(primitive->primitive, stream, primitive->n_args, primitive->args));
+  GD_DNNL(dnnl_stream_wait(stream));
+}
+
+bool gd_reorder_needed(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to) {
+  return !dnnl_memory_desc_equal(from, to);
+}
+
+void gd_reorder_create(gd_reorder *out, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to) {
+  dnnl_primitive_desc_t desc;
+  GD_DNNL(dnnl_reorder_primitive_desc_create(&desc, from, gd_dnnl_engine(), to, gd_dnnl_engine(), NULL));
+  GD_DNNL(dnnl_primitive_create(&out->primitive, desc));
+  GD_DNNL(dnnl_primitive_desc_destroy(desc));
+  GD_DNNL(dnnl_memory_create(&out->from, from, gd_dnnl_engine(), DNNL_MEMORY_NONE));
+  GD_DNNL(dnnl_memory_create(&out->to, to, gd_dnnl_engine(), DNNL_MEMORY_NONE));
+}
+
+void gd_reorder_run(gd_reorder *reorder, const void *from, void *to) {
+  GD_DNNL(dnnl_memory_set_data_handle(reorder->from, (void *)from));
+  GD_DNNL(dnnl_memory_set_data_handle(reorder->to, to));
+  dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, reorder->from}, {DNNL_ARG_TO, reorder->to}};
+  GD_DNNL(dnnl_primitive_execute(reorder->primitive, stream, 2, args));
+  GD_DNNL(dnnl_stream_wait(stream));
+}
+
+void gd_reorder_release(gd_reorder *reorder) {
+  if (!reorder->primitive) return;
+  dnnl_primitive_destroy(reorder->primitive);
+  dnnl_memory_destroy(reorder->from);
+  dnnl_memory_destroy(reorder->to);
+  *reorder = (gd_reorder){0};
+}

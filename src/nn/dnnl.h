@@ -1,0 +1,60 @@
+/* The little of oneDNN (2.x C API) that the ops share: engine, memories, primitives with their arguments.
+ * No file outside src/nn calls oneDNN. */
+#ifndef GD_NN_DNNL_H
+#define GD_NN_DNNL_H
+
+#include <oneapi/dnnl/dnnl.h>
+
+#include "nn/net.h"
+
+/* A failed call here is a broken invariant: shapes were checked before. */
+#define GD_DNNL(call)                                                                     \
+  do {                                                                                    \
+    dnnl_status_t status_ = (call);                                                       \
+    if (status_ != dnnl_success) gd_abort("oneDNN status %d in %s", (int)status_, #call); \
+  } while (0)
+
+enum { GD_MAX_ARGS = 10 }; /* batch norm backward: nine and the scratchpad */
+
+/* A primitive and its arguments; memories belong to it. */
+typedef struct gd_primitive {
+  dnnl_primitive_t primitive;
+  dnnl_primitive_desc_t desc;
+  dnnl_exec_arg_t args[GD_MAX_ARGS];
+  int n_args;
+} gd_primitive;
+
+dnnl_engine_t gd_dnnl_engine(void);
+
+/* Channels-last activations of `batch` images. */
+dnnl_memory_desc_t gd_dnnl_nhwc(int batch, gd_shape shape);
+/* The same as a matrix: a row per pixel. */
+dnnl_memory_desc_t gd_dnnl_rows(int batch, gd_shape shape);
+dnnl_memory_desc_t gd_dnnl_vector(int64_t n);
+
+/* Makes a primitive from an operation descriptor; scratch comes from the op. GD_ERR_FAILED if there is no
+ * implementation. hint: forward's descriptor, or NULL. */
+gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const_dnnl_op_desc_t desc, const_dnnl_primitive_desc_t hint);
+void gd_primitive_release(gd_primitive *primitive);
+
+const dnnl_memory_desc_t *gd_primitive_md(const gd_primitive *primitive, dnnl_query_t what, int index);
+
+/* Adds an argument; returns its number for gd_primitive_set. */
+int gd_primitive_arg(gd_primitive *primitive, int name, const dnnl_memory_desc_t *md);
+void gd_primitive_set(gd_primitive *primitive, int arg, const void *data);
+
+/* Runs it to the end, with the op's scratch. */
+void gd_primitive_run(gd_primitive *primitive, const gd_op *op);
+
+/* A copy from one layout to another, or nothing where they are the same. */
+typedef struct gd_reorder {
+  dnnl_primitive_t primitive;
+  dnnl_memory_t from, to;
+} gd_reorder;
+
+bool gd_reorder_needed(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to);
+void gd_reorder_create(gd_reorder *out, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to);
+void gd_reorder_run(gd_reorder *reorder, const void *from, void *to);
+void gd_reorder_release(gd_reorder *reorder);
+
+#endif

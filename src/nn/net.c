@@ -1,0 +1,200 @@
+/* Describing a network: each function adds one node, its output tensor and its parameters.
+ * Wrong shapes here are mistakes of the model code, not of the user: they abort. */
+#include "nn/net.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void gd_net_create(gd_net **out) {
+  *out = GD_NEW(gd_net);
+  (*out)->output = -1;
+}
+
+void gd_net_destroy(gd_net **net) {
+  if (!*net) return;
+  for (int i = 0; i < (*net)->table.n; i++) gd_free((*net)->table.params[i].name);
+  gd_free((*net)->table.params);
+  gd_free((*net)->shapes);
+  gd_free((*net)->needs_grad);
+  gd_free((*net)->nodes);
+  gd_free((*net)->inputs);
+  gd_free(*net);
+  *net = NULL;
+}
+
+const gd_param_table *gd_net_params(const gd_net *net) {
+  return &net->table;
+}
+
+gd_shape gd_net_shape(const gd_net *net, gd_tensor tensor) {
+  return net->shapes[tensor];
+}
+
+// Room for one more element; grows by doubling at powers of two.
+static void *grown(void *array, int n, size_t size) {
+  if (n & (n - 1)) return array;
+  void *bigger = gd_alloc((size_t)(n ? 2 * n : 1) * size);
+  if (n) memcpy(bigger, array, (size_t)n * size);
+  gd_free(array);
+  return bigger;
+}
+
+static gd_tensor add_tensor(gd_net *net, gd_shape shape, bool needs_grad) {
+  GD_REQUIRE(shape.h > 0 && shape.w > 0 && shape.c > 0);
+  net->shapes = grown(net->shapes, net->n_tensors, sizeof *net->shapes);
+  net->needs_grad = grown(net->needs_grad, net->n_tensors, sizeof *net->needs_grad);
+  net->shapes[net->n_tensors] = shape;
+  net->needs_grad[net->n_tensors] = needs_grad;
+  return net->n_tensors++;
+}
+
+static int add_param(gd_net *net, const char *prefix, const char *suffix, int n_dims, const int *dims, gd_init init,
+                     int64_t fan_in) {
+  gd_param_table *table = &net->table;
+  table->params = grown(table->params, table->n, sizeof *table->params);
+  gd_param *param = &table->params[table->n];
+  *param = (gd_param){.n_dims = n_dims, .offset = table->total, .count = 1, .init = init, .fan_in = fan_in};
+  param->name = gd_format("%s.%s", prefix, suffix);
+  for (int i = 0; i < n_dims; i++) {
+    param->dims[i] = dims[i];
+    param->count *= dims[i];
+  }
+  table->total += param->count;
+  return table->n++;
+}
+
+gd_tensor gd_net_input(gd_net *net, gd_shape shape) {
+  net->inputs = grown(net->inputs, net->n_inputs, sizeof *net->inputs);
+  return net->inputs[net->n_inputs++] = add_tensor(net, shape, false);
+}
+
+void gd_net_input_gradient(gd_net *net, gd_tensor input) {
+  GD_REQUIRE(net->n_nodes == 0);  // later nodes inherit the need
+  net->needs_grad[input] = true;
+}
+
+void gd_net_output(gd_net *net, gd_tensor x) {
+  GD_REQUIRE(net->output < 0);
+  net->output = x;
+}
+
+static gd_tensor add_node(gd_net *net, gd_node node, gd_shape out) {
+  bool needs_grad = node.n_params > 0;
+  for (int i = 0; i < node.n_inputs; i++) needs_grad |= net->needs_grad[node.inputs[i]];
+  if (node.kind == &gd_op_time_embedding) needs_grad = false;
+  net->nodes = grown(net->nodes, net->n_nodes, sizeof *net->nodes);
+  node.output = add_tensor(net, out, needs_grad);
+  net->nodes[net->n_nodes++] = node;
+  return node.output;
+}
+
+gd_tensor gd_net_conv(gd_net *net, gd_tensor x, const char *name, int c_out, int kernel, int stride, int pad,
+                      bool bias) {
+  gd_shape in = net->shapes[x];
+  gd_shape out = {(in.h + 2 * pad - kernel) / stride + 1, (in.w + 2 * pad - kernel) / stride + 1, c_out};
+  gd_node node = {.kind = &gd_op_conv, .n_inputs = 1, .inputs = {x}};
+  node.attributes = (gd_attributes){.kernel = kernel, .stride = stride, .pad = pad, .bias = bias};
+  int64_t fan_in = (int64_t)in.c * kernel * kernel;
+  node.params[node.n_params++] =
+      add_param(net, name, "weight", 4, (int[]){c_out, in.c, kernel, kernel}, GD_INIT_UNIFORM, fan_in);
+  if (bias) node.params[node.n_params++] = add_param(net, name, "bias", 1, &c_out, GD_INIT_UNIFORM, fan_in);
+  return add_node(net, node, out);
+}
+
+gd_tensor gd_net_linear(gd_net *net, gd_tensor x, const char *name, int c_out) {
+  gd_shape in = net->shapes[x];
+  gd_node node = {.kind = &gd_op_linear, .n_inputs = 1, .inputs = {x}, .attributes.bias = true};
+  node.params[node.n_params++] = add_param(net, name, "weight", 2, (int[]){c_out, in.c}, GD_INIT_UNIFORM, in.c);
+  node.params[node.n_params++] = add_param(net, name, "bias", 1, &c_out, GD_INIT_UNIFORM, in.c);
+  return add_node(net, node, (gd_shape){in.h, in.w, c_out});
+}
+
+gd_tensor gd_net_group_norm(gd_net *net, gd_tensor x, const char *name, int groups, float eps,
+                            gd_activation activation) {
+  gd_shape shape = net->shapes[x];
+  GD_REQUIRE(groups > 0 && shape.c % groups == 0 && activation != GD_RELU);
+  gd_node node = {.kind = &gd_op_group_norm, .n_inputs = 1, .inputs = {x}};
+  node.attributes = (gd_attributes){.groups = groups, .eps = eps, .activation = activation};
+  node.params[node.n_params++] = add_param(net, name, "weight", 1, &shape.c, GD_INIT_ONE, 1);
+  node.params[node.n_params++] = add_param(net, name, "bias", 1, &shape.c, GD_INIT_ZERO, 1);
+  return add_node(net, node, shape);
+}
+
+gd_tensor gd_net_batch_norm(gd_net *net, gd_tensor x, const char *name, float eps) {
+  gd_shape shape = net->shapes[x];
+  gd_node node = {.kind = &gd_op_batch_norm, .n_inputs = 1, .inputs = {x}, .attributes.eps = eps};
+  node.params[node.n_params++] = add_param(net, name, "weight", 1, &shape.c, GD_INIT_ONE, 1);
+  node.params[node.n_params++] = add_param(net, name, "bias", 1, &shape.c, GD_INIT_ZERO, 1);
+  node.params[node.n_params++] = add_param(net, name, "running_mean", 1, &shape.c, GD_INIT_ZERO, 1);
+  node.params[node.n_params++] = add_param(net, name, "running_var", 1, &shape.c, GD_INIT_ONE, 1);
+  for (int i = 2; i < 4; i++) net->table.params[node.params[i]].is_statistic = true;
+  return add_node(net, node, shape);
+}
+
+gd_tensor gd_net_activation(gd_net *net, gd_tensor x, gd_activation activation) {
+  GD_REQUIRE(activation != GD_LINEAR);
+  gd_node node = {.kind = &gd_op_activation, .n_inputs = 1, .inputs = {x}, .attributes.activation = activation};
+  return add_node(net, node, net->shapes[x]);
+}
+
+gd_tensor gd_net_attention(gd_net *net, gd_tensor q, gd_tensor k, gd_tensor v, int head_dim) {
+  gd_shape shape = net->shapes[q];
+  GD_REQUIRE(head_dim > 0 && shape.c % head_dim == 0);
+  gd_node node = {.kind = &gd_op_attention, .n_inputs = 3, .inputs = {q, k, v}, .attributes.head_dim = head_dim};
+  return add_node(net, node, shape);
+}
+
+static bool same_shape(gd_shape a, gd_shape b) {
+  return a.h == b.h && a.w == b.w && a.c == b.c;
+}
+
+gd_tensor gd_net_add(gd_net *net, gd_tensor a, gd_tensor b) {
+  GD_REQUIRE(same_shape(net->shapes[a], net->shapes[b]));
+  return add_node(net, (gd_node){.kind = &gd_op_add, .n_inputs = 2, .inputs = {a, b}}, net->shapes[a]);
+}
+
+gd_tensor gd_net_add_vector(gd_net *net, gd_tensor x, gd_tensor v) {
+  GD_REQUIRE(same_shape(net->shapes[v], (gd_shape){1, 1, net->shapes[x].c}));
+  return add_node(net, (gd_node){.kind = &gd_op_add_vector, .n_inputs = 2, .inputs = {x, v}}, net->shapes[x]);
+}
+
+gd_tensor gd_net_concat(gd_net *net, gd_tensor a, gd_tensor b) {
+  gd_shape sa = net->shapes[a], sb = net->shapes[b];
+  GD_REQUIRE(sa.h == sb.h && sa.w == sb.w);
+  gd_node node = {.kind = &gd_op_concat, .n_inputs = 2, .inputs = {a, b}};
+  return add_node(net, node, (gd_shape){sa.h, sa.w, sa.c + sb.c});
+}
+
+gd_tensor gd_net_upsample(gd_net *net, gd_tensor x) {
+  gd_shape in = net->shapes[x];
+  gd_node node = {.kind = &gd_op_upsample, .n_inputs = 1, .inputs = {x}};
+  return add_node(net, node, (gd_shape){2 * in.h, 2 * in.w, in.c});
+}
+
+static gd_tensor add_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad, bool average) {
+  gd_shape in = net->shapes[x];
+  gd_node node = {.kind = &gd_op_pool, .n_inputs = 1, .inputs = {x}};
+  node.attributes = (gd_attributes){.kernel = kernel, .stride = stride, .pad = pad, .average = average};
+  gd_shape out = {(in.h + 2 * pad - kernel) / stride + 1, (in.w + 2 * pad - kernel) / stride + 1, in.c};
+  return add_node(net, node, out);
+}
+
+gd_tensor gd_net_max_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad) {
+  return add_pool(net, x, kernel, stride, pad, false);
+}
+
+gd_tensor gd_net_global_avg_pool(gd_net *net, gd_tensor x) {
+  GD_REQUIRE(net->shapes[x].h == net->shapes[x].w);
+  return add_pool(net, x, net->shapes[x].h, 1, 0, true);
+}
+
+gd_tensor gd_net_global_max_pool(gd_net *net, gd_tensor x) {
+  GD_REQUIRE(net->shapes[x].h == net->shapes[x].w);
+  return add_pool(net, x, net->shapes[x].h, 1, 0, false);
+}
+
+gd_tensor gd_net_time_embedding(gd_net *net, gd_tensor t, int channels) {
+  GD_REQUIRE(same_shape(net->shapes[t], (gd_shape){1, 1, 1}) && channels % 2 == 0);
+  gd_node node = {.kind = &gd_op_time_embedding, .n_inputs = 1, .inputs = {t}};
+  return add_node(net, node, (gd_shape){1, 1, channels});
+}

@@ -1,0 +1,95 @@
+/* Inside of a network description: tensors, nodes, and the interface every kind of op implements. */
+#ifndef GD_NN_NET_H
+#define GD_NN_NET_H
+
+#include "gendistill/nn.h"
+
+enum { GD_MAX_INPUTS = 3, GD_MAX_OP_PARAMS = 4 };
+
+/* Numbers that describe one op; each kind uses some of them. */
+typedef struct gd_attributes {
+  int kernel, stride, pad;
+  int groups;
+  int head_dim;
+  float eps;
+  gd_activation activation;
+  bool bias;
+  bool average; /* pooling: average instead of maximum */
+} gd_attributes;
+
+typedef struct gd_op gd_op;
+
+/* One kind of op. All work on the whole batch of their plan. */
+typedef struct gd_op_class {
+  const char *kind;
+  /* What backward reads, so that the plan keeps it: inputs (bit i: input i) and the output. */
+  unsigned backward_reads_inputs;
+  bool backward_reads_output;
+  /* Makes primitives and says how much scratch and saved memory the op wants. */
+  gd_err (*prepare)(gd_op *op);
+  void (*load)(gd_op *op, const float *params); /* optional: new parameters */
+  void (*forward)(gd_op *op);
+  /* Writes dx[i] where it is not NULL, and the parameters' gradients into the flat array `grads`. */
+  void (*backward)(gd_op *op, float *grads);
+  void (*release)(gd_op *op); /* optional: frees op->state */
+} gd_op_class;
+
+typedef struct gd_node {
+  const gd_op_class *kind;
+  int n_inputs;
+  gd_tensor inputs[GD_MAX_INPUTS];
+  gd_tensor output;
+  int n_params;
+  int params[GD_MAX_OP_PARAMS]; /* indices in the table */
+  gd_attributes attributes;
+} gd_node;
+
+struct gd_net {
+  gd_param_table table;
+  gd_shape *shapes; /* (n_tensors) */
+  bool *needs_grad; /* (n_tensors) a parameter or a wanted input gradient lies upstream */
+  int n_tensors;
+  gd_node *nodes; /* in order of execution */
+  int n_nodes;
+  gd_tensor *inputs;
+  int n_inputs;
+  gd_tensor output;
+};
+
+/* A node compiled for a batch. */
+struct gd_op {
+  const gd_node *node;
+  const gd_param_table *table;
+  int batch;
+  bool training;
+  gd_shape in[GD_MAX_INPUTS], out; /* per image */
+  bool wants_dx[GD_MAX_INPUTS];
+  /* Set by the plan before the first run: (batch, h, w, c) each. */
+  float *x[GD_MAX_INPUTS];
+  float *y;
+  float *dx[GD_MAX_INPUTS]; /* NULL where not wanted */
+  float *dy;
+  const float *params;   /* flat array of the last load */
+  size_t scratch_nbytes; /* wanted during forward or backward, shared by all ops */
+  void *scratch;
+  size_t saved_nbytes; /* kept from forward to backward */
+  void *saved;
+  void *state; /* the kind's own */
+};
+
+/* Flat array's part for the op's parameter number i. */
+static inline const float *gd_op_param(const gd_op *op, int i) {
+  return op->params + op->table->params[op->node->params[i]].offset;
+}
+static inline float *gd_op_grad(const gd_op *op, float *grads, int i) {
+  return grads + op->table->params[op->node->params[i]].offset;
+}
+
+static inline int64_t gd_shape_count(gd_shape s) {
+  return (int64_t)s.h * s.w * s.c;
+}
+
+extern const gd_op_class gd_op_conv, gd_op_linear, gd_op_group_norm, gd_op_batch_norm, gd_op_activation,
+    gd_op_attention, gd_op_add, gd_op_add_vector, gd_op_concat, gd_op_upsample, gd_op_pool, gd_op_time_embedding;
+
+#endif

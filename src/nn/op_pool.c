@@ -1,0 +1,64 @@
+/* Maximum and average pooling, windowed and global (a window as large as the image), by oneDNN. */
+#include "nn/dnnl.h"
+
+typedef struct gd_pool {
+  gd_primitive forward, backward;
+  int fwd_x, fwd_y, fwd_ws;
+  int bwd_dy, bwd_dx, bwd_ws;
+} gd_pool;
+
+static gd_err prepare(gd_op *op) {
+  gd_err err = GD_OK;
+  const gd_attributes *a = &op->node->attributes;
+  gd_pool *pool = op->state = GD_NEW(gd_pool);
+  dnnl_alg_kind_t alg = a->average ? dnnl_pooling_avg_exclude_padding : dnnl_pooling_max;
+  dnnl_dims_t kernel = {a->kernel, a->kernel}, strides = {a->stride, a->stride}, pad = {a->pad, a->pad};
+  dnnl_memory_desc_t x = gd_dnnl_nhwc(op->batch, op->in[0]), y = gd_dnnl_nhwc(op->batch, op->out);
+  dnnl_pooling_desc_t desc;
+  GD_DNNL(dnnl_pooling_forward_desc_init(&desc, op->training ? dnnl_forward_training : dnnl_forward_inference, alg, &x,
+                                         &y, strides, kernel, pad, pad));
+  GD_TRY(gd_primitive_create(&pool->forward, op, &desc, NULL));
+  pool->fwd_x = gd_primitive_arg(&pool->forward, DNNL_ARG_SRC, &x);
+  pool->fwd_y = gd_primitive_arg(&pool->forward, DNNL_ARG_DST, &y);
+  const dnnl_memory_desc_t *workspace = gd_primitive_md(&pool->forward, dnnl_query_workspace_md, 0);
+  if (op->training && workspace && dnnl_memory_desc_get_size(workspace) > 0) {
+    op->saved_nbytes = dnnl_memory_desc_get_size(workspace);
+    pool->fwd_ws = gd_primitive_arg(&pool->forward, DNNL_ARG_WORKSPACE, workspace);
+  }
+  if (!op->wants_dx[0]) goto done;
+  GD_DNNL(dnnl_pooling_backward_desc_init(&desc, alg, &x, &y, strides, kernel, pad, pad));
+  GD_TRY(gd_primitive_create(&pool->backward, op, &desc, pool->forward.desc));
+  pool->bwd_dy = gd_primitive_arg(&pool->backward, DNNL_ARG_DIFF_DST, &y);
+  pool->bwd_dx = gd_primitive_arg(&pool->backward, DNNL_ARG_DIFF_SRC, &x);
+  if (pool->fwd_ws) pool->bwd_ws = gd_primitive_arg(&pool->backward, DNNL_ARG_WORKSPACE, workspace);
+done:
+  return err;
+}
+
+static void forward(gd_op *op) {
+  gd_pool *pool = op->state;
+  gd_primitive_set(&pool->forward, pool->fwd_x, op->x[0]);
+  gd_primitive_set(&pool->forward, pool->fwd_y, op->y);
+  if (pool->fwd_ws) gd_primitive_set(&pool->forward, pool->fwd_ws, op->saved);
+  gd_primitive_run(&pool->forward, op);
+}
+
+static void backward(gd_op *op, float *grads) {
+  (void)grads;
+  gd_pool *pool = op->state;
+  gd_primitive_set(&pool->backward, pool->bwd_dy, op->dy);
+  gd_primitive_set(&pool->backward, pool->bwd_dx, op->dx[0]);
+  if (pool->fwd_ws) gd_primitive_set(&pool->backward, pool->bwd_ws, op->saved);
+  gd_primitive_run(&pool->backward, op);
+}
+
+static void release(gd_op *op) {
+  gd_pool *pool = op->state;
+  if (!pool) return;
+  gd_primitive_release(&pool->forward);
+  gd_primitive_release(&pool->backward);
+  gd_free(pool);
+}
+
+const gd_op_class gd_op_pool = {
+    .kind = "pooling", .prepare = prepare, .forward = forward, .backward = backward, .release = release};

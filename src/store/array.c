@@ -1,0 +1,53 @@
+/* Plain arrays of floats from any HDF5 file: starting noises, feature sets. */
+#include <string.h>
+
+#include "gendistill/store.h"
+#include "store/hdf5_contents.h"
+
+static gd_err check(const gd_hdf5 *file, const gd_object *object, const char *dataset) {
+  if (!object || object->is_group) return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is missing", file->path, dataset);
+  if (object->value_class != H5T_FLOAT || (object->value_nbytes != 4 && object->value_nbytes != 8))
+    return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is %s, must be float32 or float64", file->path, dataset,
+                    object->type);
+  if (object->n_dims < 1 || object->n_dims > 4)
+    return gd_error(GD_ERR_INPUT, "%s: dataset '%s' has %d dimensions, must have 1 to 4", file->path, dataset,
+                    object->n_dims);
+  return gd_contents_check_size(file, object);
+}
+
+// A checksum, where there is one, is over the values as they stand in the file.
+static gd_err verify(const gd_hdf5 *file, const gd_object *object, const float *values) {
+  if (!object->has_digest || object->value_nbytes != 4) return GD_OK;
+  if (gd_digest(values, (size_t)object->count * sizeof *values, 0) == object->digest) return GD_OK;
+  return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not hold", file->path, object->name);
+}
+
+gd_err gd_array_read(const gd_comm *comm, const char *path, const char *dataset, float **values, int *n_dims,
+                     int64_t dims[4]) {
+  *values = NULL;
+  gd_hdf5 *file = NULL;
+  gd_contents contents = {0};
+  char *name = gd_format(dataset[0] == '/' ? "%s" : "/%s", dataset);
+  gd_err err;
+  GD_TRY(gd_hdf5_open(&file, comm, path));
+  GD_TRY(gd_contents_read(file, &contents));
+  const gd_object *object = gd_contents_object(&contents, name);
+  GD_TRY(gd_comm_agree(comm, check(file, object, name)));
+  gd_hdf5_shape shape = {.type = GD_HDF5_FLOAT32, .n_dims = object->n_dims};
+  memcpy(shape.dims, object->dims, sizeof shape.dims);
+  *values = GD_NEW_ARRAY(float, object->count);
+  err = gd_hdf5_read_rows(file, name, shape, (gd_range){0, shape.dims[0]}, *values);
+  if (err == GD_OK) err = verify(file, object, *values);
+  GD_TRY(gd_comm_agree(comm, err));
+  *n_dims = shape.n_dims;
+  memcpy(dims, shape.dims, sizeof shape.dims);
+done:
+  if (err != GD_OK) {
+    gd_free(*values);
+    *values = NULL;
+  }
+  gd_free(name);
+  gd_contents_clear(&contents);
+  gd_hdf5_close(&file);
+  return err;
+}

@@ -1,0 +1,50 @@
+/* Files that appear whole or not at all.
+ *
+ * The order matters: the content must be on disk before the name points to it, and the name itself
+ * is on disk only when its folder is. */
+#include "store/atomic_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+char *gd_tmp_name(const char *path) {
+  return gd_format("%s.tmp", path);
+}
+
+gd_err gd_file_error(gd_err err, const char *path, const char *what, int errno_value) {
+  return gd_error(err, "%s: %s: %s", path, what, strerror(errno_value));
+}
+
+static int sync_path(const char *path, int flags) {
+  int fd = open(path, flags | O_CLOEXEC);
+  if (fd < 0) return errno;
+  int reason = fsync(fd) == 0 ? 0 : errno;
+  if (close(fd) != 0 && !reason) reason = errno;
+  return reason;
+}
+
+// Some file systems cannot sync a folder; the file is whole all the same, so that is no error.
+static void sync_folder_of(const char *path) {
+  const char *slash = strrchr(path, '/');
+  char *folder = slash ? gd_strdup(path) : gd_strdup(".");
+  if (slash) folder[slash == path ? 1 : slash - path] = 0;
+  sync_path(folder, O_RDONLY | O_DIRECTORY);
+  gd_free(folder);
+}
+
+gd_err gd_tmp_commit(const char *tmp, const char *path) {
+  const char *what = "cannot make the file durable";
+  int reason = sync_path(tmp, O_RDWR);
+  if (!reason && rename(tmp, path) != 0) {
+    what = "cannot give the file its final name";
+    reason = errno;
+  }
+  if (reason) {
+    unlink(tmp);
+    return gd_file_error(GD_ERR_FAILED, path, what, reason);
+  }
+  sync_folder_of(path);
+  return GD_OK;
+}

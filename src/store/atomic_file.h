@@ -1,0 +1,18 @@
+/* Files that appear whole or not at all: written to PATH.tmp, made durable, renamed. Local. */
+#ifndef GD_STORE_ATOMIC_FILE_H
+#define GD_STORE_ATOMIC_FILE_H
+
+#include <stdio.h>
+
+#include "gendistill/base.h"
+
+/* "PATH.tmp"; new string, gd_free. */
+char *gd_tmp_name(const char *path);
+
+/* Makes `tmp` durable and renames it to `path`. GD_ERR_FAILED naming the file; `tmp` is removed then. */
+gd_err gd_tmp_commit(const char *tmp, const char *path);
+
+/* Records "PATH: WHAT: the system's reason" for `errno_value` and returns `err`. */
+gd_err gd_file_error(gd_err err, const char *path, const char *what, int errno_value);
+
+#endif

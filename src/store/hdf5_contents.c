@@ -1,0 +1,252 @@
+/* Walks through an HDF5 file: root attributes as text, groups and datasets in the order of their names.
+ *
+ * Files may come from elsewhere or be damaged, so every type and size is looked at before it is trusted.
+ * Links to other files and soft links are left out: nothing is read that does not stand in the file itself. */
+#include "store/hdf5_contents.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_OBJECTS = 1000000, MAX_DEPTH = 16, MAX_VALUES = 64, MAX_ATTRIBUTE_NBYTES = 16 << 20 };
+
+typedef struct walk {
+  gd_hdf5 *file;
+  gd_contents *contents;
+  int object_room, attribute_room;
+  const char *prefix;  // of the group that is walked through
+  int depth;
+  gd_err err;
+} walk;
+
+// Room for one more element; a zeroed copy twice as long where there is none.
+static void *grow(void *array, int n, int *room, size_t nbytes) {
+  if (n < *room) return array;
+  *room = *room ? 2 * *room : 32;
+  char *longer = gd_alloc_zero((size_t)*room * nbytes);
+  if (n) memcpy(longer, array, (size_t)n * nbytes);
+  gd_free(array);
+  return longer;
+}
+
+/* ---- Attributes ---- */
+
+static char *join(char *list, char *item) {
+  if (!list) return item;
+  char *longer = gd_format("%s, %s", list, item);
+  gd_free(list);
+  gd_free(item);
+  return longer;
+}
+
+static char *text_of_numbers(hid_t attribute, hid_t type, int n, gd_attribute_type kind) {
+  bool is_signed = kind == GD_ATTRIBUTE_INTEGER && H5Tget_sign(type) == H5T_SGN_2;
+  uint64_t values[MAX_VALUES] = {0};  // 8 bytes each, whichever of the three
+  hid_t memory = kind == GD_ATTRIBUTE_REAL ? H5T_NATIVE_DOUBLE : is_signed ? H5T_NATIVE_INT64 : H5T_NATIVE_UINT64;
+  if (H5Aread(attribute, memory, values) < 0) return NULL;
+  char *list = NULL;
+  for (int i = 0; i < n; i++) {
+    double real;
+    memcpy(&real, &values[i], sizeof real);
+    list = join(list, kind == GD_ATTRIBUTE_REAL ? gd_format("%.17g", real)
+                      : is_signed               ? gd_format("%" PRId64, (int64_t)values[i])
+                                                : gd_format("%" PRIu64, values[i]));
+  }
+  return list;
+}
+
+static char *text_of_fixed(hid_t attribute, hid_t type, int n) {
+  size_t nbytes = H5Tget_size(type);
+  char *values = gd_alloc_zero((size_t)n * nbytes + 1), *list = NULL;
+  if (H5Aread(attribute, type, values) >= 0)
+    for (int i = 0; i < n; i++)
+      list =
+          join(list, gd_format("%.*s", (int)strnlen(values + (size_t)i * nbytes, nbytes), values + (size_t)i * nbytes));
+  gd_free(values);
+  return list;
+}
+
+static char *text_of_variable(hid_t attribute, hid_t type, hid_t space, int n) {
+  char *values[MAX_VALUES] = {0}, *list = NULL;
+  hid_t memory = H5Tcopy(type);
+  if (H5Aread(attribute, memory, values) >= 0) {
+    for (int i = 0; i < n; i++) list = join(list, gd_strdup(values[i] ? values[i] : ""));
+    H5Dvlen_reclaim(memory, space, H5P_DEFAULT, values);
+  }
+  H5Tclose(memory);
+  return list;
+}
+
+// NULL where HDF5 cannot read the value.
+static char *text_of(hid_t attribute, hid_t type, hid_t space, gd_attribute_type *kind) {
+  hssize_t n = H5Sget_simple_extent_npoints(space);
+  size_t nbytes = H5Tget_size(type);
+  H5T_class_t value_class = H5Tget_class(type);
+  *kind = GD_ATTRIBUTE_OTHER;
+  if (n < 0 || nbytes == 0) return NULL;
+  if (n == 0 || n > MAX_VALUES || nbytes > MAX_ATTRIBUTE_NBYTES / MAX_VALUES * (n == 1 ? MAX_VALUES : 1))
+    return gd_format("(%lld values)", (long long)n);
+  if (value_class == H5T_INTEGER && nbytes <= 8)
+    return text_of_numbers(attribute, type, (int)n, *kind = GD_ATTRIBUTE_INTEGER);
+  if (value_class == H5T_FLOAT) return text_of_numbers(attribute, type, (int)n, *kind = GD_ATTRIBUTE_REAL);
+  if (value_class != H5T_STRING) return gd_strdup("(a value that is neither number nor text)");
+  *kind = GD_ATTRIBUTE_TEXT;
+  return H5Tis_variable_str(type) > 0 ? text_of_variable(attribute, type, space, (int)n)
+                                      : text_of_fixed(attribute, type, (int)n);
+}
+
+static char *attribute_text(hid_t object, const char *name, gd_attribute_type *kind) {
+  char *text = NULL;
+  hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+  if (attribute < 0) return NULL;
+  hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
+  if (type >= 0 && space >= 0) text = text_of(attribute, type, space, kind);
+  if (type >= 0) H5Tclose(type);
+  if (space >= 0) H5Sclose(space);
+  H5Aclose(attribute);
+  return text;
+}
+
+static herr_t add_attribute(hid_t object, const char *name, const H5A_info_t *info, void *data) {
+  (void)info;
+  walk *w = data;
+  gd_contents *c = w->contents;
+  gd_attribute_type kind = GD_ATTRIBUTE_OTHER;
+  char *text = attribute_text(object, name, &kind);
+  if (!text) {
+    w->err = gd_hdf5_error(w->file, "attribute '%s' cannot be read", name);
+    return -1;
+  }
+  c->attributes = grow(c->attributes, c->n_attributes, &w->attribute_room, sizeof *c->attributes);
+  c->attributes[c->n_attributes++] = (gd_attribute){.name = gd_strdup(name), .type = kind, .text = text};
+  return 0;
+}
+
+/* ---- Groups and datasets ---- */
+
+static void describe_type(hid_t type, gd_object *out) {
+  out->value_class = H5Tget_class(type);
+  out->value_nbytes = H5Tget_size(type);
+  int bits = (int)(out->value_nbytes * 8);
+  if (out->value_class == H5T_FLOAT)
+    snprintf(out->type, sizeof out->type, "float%d", bits);
+  else if (out->value_class == H5T_INTEGER)
+    snprintf(out->type, sizeof out->type, "%sint%d", H5Tget_sign(type) == H5T_SGN_NONE ? "u" : "", bits);
+  else
+    snprintf(out->type, sizeof out->type, "%s", out->value_class == H5T_STRING ? "text" : "other");
+}
+
+static bool describe_space(hid_t space, gd_object *out) {
+  hsize_t dims[H5S_MAX_RANK];
+  out->n_dims = H5Sget_simple_extent_dims(space, dims, NULL);
+  hssize_t count = H5Sget_simple_extent_npoints(space);
+  if (out->n_dims < 0 || count < 0) return false;
+  out->count = count;
+  for (int i = 0; i < out->n_dims; i++) {
+    if (dims[i] > INT64_MAX) return false;
+    out->dims[i] = (int64_t)dims[i];
+  }
+  return true;
+}
+
+static bool parse_digest(const char *text, uint64_t *digest) {
+  char *end;
+  *digest = strtoull(text, &end, 16);
+  return strlen(text) == 16 && *end == 0 && strspn(text, "0123456789abcdef") == 16;
+}
+
+static bool describe_digest(hid_t dataset, gd_object *out) {
+  htri_t there = H5Aexists(dataset, "xxh3");
+  if (there <= 0) return there == 0;
+  gd_attribute_type kind = GD_ATTRIBUTE_OTHER;
+  char *text = attribute_text(dataset, "xxh3", &kind);
+  out->has_digest = text && kind == GD_ATTRIBUTE_TEXT && parse_digest(text, &out->digest);
+  gd_free(text);
+  return out->has_digest;
+}
+
+static bool describe_dataset(hid_t dataset, gd_object *out) {
+  bool ok = false;
+  hid_t type = H5Dget_type(dataset), space = H5Dget_space(dataset);
+  if (type >= 0 && space >= 0) {
+    describe_type(type, out);
+    ok = describe_space(space, out) && describe_digest(dataset, out);
+  }
+  if (type >= 0) H5Tclose(type);
+  if (space >= 0) H5Sclose(space);
+  return ok;
+}
+
+static herr_t walk_group(hid_t group, walk *w);
+
+static herr_t walk_child(hid_t group, const char *name, walk *w) {
+  const char *prefix = w->prefix;
+  w->prefix = name;
+  w->depth++;
+  herr_t status = walk_group(group, w);
+  w->depth--;
+  w->prefix = prefix;
+  return status;
+}
+
+static herr_t add_object(hid_t group, const char *link, const H5L_info_t *info, void *data) {
+  walk *w = data;
+  gd_contents *c = w->contents;
+  if (info->type != H5L_TYPE_HARD) return 0;
+  if (c->n_objects >= MAX_OBJECTS || w->depth > MAX_DEPTH) {
+    w->err = gd_error(GD_ERR_INPUT, "%s: more than %d objects, or groups too deep", w->file->path, MAX_OBJECTS);
+    return -1;
+  }
+  gd_object object = {.name = gd_format("%s/%s", w->prefix, link)};
+  char *name = object.name;  // belongs to the list from here on
+  herr_t status = 0;
+  hid_t id = H5Oopen(group, link, H5P_DEFAULT);
+  H5I_type_t kind = id >= 0 ? H5Iget_type(id) : H5I_BADID;
+  object.is_group = kind == H5I_GROUP;
+  if (id < 0 || (kind == H5I_DATASET && !describe_dataset(id, &object))) {
+    w->err = gd_hdf5_error(w->file, "'%s' cannot be read", name);
+    status = -1;
+  }
+  c->objects = grow(c->objects, c->n_objects, &w->object_room, sizeof *c->objects);
+  if (kind == H5I_GROUP || kind == H5I_DATASET)
+    c->objects[c->n_objects++] = object;
+  else
+    gd_free(name);
+  if (status == 0 && object.is_group) status = walk_child(id, name, w);
+  if (id >= 0) H5Oclose(id);
+  return status;
+}
+
+static herr_t walk_group(hid_t group, walk *w) {
+  herr_t status = H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, NULL, add_object, w);
+  if (status < 0 && w->err == GD_OK)
+    w->err = gd_hdf5_error(w->file, "group '%s' cannot be read", w->prefix[0] ? w->prefix : "/");
+  return status;
+}
+
+gd_err gd_contents_read(gd_hdf5 *file, gd_contents *out) {
+  *out = (gd_contents){0};
+  walk w = {.file = file, .contents = out, .prefix = ""};
+  hid_t root = H5Gopen2(file->id, "/", H5P_DEFAULT);
+  if (root < 0) {
+    w.err = gd_hdf5_error(file, "the root group cannot be read");
+  } else {
+    if (H5Aiterate2(root, H5_INDEX_NAME, H5_ITER_INC, NULL, add_attribute, &w) < 0 && w.err == GD_OK)
+      w.err = gd_hdf5_error(file, "the attributes cannot be read");
+    if (w.err == GD_OK) walk_group(root, &w);
+    H5Gclose(root);
+  }
+  return gd_comm_agree(file->comm, w.err);
+}
+
+void gd_contents_clear(gd_contents *contents) {
+  for (int i = 0; i < contents->n_attributes; i++) {
+    gd_free(contents->attributes[i].name);
+    gd_free(contents->attributes[i].text);
+  }
+  for (int i = 0; i < contents->n_objects; i++) gd_free(contents->objects[i].name);
+  gd_free(contents->attributes);
+  gd_free(contents->objects);
+  *contents = (gd_contents){0};
+}

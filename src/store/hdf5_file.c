@@ -1,0 +1,308 @@
+/* Collective opening, atomic writing and the transfers of HDF5 files.
+ *
+ * The newest file format is asked for, because its metadata carries checksums: a damaged structure is then
+ * reported by HDF5 instead of being followed. Time stamps are off, so that equal content gives equal files.
+ * What a file means is left to checkpoint.c and sample_set.c. */
+#include "store/hdf5_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/atomic_file.h"
+
+/* ---- Errors ---- */
+
+static herr_t keep_innermost(unsigned n, const H5E_error2_t *error, void *out) {
+  if (n == 0 && error->desc) snprintf(out, 256, "%s", error->desc);
+  return 0;
+}
+
+gd_err gd_hdf5_error(const gd_hdf5 *file, const char *format, ...) {
+  char reason[256] = "", what[512];
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, reason);
+  va_list args;
+  va_start(args, format);
+  vsnprintf(what, sizeof what, format, args);
+  va_end(args);
+  gd_err err = file->tmp ? GD_ERR_FAILED : GD_ERR_INPUT;
+  if (!reason[0]) return gd_error(err, "%s: %s", file->path, what);
+  return gd_error(err, "%s: %s: %s", file->path, what, reason);
+}
+
+/* ---- Open and close ---- */
+
+static gd_hdf5 *file_new(const gd_comm *comm, const char *path) {
+  gd_hdf5 *file = GD_NEW(gd_hdf5);
+  file->comm = comm;
+  file->id = H5I_INVALID_HID;
+  file->path = gd_strdup(path);
+  return file;
+}
+
+static void file_free(gd_hdf5 **file) {
+  gd_free((*file)->path);
+  gd_free((*file)->tmp);
+  gd_free(*file);
+  *file = NULL;
+}
+
+static hid_t access_properties(const gd_comm *comm) {
+  H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+  bool ok = access >= 0 && H5Pset_fapl_mpio(access, comm->mpi, MPI_INFO_NULL) >= 0 &&
+            H5Pset_all_coll_metadata_ops(access, true) >= 0 && H5Pset_coll_metadata_write(access, true) >= 0 &&
+            H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST) >= 0 &&
+            H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0;
+  if (!ok) gd_abort("HDF5 has no MPI-IO access properties");
+  return access;
+}
+
+// A file open on some ranks only cannot be closed by them without the others: that must not become a hang.
+static gd_err agree_on_open(const gd_hdf5 *file, const char *what) {
+  gd_err err = file->id < 0 ? gd_hdf5_error(file, "%s", what) : GD_OK;
+  int is_open = file->id >= 0, any_open = 0;
+  MPI_Allreduce(&is_open, &any_open, 1, MPI_INT, MPI_MAX, file->comm->mpi);
+  if (any_open && !is_open) gd_abort("%s (other ranks could)", gd_error_message());
+  return gd_comm_agree(file->comm, err);
+}
+
+// The system's own calls first: their reasons are clearer than those which come through MPI-IO.
+static gd_err probe(gd_hdf5 *file, const char *name, int flags, gd_err err) {
+  const char *what = flags == O_RDONLY ? "cannot read the file" : "cannot create the file";
+  int fd = open(name, flags | O_CLOEXEC, 0666);
+  if (fd < 0) return gd_file_error(err, file->path, what, errno);
+  struct stat status = {0};
+  int reason = fstat(fd, &status) == 0 ? 0 : errno;
+  close(fd);
+  if (reason) return gd_file_error(err, file->path, what, reason);
+  if (!S_ISREG(status.st_mode)) return gd_error(err, "%s: not a regular file", file->path);
+  file->nbytes = status.st_size;
+  return GD_OK;
+}
+
+static hid_t untimed(hid_t class_id) {
+  hid_t properties = H5Pcreate(class_id);
+  if (properties < 0 || H5Pset_obj_track_times(properties, false) < 0) gd_abort("HDF5 has no creation properties");
+  return properties;
+}
+
+gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path) {
+  gd_hdf5 *file = file_new(comm, path);
+  file->tmp = gd_tmp_name(path);
+  gd_err err = GD_OK;
+  if (comm->rank == 0) err = probe(file, file->tmp, O_WRONLY | O_CREAT | O_TRUNC, GD_ERR_FAILED);
+  GD_TRY(gd_comm_agree(comm, err));
+  GD_TRY(gd_comm_agree(comm, probe(file, file->tmp, O_RDWR, GD_ERR_FAILED)));
+  hid_t access = access_properties(comm), creation = untimed(H5P_FILE_CREATE);
+  file->id = H5Fcreate(file->tmp, H5F_ACC_TRUNC, creation, access);
+  err = agree_on_open(file, "cannot create the file");
+  H5Pclose(creation);
+  H5Pclose(access);
+done:
+  if (err != GD_OK) {
+    if (comm->rank == 0) unlink(file->tmp);
+    file_free(&file);
+  }
+  *out = file;
+  return err;
+}
+
+gd_err gd_hdf5_open(gd_hdf5 **out, const gd_comm *comm, const char *path) {
+  gd_hdf5 *file = file_new(comm, path);
+  gd_err err;
+  GD_TRY(gd_comm_agree(comm, probe(file, path, O_RDONLY, GD_ERR_INPUT)));
+  hid_t access = access_properties(comm);
+  file->id = H5Fopen(path, H5F_ACC_RDONLY, access);
+  err = agree_on_open(file, "not an HDF5 file, or damaged");
+  H5Pclose(access);
+done:
+  if (err != GD_OK) file_free(&file);
+  *out = file;
+  return err;
+}
+
+void gd_hdf5_close(gd_hdf5 **file) {
+  if (!*file) return;
+  H5Fclose((*file)->id);
+  if ((*file)->tmp) {
+    MPI_Barrier((*file)->comm->mpi);  // all have closed it before it goes
+    if ((*file)->comm->rank == 0) unlink((*file)->tmp);
+  }
+  file_free(file);
+}
+
+gd_err gd_hdf5_commit(gd_hdf5 **in) {
+  gd_hdf5 *file = *in;
+  gd_err err = GD_OK;
+  if (H5Fflush(file->id, H5F_SCOPE_GLOBAL) < 0) err = gd_hdf5_error(file, "cannot write the file");
+  err = gd_comm_agree(file->comm, err);
+  if (err != GD_OK) {
+    gd_hdf5_close(in);
+    return err;
+  }
+  if (H5Fclose(file->id) < 0) err = gd_hdf5_error(file, "cannot close the file");
+  err = gd_comm_agree(file->comm, err);
+  if (file->comm->rank == 0) {
+    if (err == GD_OK)
+      err = gd_tmp_commit(file->tmp, file->path);
+    else
+      unlink(file->tmp);
+  }
+  err = gd_comm_agree(file->comm, err);
+  file_free(in);
+  return err;
+}
+
+/* ---- Attributes and groups ---- */
+
+static gd_err put_attribute(gd_hdf5 *file, hid_t object, const char *name, hid_t file_type, hid_t memory_type,
+                            const void *value) {
+  hid_t space = H5Screate(H5S_SCALAR);
+  hid_t attribute = H5Acreate2(object, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT);
+  bool ok = attribute >= 0 && H5Awrite(attribute, memory_type, value) >= 0;
+  gd_err err = ok ? GD_OK : gd_hdf5_error(file, "cannot write attribute '%s'", name);
+  if (attribute >= 0) H5Aclose(attribute);
+  H5Sclose(space);
+  return err;
+}
+
+// Fixed length: strings of variable length would stand in a heap without a checksum.
+static gd_err put_text_at(gd_hdf5 *file, hid_t object, const char *name, const char *text) {
+  hid_t type = H5Tcopy(H5T_C_S1);
+  if (H5Tset_size(type, strlen(text) + 1) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)
+    gd_abort("HDF5 has no string of %zu bytes", strlen(text) + 1);
+  gd_err err = put_attribute(file, object, name, type, type, text);
+  H5Tclose(type);
+  return err;
+}
+
+gd_err gd_hdf5_put_int(gd_hdf5 *file, const char *name, int64_t value) {
+  return put_attribute(file, file->id, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
+}
+
+gd_err gd_hdf5_put_uint(gd_hdf5 *file, const char *name, uint64_t value) {
+  return put_attribute(file, file->id, name, H5T_STD_U64LE, H5T_NATIVE_UINT64, &value);
+}
+
+gd_err gd_hdf5_put_double(gd_hdf5 *file, const char *name, double value) {
+  return put_attribute(file, file->id, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value);
+}
+
+gd_err gd_hdf5_put_text(gd_hdf5 *file, const char *name, const char *text) {
+  return put_text_at(file, file->id, name, text);
+}
+
+static gd_err put_digest_at(gd_hdf5 *file, hid_t object, const char *name, uint64_t digest) {
+  char text[17];
+  snprintf(text, sizeof text, "%016" PRIx64, digest);
+  return put_text_at(file, object, name, text);
+}
+
+gd_err gd_hdf5_put_digest(gd_hdf5 *file, const char *name, uint64_t digest) {
+  return put_digest_at(file, file->id, name, digest);
+}
+
+gd_err gd_hdf5_put_group(gd_hdf5 *file, const char *name) {
+  hid_t properties = untimed(H5P_GROUP_CREATE);
+  hid_t group = H5Gcreate2(file->id, name, H5P_DEFAULT, properties, H5P_DEFAULT);
+  gd_err err = group < 0 ? gd_hdf5_error(file, "cannot write group '%s'", name) : GD_OK;
+  if (group >= 0) H5Gclose(group);
+  H5Pclose(properties);
+  return err;
+}
+
+/* ---- Datasets ---- */
+
+size_t gd_hdf5_type_size(gd_hdf5_type type) {
+  return type == GD_HDF5_FLOAT32 ? 4 : type == GD_HDF5_UINT8 ? 1 : 8;
+}
+
+static hid_t memory_type(gd_hdf5_type type) {
+  return type == GD_HDF5_FLOAT32 ? H5T_NATIVE_FLOAT : type == GD_HDF5_UINT8 ? H5T_NATIVE_UINT8 : H5T_NATIVE_INT64;
+}
+
+static hid_t file_type(gd_hdf5_type type) {
+  return type == GD_HDF5_FLOAT32 ? H5T_IEEE_F32LE : type == GD_HDF5_UINT8 ? H5T_STD_U8LE : H5T_STD_I64LE;
+}
+
+static hid_t dataspace(gd_hdf5_shape shape) {
+  hsize_t dims[4] = {0};
+  for (int i = 0; i < shape.n_dims; i++) dims[i] = (hsize_t)shape.dims[i];
+  hid_t space = H5Screate_simple(shape.n_dims, dims, NULL);
+  if (space < 0) gd_abort("HDF5 has no dataspace of %d dimensions", shape.n_dims);
+  return space;
+}
+
+// Selects `rows` in the dataset's space and returns the space of the memory that they fill.
+static hid_t select_rows(hid_t space, gd_hdf5_shape shape, gd_range rows) {
+  hsize_t begin[4] = {0}, count[4] = {0};
+  bool empty = rows.end == rows.begin;
+  for (int i = 0; i < shape.n_dims; i++) {
+    count[i] = (hsize_t)shape.dims[i];
+    empty = empty || shape.dims[i] == 0;
+  }
+  begin[0] = (hsize_t)rows.begin;
+  count[0] = (hsize_t)(rows.end - rows.begin);
+  shape.dims[0] = rows.end - rows.begin;
+  hid_t memory = dataspace(shape);
+  if (empty) {  // a rank without rows takes part in the transfer all the same
+    H5Sselect_none(space);
+    H5Sselect_none(memory);
+  } else if (H5Sselect_hyperslab(space, H5S_SELECT_SET, begin, NULL, count, NULL) < 0) {
+    H5Sselect_none(memory);  // the transfer then reports the mismatch
+  }
+  return memory;
+}
+
+static hid_t collective_transfer(void) {
+  hid_t transfer = H5Pcreate(H5P_DATASET_XFER);
+  if (transfer < 0 || H5Pset_dxpl_mpio(transfer, H5FD_MPIO_COLLECTIVE) < 0) gd_abort("HDF5 has no collective transfer");
+  return transfer;
+}
+
+static hid_t create_dataset(gd_hdf5 *file, const char *name, gd_hdf5_shape shape) {
+  hid_t properties = untimed(H5P_DATASET_CREATE), space = dataspace(shape);
+  H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);  // every element is written anyway
+  hid_t dataset = H5Dcreate2(file->id, name, file_type(shape.type), space, H5P_DEFAULT, properties, H5P_DEFAULT);
+  H5Sclose(space);
+  H5Pclose(properties);
+  return dataset;
+}
+
+gd_err gd_hdf5_write(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_range rows, const void *data,
+                     uint64_t digest) {
+  hid_t dataset = create_dataset(file, name, shape);
+  gd_err err = dataset < 0 ? gd_hdf5_error(file, "cannot create dataset '%s'", name) : GD_OK;
+  if (err == GD_OK) {
+    hid_t space = H5Dget_space(dataset), memory = select_rows(space, shape, rows), transfer = collective_transfer();
+    static const char nothing = 0;
+    if (H5Dwrite(dataset, memory_type(shape.type), memory, space, transfer, data ? data : &nothing) < 0)
+      err = gd_hdf5_error(file, "cannot write dataset '%s'", name);
+    H5Pclose(transfer);
+    H5Sclose(memory);
+    H5Sclose(space);
+  }
+  err = gd_comm_agree(file->comm, err);
+  if (err == GD_OK) err = put_digest_at(file, dataset, "xxh3", digest);
+  if (dataset >= 0) H5Dclose(dataset);
+  return gd_comm_agree(file->comm, err);
+}
+
+gd_err gd_hdf5_read_rows(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_range rows, void *data) {
+  hid_t dataset = H5Dopen2(file->id, name, H5P_DEFAULT);
+  if (dataset < 0) return gd_hdf5_error(file, "cannot open dataset '%s'", name);
+  gd_err err = GD_OK;
+  hid_t space = H5Dget_space(dataset), memory = select_rows(space, shape, rows), transfer = collective_transfer();
+  if (H5Dread(dataset, memory_type(shape.type), memory, space, transfer, data) < 0)
+    err = gd_hdf5_error(file, "cannot read dataset '%s'", name);
+  H5Pclose(transfer);
+  H5Sclose(memory);
+  H5Sclose(space);
+  H5Dclose(dataset);
+  return err;
+}

@@ -1,0 +1,114 @@
+/* One JSON object a step in metrics.jsonl; on a terminal a progress line, in a batch log a line now and then. */
+#include "train/metrics.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct gd_metrics {
+  const gd_comm *comm;
+  char *path;
+  FILE *file;  // rank 0 only
+  int64_t total_steps, first_step;
+  double start, last_shown, last_step;
+  bool terminal;
+  bool write_failed;
+};
+
+// Steps of the lines to keep: a resumed run writes the later ones again.
+static bool belongs_to_past(const char *line, int64_t global_step) {
+  json_t *object = json_loads(line, 0, NULL);
+  json_t *step = object ? json_object_get(object, "global_step") : NULL;
+  bool keep = json_is_integer(step) && json_integer_value(step) <= global_step;
+  json_decref(object);
+  return keep;
+}
+
+static gd_err failed(const char *path, const char *what) {
+  return gd_error(GD_ERR_FAILED, "%s: cannot %s: %s", path, what, strerror(errno));
+}
+
+// Rewrites the file with the past's lines only.
+static gd_err drop_future_lines(const char *path, int64_t global_step) {
+  FILE *in = fopen(path, "r");
+  if (!in) return errno == ENOENT ? GD_OK : failed(path, "read");
+  gd_err err = GD_OK;
+  char *tmp = gd_format("%s.tmp", path), *line = NULL;
+  size_t capacity = 0;
+  FILE *out = fopen(tmp, "w");
+  if (!out) err = failed(tmp, "write");
+  while (out && getline(&line, &capacity, in) > 0)
+    if (belongs_to_past(line, global_step)) fputs(line, out);
+  fclose(in);
+  if (out && (fclose(out) != 0 || rename(tmp, path) != 0)) err = failed(tmp, "write");
+  free(line);
+  gd_free(tmp);
+  return err;
+}
+
+gd_err gd_metrics_create(gd_metrics **out, const gd_comm *comm, const char *directory, int64_t global_step,
+                         int64_t total_steps) {
+  gd_err err = GD_OK;
+  gd_metrics *m = GD_NEW(gd_metrics);
+  *m = (gd_metrics){.comm = comm, .total_steps = total_steps, .first_step = global_step, .start = gd_seconds()};
+  m->path = gd_format("%s/metrics.jsonl", directory);
+  m->terminal = isatty(STDERR_FILENO);
+  m->last_shown = m->last_step = m->start;
+  if (comm->rank == 0) {
+    err = drop_future_lines(m->path, global_step);
+    if (err == GD_OK && !(m->file = fopen(m->path, "a"))) err = failed(m->path, "write");
+  }
+  err = gd_comm_agree(comm, err);
+  if (err != GD_OK) gd_metrics_destroy(&m);
+  *out = m;
+  return err;
+}
+
+void gd_metrics_destroy(gd_metrics **metrics) {
+  if (!*metrics) return;
+  if ((*metrics)->file) fclose((*metrics)->file);
+  gd_free((*metrics)->path);
+  gd_free(*metrics);
+  *metrics = NULL;
+}
+
+static void show_progress(gd_metrics *m, const gd_position *p, double rate, const gd_step_metrics *s) {
+  double now = gd_seconds(), interval = m->terminal ? 0.2 : 30;
+  bool last = p->global_step == m->total_steps;
+  if (now - m->last_shown < interval && !last) return;
+  m->last_shown = now;
+  double done = (double)(p->global_step - m->first_step), left = (double)(m->total_steps - p->global_step);
+  double seconds_left = (now - m->start) / done * left;
+  if (m->terminal)
+    fprintf(stderr, "\rtask %d epoch %d step %lld/%lld  loss %.4f  %.1f images/s  %.0f s left \033[K%s", p->task + 1,
+            p->epoch + 1, (long long)p->global_step, (long long)m->total_steps, s->loss, rate, seconds_left,
+            last ? "\n" : "");
+  else
+    gd_log(GD_LOG_INFO, "task %d epoch %d step %lld/%lld: loss %.4f, %.1f images/s, %.0f s left", p->task + 1,
+           p->epoch + 1, (long long)p->global_step, (long long)m->total_steps, s->loss, rate, seconds_left);
+}
+
+void gd_metrics_step(gd_metrics *m, const gd_position *p, int n_images, const gd_step_metrics *s, double seconds_io) {
+  if (!m->file) return;
+  double now = gd_seconds(), rate = n_images / (now - m->last_step);
+  m->last_step = now;
+  int n = fprintf(m->file,
+                  "{\"event\": \"step\", \"task\": %d, \"epoch\": %d, \"step\": %lld, \"global_step\": %lld, "
+                  "\"loss\": %.9g, \"loss_data\": %.9g, \"loss_replay\": %.9g, \"gradient_norm\": %.9g, "
+                  "\"images_per_second\": %.4g, \"seconds_compute\": %.6f, \"seconds_replay\": %.6f, "
+                  "\"seconds_reduction\": %.6f, \"seconds_io\": %.6f}\n",
+                  p->task + 1, p->epoch + 1, (long long)p->step, (long long)p->global_step, s->loss, s->loss_data,
+                  s->loss_replay, s->gradient_norm, rate, s->seconds_compute, s->seconds_replay, s->seconds_reduction,
+                  seconds_io);
+  if (n < 0) m->write_failed = true;
+  show_progress(m, p, rate, s);
+}
+
+gd_err gd_metrics_flush(gd_metrics *m) {
+  gd_err err = GD_OK;
+  if (m->file && (fflush(m->file) != 0 || m->write_failed)) err = failed(m->path, "write");
+  return gd_comm_agree(m->comm, err);
+}

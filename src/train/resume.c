@@ -1,0 +1,102 @@
+/* Saving a trainer to a checkpoint and finding the newest usable one again. */
+#include <string.h>
+
+#include "train/trainer.h"
+
+static char *checkpoint_folder(const gd_config *config) {
+  return gd_format("%s/checkpoints", config->output.directory);
+}
+
+gd_err gd_trainer_save(gd_trainer *t, const gd_position *position, uint64_t *digest) {
+  char *folder = checkpoint_folder(t->config);
+  char *path = gd_checkpoint_path(folder, position->task, position->step);
+  gd_checkpoint c = {.task = position->task,
+                     .epoch = position->epoch,
+                     .step = position->step,
+                     .global_step = position->global_step,
+                     .task_done = position->task_done,
+                     .seed = t->config->seed,
+                     .config_text = gd_config_dump(t->config),
+                     .code_version = GD_VERSION,
+                     .model = t->params,
+                     .teacher = t->teacher,
+                     .m = t->m,
+                     .v = t->v,
+                     .ema = t->ema};
+  gd_err err = gd_checkpoint_write(t->comm, path, t->table, &c);
+  *digest = c.digest;
+  if (err == GD_OK) err = gd_checkpoint_prune(t->comm, folder, t->config->output.keep);
+  gd_free(c.config_text);
+  gd_free(path);
+  gd_free(folder);
+  return err;
+}
+
+static gd_err check_same_run(const gd_trainer *t, const char *path, const char *text) {
+  gd_config *stored = NULL;
+  gd_err err = gd_config_create_from_text(&stored, path, text, 0, NULL);
+  if (err == GD_OK) err = gd_config_require_same_run(stored, t->config);
+  if (err != GD_OK) gd_error_context(err, "%s", path);
+  gd_config_destroy(&stored);
+  return gd_comm_agree(t->comm, err);
+}
+
+static void take_array(float **mine, float **theirs) {
+  gd_free(*mine);
+  *mine = *theirs;
+  *theirs = NULL;
+}
+
+// Makes the trainer what the checkpoint says.
+static gd_err adopt(gd_trainer *t, const char *path, gd_checkpoint *c, gd_position *position) {
+  if (!c->m || !c->v || (t->ema && !c->ema))
+    return gd_error(GD_ERR_INPUT, "%s: holds no optimiser state or no EMA; it cannot be resumed from", path);
+  *position = (gd_position){
+      .task = c->task, .epoch = c->epoch, .step = c->step, .global_step = c->global_step, .task_done = c->task_done};
+  take_array(&t->params, &c->model);
+  if (t->ema) take_array(&t->ema, &c->ema);
+  if (c->task_done) return GD_OK;  // the next task begins afresh from the parameters
+  float *teacher = c->teacher, *m = c->m, *v = c->v;
+  gd_err err = gd_trainer_begin_task(t, c->task);  // resets what the checkpoint holds; then put it back
+  if (err != GD_OK) return err;
+  size_t nbytes = (size_t)t->table->total * sizeof(float);
+  memcpy(t->m, m, nbytes);
+  memcpy(t->v, v, nbytes);
+  if (!t->teacher) return GD_OK;
+  if (!teacher) return gd_error(GD_ERR_INPUT, "%s: holds no teacher", path);
+  memcpy(t->teacher, teacher, nbytes);
+  gd_generator_load(t->generator, t->teacher);
+  return GD_OK;
+}
+
+gd_err gd_trainer_restore(gd_trainer *t, gd_position *position, bool *found) {
+  gd_err err = GD_OK;
+  char *folder = checkpoint_folder(t->config), **paths = NULL;
+  int n = 0;
+  *found = false;
+  gd_checkpoint c = {0};
+  GD_TRY(gd_checkpoint_list(t->comm, folder, &paths, &n));
+  for (int i = 0; i < n && !*found; i++) {
+    gd_err reading = gd_checkpoint_read(t->comm, paths[i], t->table, &c);
+    // A checkpoint of other settings is the user's mistake, not damage: say so instead of trying an older one.
+    if (reading == GD_OK) {
+      GD_TRY(check_same_run(t, paths[i], c.config_text));
+      GD_TRY(gd_comm_agree(t->comm, adopt(t, paths[i], &c, position)));
+      gd_log(GD_LOG_INFO, "resuming from %s", paths[i]);
+      *found = true;
+    } else {
+      gd_log(GD_LOG_WARN, "%s; trying the checkpoint before it", gd_error_message());
+      gd_checkpoint_clear(&c);
+    }
+  }
+  if (n > 0 && !*found)
+    err = gd_error(GD_ERR_INPUT,
+                   "%s: none of its %d checkpoints can be used; not starting afresh over them (move them "
+                   "away or choose another output.directory)",
+                   folder, n);
+done:
+  gd_checkpoint_clear(&c);
+  gd_checkpoint_list_free(&paths, n);
+  gd_free(folder);
+  return err;
+}

@@ -1,0 +1,233 @@
+/* The continual run: task after task, epoch after epoch, with checkpoints, sample sets and metrics on the way. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "train/metrics.h"
+#include "train/trainer.h"
+
+typedef struct gd_run {
+  const gd_comm *comm;
+  const gd_config *config;
+  gd_dataset *dataset;
+  gd_task_split split;
+  gd_trainer *trainer;
+  gd_metrics *metrics;
+  gd_position position;
+  uint64_t digest;         // of the newest checkpoint
+  double last_checkpoint;  // when
+  double seconds_io;       // on files since the last line of metrics
+} gd_run;
+
+/* ---- The run folder ---- */
+
+static gd_err make_folder(const char *path) {
+  char *partial = gd_strdup(path);
+  for (char *slash = strchr(partial + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    *slash = 0;
+    mkdir(partial, 0777);  // the last one tells whether it worked
+    *slash = '/';
+  }
+  gd_err err = GD_OK;
+  if (mkdir(partial, 0777) != 0 && errno != EEXIST)
+    err = gd_error(GD_ERR_FAILED, "%s: cannot make the folder: %s", path, strerror(errno));
+  gd_free(partial);
+  return err;
+}
+
+static gd_err write_text(const char *path, const char *text) {
+  FILE *file = fopen(path, "w");
+  bool written = file && fputs(text, file) >= 0;
+  if (file && fclose(file) != 0) written = false;
+  return written ? GD_OK : gd_error(GD_ERR_FAILED, "%s: cannot write: %s", path, strerror(errno));
+}
+
+static gd_err prepare_folder(const gd_config *config) {
+  static const char *const folders[] = {"checkpoints", "samples"};
+  gd_err err = GD_OK;
+  for (int i = 0; i < 2 && err == GD_OK; i++) {
+    char *path = gd_format("%s/%s", config->output.directory, folders[i]);
+    err = make_folder(path);
+    gd_free(path);
+  }
+  if (err != GD_OK) return err;
+  char *path = gd_format("%s/config.resolved.yaml", config->output.directory), *text = gd_config_dump(config);
+  err = write_text(path, text);
+  gd_free(path);
+  gd_free(text);
+  return err;
+}
+
+static gd_err refuse_used_folder(const gd_run *run) {
+  char *folder = gd_format("%s/checkpoints", run->config->output.directory), **paths = NULL;
+  int n = 0;
+  gd_err err = gd_checkpoint_list(run->comm, folder, &paths, &n);
+  if (err == GD_OK && n > 0)
+    err = gd_error(GD_ERR_INPUT,
+                   "%s: already holds %d checkpoints: go on with --resume, or choose another output.directory", folder,
+                   n);
+  gd_checkpoint_list_free(&paths, n);
+  gd_free(folder);
+  return err;
+}
+
+/* ---- Checkpoints and samples on the way ---- */
+
+static gd_err save(gd_run *run) {
+  double start = gd_seconds();
+  gd_err err = gd_metrics_flush(run->metrics);  // lines first: a resumed run drops what is too new
+  if (err == GD_OK) err = gd_trainer_save(run->trainer, &run->position, &run->digest);
+  run->last_checkpoint = gd_seconds();
+  run->seconds_io += run->last_checkpoint - start;
+  return err;
+}
+
+static gd_err write_samples(gd_run *run) {
+  const gd_config *config = run->config;
+  gd_err err = GD_OK;
+  if (config->evaluation.samples == 0) return err;
+  double start = gd_seconds();
+  int task = run->position.task;
+  char *path = gd_format("%s/samples/samples-task%02d.h5", config->output.directory, task + 1);
+  char *png = gd_format("%s/samples/samples-task%02d.png", config->output.directory, task + 1);
+  int exists = run->comm->rank == 0 && access(path, F_OK) == 0 && access(png, F_OK) == 0;
+  MPI_Bcast(&exists, 1, MPI_INT, 0, run->comm->mpi);
+  if (!exists) {
+    const float *params = run->trainer->ema ? run->trainer->ema : run->trainer->params;
+    err = gd_sample_write(run->comm, config, run->trainer->net, params, (uint32_t)task, run->digest, NULL, path, png);
+    gd_log(GD_LOG_INFO, "task %d: %d samples in %s (%.1f s)", task + 1, config->evaluation.samples, path,
+           gd_seconds() - start);
+  }
+  run->seconds_io += gd_seconds() - start;
+  gd_free(path);
+  gd_free(png);
+  return err;
+}
+
+/* ---- Tasks, epochs, steps ---- */
+
+static bool time_for_checkpoint(const gd_run *run) {
+  double minutes = run->config->output.checkpoint_minutes;
+  return run->comm->rank == 0 && minutes > 0 && gd_seconds() - run->last_checkpoint > 60 * minutes;
+}
+
+static gd_err one_step(gd_run *run, const uint32_t *indices, int n, bool last_of_task) {
+  gd_position *p = &run->position;
+  gd_step_metrics metrics;
+  gd_err err = gd_trainer_step(run->trainer, p->step + 1, indices, n, time_for_checkpoint(run), &metrics);
+  if (err != GD_OK) return err;
+  p->step++;
+  p->global_step++;
+  gd_metrics_step(run->metrics, p, n, &metrics, run->seconds_io);
+  run->seconds_io = 0;
+  int every = run->config->output.checkpoint_steps;
+  bool due = metrics.flagged || (every > 0 && p->step % every == 0);
+  return due && !last_of_task ? save(run) : GD_OK;  // the end of a task writes its own
+}
+
+static gd_err run_epoch(gd_run *run, const uint32_t *images, int64_t n_images, int64_t n_steps) {
+  gd_err err = GD_OK;
+  int batch = run->config->training.batch_size;
+  uint32_t *order = GD_NEW_ARRAY(uint32_t, n_images);
+  gd_epoch_order(run->config->seed, run->position.task, run->position.epoch, n_images, order);
+  for (int64_t i = 0; i < n_images; i++) order[i] = images[order[i]];
+  bool last_epoch = run->position.epoch == run->config->training.epochs - 1;
+  for (int64_t s = run->position.step - run->position.epoch * n_steps; s < n_steps; s++) {
+    int64_t left = n_images - s * batch;
+    GD_TRY(one_step(run, order + s * batch, (int)(left < batch ? left : batch), last_epoch && s == n_steps - 1));
+  }
+done:
+  gd_free(order);
+  return err;
+}
+
+static int64_t steps_an_epoch(const gd_run *run, int64_t n_images) {
+  return (n_images + run->config->training.batch_size - 1) / run->config->training.batch_size;
+}
+
+static gd_err run_task(gd_run *run, const uint32_t *images, int64_t n_images) {
+  int64_t n_steps = steps_an_epoch(run, n_images);
+  gd_position *p = &run->position;
+  for (p->epoch = (int)(p->step / n_steps); p->epoch < run->config->training.epochs; p->epoch++) {
+    gd_err err = run_epoch(run, images, n_images, n_steps);
+    if (err != GD_OK) return err;
+  }
+  p->task_done = true;
+  gd_err err = save(run);
+  return err == GD_OK ? write_samples(run) : err;
+}
+
+static gd_err task_images(const gd_run *run, int task, uint32_t **images, int64_t *n) {
+  *images = gd_task_indices(run->dataset, &run->split, run->config, task, n);
+  if (*n > 0) return GD_OK;
+  return gd_error(GD_ERR_INPUT, "task %d has no training images: none of its classes is in %s", task + 1,
+                  run->config->dataset.path);
+}
+
+static gd_err total_steps(const gd_run *run, int64_t *total) {
+  *total = 0;
+  for (int task = 0; task < gd_strategy_n_tasks(run->config); task++) {
+    uint32_t *images = NULL;
+    int64_t n;
+    gd_err err = task_images(run, task, &images, &n);
+    gd_free(images);
+    if (err != GD_OK) return err;
+    *total += steps_an_epoch(run, n) * run->config->training.epochs;
+  }
+  return GD_OK;
+}
+
+static gd_err run_tasks(gd_run *run, bool resumed) {
+  gd_err err = GD_OK;
+  gd_position *p = &run->position;
+  bool in_task = resumed && !p->task_done;
+  if (resumed && p->task_done) {
+    GD_TRY(write_samples(run));  // the run may have ended before they were whole
+    *p = (gd_position){.task = p->task + 1, .global_step = p->global_step};
+  }
+  for (; p->task < gd_strategy_n_tasks(run->config);
+       *p = (gd_position){.task = p->task + 1, .global_step = p->global_step}) {
+    uint32_t *images;
+    int64_t n;
+    err = task_images(run, p->task, &images, &n);
+    if (err == GD_OK && !in_task) err = gd_comm_agree(run->comm, gd_trainer_begin_task(run->trainer, p->task));
+    if (err == GD_OK) {
+      gd_log(GD_LOG_INFO, "task %d of %d: %lld images, %d epochs of %lld steps", p->task + 1,
+             gd_strategy_n_tasks(run->config), (long long)n, run->config->training.epochs,
+             (long long)steps_an_epoch(run, n));
+      err = run_task(run, images, n);
+    }
+    in_task = false;
+    gd_free(images);
+    if (err != GD_OK) goto done;
+  }
+done:
+  return err;
+}
+
+gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, uint64_t *digest) {
+  gd_err err = GD_OK;
+  gd_run run = {.comm = comm, .config = config, .last_checkpoint = gd_seconds()};
+  bool resumed = false;
+  int64_t n_steps = 0;
+  GD_TRY(gd_dataset_read(&run.dataset, comm, config, GD_TRAIN));
+  GD_TRY(gd_comm_agree(comm, gd_task_split_make(&run.split, config, run.dataset->n_classes)));
+  GD_TRY(gd_comm_agree(comm, total_steps(&run, &n_steps)));
+  if (!resume) GD_TRY(refuse_used_folder(&run));
+  GD_TRY(gd_trainer_create(&run.trainer, comm, config, run.dataset));
+  GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? prepare_folder(config) : GD_OK));
+  if (resume) GD_TRY(gd_trainer_restore(run.trainer, &run.position, &resumed));
+  if (resume && !resumed)
+    gd_log(GD_LOG_INFO, "no checkpoint in %s: starting at the beginning", config->output.directory);
+  run.digest = gd_param_table_digest(run.trainer->table, run.trainer->params);
+  GD_TRY(gd_metrics_create(&run.metrics, comm, config->output.directory, run.position.global_step, n_steps));
+  GD_TRY(run_tasks(&run, resumed));
+  *digest = run.digest;
+done:
+  gd_metrics_destroy(&run.metrics);
+  gd_trainer_destroy(&run.trainer);
+  gd_dataset_destroy(&run.dataset);
+  return err;
+}

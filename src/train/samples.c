@@ -1,0 +1,81 @@
+/* Sample sets: every rank generates its chunks, the file is written collectively, rank 0 draws the picture. */
+#include <string.h>
+
+#include "train/trainer.h"
+
+enum { GRID_IMAGES = 100, GRID_COLUMNS = 10, GRID_MIN_PIXELS = 64 };
+
+// The first images of the set on rank 0; NULL elsewhere.
+static uint8_t *gather_first(const gd_comm *comm, gd_range local, const uint8_t *images, int n, int64_t nbytes) {
+  int *counts = GD_NEW_ARRAY(int, comm->size), *offsets = GD_NEW_ARRAY(int, comm->size);
+  gd_range mine = {local.begin < n ? local.begin : n, local.end < n ? local.end : n};
+  int count = (int)((mine.end - mine.begin) * nbytes), offset = (int)(mine.begin * nbytes);
+  uint8_t *all = comm->rank == 0 ? gd_alloc_zero((size_t)n * (size_t)nbytes) : NULL;
+  MPI_Gather(&count, 1, MPI_INT, counts, 1, MPI_INT, 0, comm->mpi);
+  MPI_Gather(&offset, 1, MPI_INT, offsets, 1, MPI_INT, 0, comm->mpi);
+  MPI_Gatherv(images, count, MPI_BYTE, all, counts, offsets, MPI_BYTE, 0, comm->mpi);
+  gd_free(counts);
+  gd_free(offsets);
+  return all;
+}
+
+static gd_err write_picture(const gd_comm *comm, const gd_sample_set *set, const char *path) {
+  gd_err err = GD_OK;
+  int n = set->n_global < GRID_IMAGES ? (int)set->n_global : GRID_IMAGES;
+  uint8_t *images = gather_first(comm, set->local, set->images, n, (int64_t)set->h * set->w * set->c);
+  int zoom = set->w < GRID_MIN_PIXELS ? GRID_MIN_PIXELS / set->w : 1;
+  if (images) err = gd_png_write_grid(path, images, n, set->h, set->w, set->c, GRID_COLUMNS, zoom);
+  gd_free(images);
+  return gd_comm_agree(comm, err);
+}
+
+// (n, H, W, C) -> (n, C, H, W), a new array.
+static float *channels_first(const float *x, int64_t n, gd_shape shape) {
+  int64_t pixels = (int64_t)shape.h * shape.w;
+  float *out = GD_NEW_ARRAY(float, n *pixels *shape.c);
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t p = 0; p < pixels; p++)
+      for (int c = 0; c < shape.c; c++) out[(i * shape.c + c) * pixels + p] = x[(i * pixels + p) * shape.c + c];
+  return out;
+}
+
+gd_err gd_sample_write(const gd_comm *comm, const gd_config *config, const gd_net *net, const float *params,
+                       uint32_t task, uint64_t digest, const float *initial_noise, const char *path,
+                       const char *png_path) {
+  gd_err err = GD_OK;
+  gd_generator *generator = NULL;
+  gd_schedule *schedule = NULL;
+  const gd_config_sampling *sampling = &config->evaluation.sampling;
+  gd_shape shape = gd_net_shape(net, 0);
+  gd_sample_set set = {.n_global = config->evaluation.samples,
+                       .h = shape.h,
+                       .w = shape.w,
+                       .c = shape.c,
+                       .steps = sampling->steps,
+                       .eta = sampling->eta,
+                       .seed = config->seed,
+                       .checkpoint_digest = digest};
+  memcpy(set.sampler, sampling->sampler == GD_DDPM ? "ddpm" : "ddim", 5);
+  set.local = gd_sample_range(set.n_global, comm->size, comm->rank);
+  int64_t count = (set.local.end - set.local.begin) * shape.h * shape.w * shape.c;
+  float *x = GD_NEW_ARRAY(float, count);
+  float *unrounded = NULL;
+  uint8_t *bytes = GD_NEW_ARRAY(uint8_t, count);
+
+  gd_schedule_create(&schedule, &config->diffusion);
+  GD_TRY(gd_comm_agree(comm, gd_generator_create(&generator, net, schedule, GD_SAMPLE_CHUNK)));
+  gd_generator_load(generator, params);
+  gd_sample_images(generator, sampling, shape, config->seed, task, set.local, initial_noise, x);
+  gd_images_to_bytes(x, count, bytes);
+  set.images = bytes;
+  if (initial_noise) set.x_0 = unrounded = channels_first(x, set.local.end - set.local.begin, shape);
+  GD_TRY(gd_sample_set_write(comm, path, &set));
+  if (png_path && set.n_global > 0) GD_TRY(write_picture(comm, &set, png_path));
+done:
+  gd_generator_destroy(&generator);
+  gd_schedule_destroy(&schedule);
+  gd_free(unrounded);
+  gd_free(x);
+  gd_free(bytes);
+  return err;
+}

@@ -1,0 +1,141 @@
+/* One data-parallel step: every rank works its slots, the slot tree sums the gradients, Adam moves the parameters.
+ *
+ * A unit of work is one slot (reduction: tree) or all of a rank's slots at once (fast). All random numbers are keyed by
+ * the image's place in the global batch, so a unit's work does not depend on who does it. */
+#include <math.h>
+#include <string.h>
+
+#include "train/trainer.h"
+
+typedef struct gd_step_context {
+  gd_trainer *t;
+  gd_random key;            // purpose filled in at each use
+  const uint32_t *indices;  // (n_batch)
+  int n_batch, n_replay;    // of the whole step, all ranks
+  gd_step_metrics *metrics;
+} gd_step_context;
+
+static gd_random keyed(const gd_step_context *s, gd_purpose purpose) {
+  gd_random key = s->key;
+  key.purpose = purpose;
+  return key;
+}
+
+// Rows of the current images: x_t, t, and their noise, which is the target.
+static void fill_current(const gd_step_context *s, gd_range images, float *x, float *t) {
+  gd_trainer *tr = s->t;
+#pragma omp parallel for
+  for (int64_t i = images.begin; i < images.end; i++) {
+    int64_t row = i - images.begin;
+    float *image = x + row * tr->n_elements, *noise = tr->noise_current + row * tr->n_elements;
+    bool flip = tr->config->dataset.horizontal_flip && gd_random_below(keyed(s, GD_RANDOM_FLIP), (uint64_t)i, 2);
+    int time = (int)gd_random_below(keyed(s, GD_RANDOM_TIMESTEP), (uint64_t)i, (uint32_t)tr->schedule->timesteps);
+    gd_dataset_image(tr->dataset, s->indices[i], flip, image);
+    gd_random_normal(keyed(s, GD_RANDOM_NOISE), (uint64_t)i, (size_t)tr->n_elements, noise);
+    gd_schedule_add_noise(tr->schedule, time, tr->n_elements, image, noise, image);
+    t[row] = (float)time;
+  }
+}
+
+// Rows of the replay images, made by the teacher, and their targets.
+static void fill_replay(const gd_step_context *s, gd_range images, float *x, float *t) {
+  gd_trainer *tr = s->t;
+  int n = (int)(images.end - images.begin);
+  if (n == 0) return;
+  double start = gd_seconds();
+  gd_strategy_id strategy = tr->config->strategy.name;
+  gd_replay_draw(strategy, s->key, (uint64_t)images.begin, tr->schedule->timesteps, tr->n_elements, n, &tr->draws);
+  gd_replay_make(strategy, tr->generator, tr->schedule, &tr->config->replay.sampling, s->key, (uint64_t)images.begin,
+                 tr->n_elements, &tr->draws, n, x, t, tr->target_replay);
+  s->metrics->seconds_replay += gd_seconds() - start;
+}
+
+// Images of 0 .. n-1 that belong to the slots.
+static gd_range unit_images(const gd_trainer *t, gd_range slots, int64_t n) {
+  int n_slots = t->config->training.slots;
+  return (gd_range){gd_range_block(n, n_slots, slots.begin).begin, gd_range_block(n, n_slots, slots.end - 1).end};
+}
+
+// Forward, loss and backward of one unit; leaves gradient and tail in `out`.
+static void work_unit(const gd_step_context *s, gd_range slots, float *out) {
+  gd_trainer *t = s->t;
+  gd_range current = unit_images(t, slots, s->n_batch), replay = unit_images(t, slots, s->n_replay);
+  int replay_row = t->strategy->input == GD_INPUT_CURRENT ? 0 : t->n_current;
+  float *x = gd_plan_input(t->plan, 0), *times = gd_plan_input(t->plan, 1);
+  double task = t->task + 1.0, data_share = gd_trainer_replays(t) ? 1.0 / task : 1.0;
+  double batch_elements = (double)s->n_batch * (double)t->n_elements;
+  double replay_elements = (double)s->n_replay * (double)t->n_elements, squares_current, squares_replay;
+
+  fill_current(s, current, x, times);
+  if (gd_trainer_replays(t)) fill_replay(s, replay, x + replay_row * t->n_elements, times + replay_row);
+  const float *output = gd_plan_forward(t->plan);
+  gd_loss_rows rows = {
+      .n_current = (int)(current.end - current.begin),
+      .n_replay = (int)(replay.end - replay.begin),
+      .replay_row = replay_row,
+      .n_rows = gd_plan_batch(t->plan),
+      .n_elements = t->n_elements,
+      .target_current = t->noise_current,
+      .target_replay = t->target_replay,
+      .weight_current = data_share / batch_elements,
+      .weight_replay = s->n_replay ? (1.0 - 1.0 / task) * t->config->strategy.lambda / replay_elements : 0};
+  gd_loss_gradient(&rows, output, gd_plan_output_gradient(t->plan), &squares_current, &squares_replay);
+  gd_plan_backward(t->plan, out);
+  float *tail = out + t->table->total;
+  tail[TAIL_LOSS_DATA] = (float)(squares_current / batch_elements);
+  tail[TAIL_LOSS_REPLAY] = s->n_replay ? (float)(squares_replay / replay_elements) : 0;
+}
+
+// All of this rank's units.
+static void work_slots(const gd_step_context *s, bool flag) {
+  gd_trainer *t = s->t;
+  gd_range mine = gd_range_block(t->config->training.slots, t->comm->size, t->comm->rank);
+  bool merged = t->config->training.reduction == GD_REDUCTION_FAST;
+  for (int64_t slot = mine.begin; slot < mine.end; slot = merged ? mine.end : slot + 1) {
+    float *out = gd_slot_sum_buffer(t->sum);
+    work_unit(s, merged ? mine : (gd_range){slot, slot + 1}, out);
+    out[t->table->total + TAIL_FLAG] = flag ? 1.0f : 0.0f;
+    gd_slot_sum_push(t->sum, (int)slot);
+  }
+}
+
+static void update(gd_trainer *t, int64_t step, const float *grads, double norm) {
+  double clip = t->config->training.gradient_clip;
+  float scale = clip > 0 ? (float)fmin(1.0, clip / (norm + 1e-6)) : 1.0f;
+  gd_adam adam = {
+      .learning_rate = (float)t->config->training.learning_rate, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f};
+  gd_adam_step(&adam, t->table, step, scale, t->config->training.slots, grads, t->params, t->m, t->v);
+  if (t->ema) gd_ema_update(t->table, (float)t->config->training.ema_decay, t->params, t->ema);
+  gd_plan_load(t->plan, t->params);
+}
+
+gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int n, bool flag, gd_step_metrics *out) {
+  *out = (gd_step_metrics){0};
+  bool replays = gd_trainer_replays(t);
+  int n_replay = 0;
+  if (replays) n_replay = t->strategy->input == GD_INPUT_CURRENT ? n : gd_trainer_replay_batch(t->config);
+  gd_step_context s = {.t = t, .indices = indices, .n_batch = n, .n_replay = n_replay, .metrics = out};
+  s.key = (gd_random){.seed = t->config->seed, .task = (uint32_t)t->task, .step = (uint32_t)step};
+
+  double start = gd_seconds();
+  work_slots(&s, flag);
+  double worked = gd_seconds();
+  const float *grads = gd_slot_sum_finish(t->sum), *tail = grads + t->table->total;
+  double reduced = gd_seconds();
+  out->loss_data = tail[TAIL_LOSS_DATA];
+  out->loss_replay = tail[TAIL_LOSS_REPLAY];
+  out->flagged = tail[TAIL_FLAG] > 0;
+  double share = t->task + 1.0;
+  out->loss = replays ? out->loss_data / share + (1.0 - 1.0 / share) * t->config->strategy.lambda * out->loss_replay
+                      : out->loss_data;
+  out->gradient_norm = gd_gradient_norm(t->table, grads);
+  if (!isfinite(out->loss) || !isfinite(out->gradient_norm))
+    return gd_error(GD_ERR_FAILED,
+                    "task %d, step %lld: loss %g, gradient norm %g: not finite; training stops here "
+                    "(a smaller training.learning_rate may help)",
+                    t->task + 1, (long long)step, out->loss, out->gradient_norm);
+  update(t, step, grads, out->gradient_norm);
+  out->seconds_reduction = reduced - worked;
+  out->seconds_compute = gd_seconds() - start - out->seconds_reduction - out->seconds_replay;
+  return GD_OK;
+}

@@ -1,0 +1,59 @@
+/* Inside of a trainer: one rank's replica, teacher, plans and work arrays. */
+#ifndef GD_TRAIN_TRAINER_H
+#define GD_TRAIN_TRAINER_H
+
+#include "gendistill/diffusion.h"
+#include "gendistill/model.h"
+#include "gendistill/store.h"
+#include "gendistill/train.h"
+
+/* What travels behind the gradient in each slot's array, and so is summed over all slots and ranks. */
+enum { TAIL_LOSS_DATA, TAIL_LOSS_REPLAY, TAIL_FLAG, N_TAIL };
+
+struct gd_trainer {
+  const gd_comm *comm;
+  const gd_config *config;
+  const gd_dataset *dataset;
+  const gd_strategy *strategy;
+  gd_schedule *schedule;
+  gd_net *net;
+  const gd_param_table *table;
+  float *params, *m, *v;
+  float *teacher; /* NULL before the second task, and where the strategy has none */
+  float *ema;     /* NULL where training.ema_decay is 0 */
+  gd_slot_sum *sum;
+
+  int task;
+  int n_current, n_replay; /* most current and replay images of one unit of work */
+  gd_plan *plan;           /* student: n_current rows, then n_replay (none for lwf, which shares the rows) */
+  gd_generator *generator; /* teacher: n_replay rows */
+
+  /* Work arrays of a unit. */
+  float *noise_current;  /* (n_current, H, W, C) the current images' eps */
+  float *target_replay;  /* (n_replay, H, W, C) */
+  gd_replay_draws draws; /* (n_replay) */
+  int64_t n_elements;    /* of one image */
+};
+
+/* Whether the replay half is there at this task. */
+bool gd_trainer_replays(const gd_trainer *trainer);
+
+/* Replay images a step, where the replay input is not the current batch. */
+int gd_trainer_replay_batch(const gd_config *config);
+
+/* Where a run stands; written into every checkpoint. */
+typedef struct gd_position {
+  int task, epoch;
+  int64_t step; /* of the task, done */
+  int64_t global_step;
+  bool task_done;
+} gd_position;
+
+/* Writes a checkpoint of the trainer at `position`. Collective. */
+gd_err gd_trainer_save(gd_trainer *trainer, const gd_position *position, uint64_t *digest);
+
+/* Finds the newest usable checkpoint in output.directory; *found says whether there was any. Collective.
+ * GD_ERR_INPUT if there are checkpoints but none can be used, or the newest belongs to other settings. */
+gd_err gd_trainer_restore(gd_trainer *trainer, gd_position *position, bool *found);
+
+#endif

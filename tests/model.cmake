@@ -1,0 +1,2 @@
+gd_test(test_model_unet_golden)
+gd_test(test_model_unet_size)

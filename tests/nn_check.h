@@ -1,0 +1,66 @@
+/* Compares a small network of src/nn with its plain reference: output, and gradients by finite differences.
+ *
+ * A graph is a pair of functions that build the same network twice; a case is one row of a table: shapes and the
+ * numbers that describe the op. Every comparison is relative to the largest expected element. */
+#ifndef GENDISTILL_TESTS_NN_CHECK_H
+#define GENDISTILL_TESTS_NN_CHECK_H
+
+#include "nn_reference.h"
+#include "support.h"
+
+enum { NN_MAX_INPUTS = 3 };
+
+typedef struct nn_case {
+  const char *label;
+  int batch;
+  gd_shape in[NN_MAX_INPUTS]; /* the inputs; unused ones are zero */
+  int c_out, kernel, stride, pad, groups, head_dim;
+  bool bias;
+  gd_activation activation;
+  float scale, offset;   /* inputs are normal numbers times scale (0 means 1) plus offset */
+  double tolerance;      /* 0 means 1e-5 */
+  int n_samples;         /* elements of each array tried by finite differences; 0 means 300 */
+  unsigned fixed_inputs; /* bit i: no gradient by input i is wanted */
+} nn_case;
+
+typedef struct nn_graph {
+  gd_tensor (*build)(gd_net *net, const gd_tensor *x, const nn_case *c);
+  /* x: inputs; p: parameters in the table's order; y: output. NULL where only bits are compared. */
+  void (*reference)(const nn_case *c, const double *const *x, const double *const *p, double *y);
+  bool modes_differ; /* inference does not compute what training does: batch normalisation */
+} nn_graph;
+
+/* A graph compiled for a case, with random parameters and inputs that depend on nothing but their number. */
+typedef struct nn_fixture {
+  const nn_graph *graph;
+  const nn_case *c;
+  gd_net *net;
+  const gd_param_table *table;
+  gd_plan *plan;
+  float *params, *grads;
+  int n_inputs;
+  int64_t n_in[NN_MAX_INPUTS], n_out; /* elements of the whole batch */
+} nn_fixture;
+
+nn_fixture nn_open(const nn_graph *graph, const nn_case *c, gd_mode mode);
+void nn_close(nn_fixture *f);
+
+/* Fills input i's images first .. batch-1 with other numbers; variant 0 is what nn_open writes. */
+void nn_fill_input(nn_fixture *f, int i, int first, uint32_t variant);
+
+/* Forward, and backward from a random gradient of the output. Every element of f->grads is written anew. */
+const float *nn_run(nn_fixture *f);
+
+/* Copies of the output, the gradients by all wanted inputs and by all parameters of one nn_run, one after another. */
+float *nn_results(nn_fixture *f, int64_t *n);
+
+/* Output and gradients of one case against the reference; training and inference must give the same bits. */
+void nn_check(const nn_graph *graph, const nn_case *c);
+void nn_check_all(const nn_graph *graph, const nn_case *cases, size_t n);
+#define NN_CHECK_ALL(graph, cases) nn_check_all(graph, cases, sizeof(cases) / sizeof((cases)[0]))
+
+/* Fails unless |got - expected| <= tolerance * largest |expected| everywhere. */
+void nn_compare(const char *label, const char *what, const float *got, const double *expected, int64_t n,
+                double tolerance);
+
+#endif

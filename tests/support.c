@@ -1,0 +1,171 @@
+/* What the tests share: MPI start and end, golden files, comparisons, folders.
+ *
+ * Golden files are read with plain HDF5 calls by each rank for itself, so that nothing of the library under test
+ * stands between the file and the comparison. */
+#define _GNU_SOURCE  // nftw
+#include "support.h"
+
+#include <ftw.h>
+#include <hdf5.h>
+#include <math.h>
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#else
+#define __lsan_disable()
+#define __lsan_enable()
+#define __lsan_do_leak_check()
+#endif
+
+gd_comm *test_comm = NULL;
+
+// Blocks that Open MPI leaks come from modules already unloaded at the end of the process, which no suppression can
+// name: so leaks are looked for between start and end of MPI.
+static void begin_mpi(void) {
+  int provided = 0;
+  __lsan_disable();
+  MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+  __lsan_enable();
+  if (provided < MPI_THREAD_FUNNELED) gd_abort("MPI gives no MPI_THREAD_FUNNELED");
+}
+
+static void end_mpi(void) {
+  __lsan_do_leak_check();  // ends the process where there is one
+  MPI_Finalize();
+}
+
+int gd_test_main(const struct CMUnitTest *tests, size_t n_tests) {
+  begin_mpi();
+  gd_comm_create(&test_comm, MPI_COMM_WORLD);
+  gd_log_setup(test_comm->rank, GD_LOG_WARN);
+  // cmocka reports progress on stdout and failures on stderr: one rank's progress is enough
+  if (test_comm->rank != 0 && !freopen("/dev/null", "w", stdout)) gd_abort("cannot open /dev/null");
+
+  int n_failed = abs(_cmocka_run_group_tests("tests", tests, n_tests, NULL, NULL));
+  MPI_Allreduce(MPI_IN_PLACE, &n_failed, 1, MPI_INT, MPI_SUM, test_comm->mpi);
+  gd_comm_destroy(&test_comm);
+  end_mpi();
+  return n_failed > 0;
+}
+
+// ---- Golden files
+
+static hid_t golden_open(const char *file) {
+  char *path = gd_format("%s/golden/%s", GD_TEST_DATA, file);
+  hid_t id = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+  if (id < 0) fail_msg("%s: cannot open", path);
+  gd_free(path);
+  return id;
+}
+
+static hid_t dataset_open(hid_t file, const char *dataset) {
+  hid_t id;
+  H5E_BEGIN_TRY {
+    id = H5Dopen2(file, dataset, H5P_DEFAULT);
+  }
+  H5E_END_TRY;
+  return id;
+}
+
+// HDF5 converts whatever numbers the file holds to float.
+static void dataset_read(hid_t dataset, const char *file, const char *name, int64_t count, float *out) {
+  hid_t space = H5Dget_space(dataset);
+  int64_t n = H5Sget_simple_extent_npoints(space);
+  H5Sclose(space);
+  if (n != count) fail_msg("%s: %s: has %lld elements, not %lld", file, name, (long long)n, (long long)count);
+  if (H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, out) < 0)
+    fail_msg("%s: %s: cannot read", file, name);
+}
+
+float *golden(const char *file, const char *dataset, int64_t count) {
+  hid_t file_id = golden_open(file);
+  hid_t id = dataset_open(file_id, dataset);
+  if (id < 0) fail_msg("%s: no dataset %s", file, dataset);
+  float *values = GD_NEW_ARRAY(float, count);
+  dataset_read(id, file, dataset, count, values);
+  H5Dclose(id);
+  H5Fclose(file_id);
+  return values;
+}
+
+bool golden_has(const char *file, const char *dataset) {
+  hid_t file_id = golden_open(file);
+  hid_t id = dataset_open(file_id, dataset);
+  if (id >= 0) H5Dclose(id);
+  H5Fclose(file_id);
+  return id >= 0;
+}
+
+int golden_params(const char *file, const char *group, const gd_param_table *table, float *values) {
+  hid_t file_id = golden_open(file);
+  int n_found = 0;
+  for (int i = 0; i < table->n; i++) {
+    const gd_param *param = &table->params[i];
+    char *name = gd_format("%s/%s", group, param->name);
+    hid_t id = dataset_open(file_id, name);
+    if (id >= 0) {
+      dataset_read(id, file, name, param->count, values + param->offset);
+      H5Dclose(id);
+      n_found++;
+    }
+    gd_free(name);
+  }
+  H5Fclose(file_id);
+  return n_found;
+}
+
+// ---- Comparisons and layouts
+
+double relative_error(const float *a, const float *b, int64_t n) {
+  double difference = 0.0, scale = 0.0;
+  for (int64_t i = 0; i < n; i++) {
+    if (isnan(a[i]) || isnan(b[i])) return INFINITY;  // fmax would hide a NaN
+    difference = fmax(difference, fabs((double)a[i] - b[i]));
+    scale = fmax(scale, fabs((double)b[i]));
+  }
+  return scale > 0.0 ? difference / scale : difference;
+}
+
+void nchw_to_nhwc(const float *in, int n, int c, int h, int w, float *out) {
+  size_t n_pixels = (size_t)h * w;
+  for (size_t i = 0; i < (size_t)n; i++)
+    for (size_t j = 0; j < (size_t)c; j++)
+      for (size_t p = 0; p < n_pixels; p++) out[(i * n_pixels + p) * c + j] = in[(i * c + j) * n_pixels + p];
+}
+
+void nhwc_to_nchw(const float *in, int n, int c, int h, int w, float *out) {
+  size_t n_pixels = (size_t)h * w;
+  for (size_t i = 0; i < (size_t)n; i++)
+    for (size_t j = 0; j < (size_t)c; j++)
+      for (size_t p = 0; p < n_pixels; p++) out[(i * c + j) * n_pixels + p] = in[(i * n_pixels + p) * c + j];
+}
+
+// ---- Folders
+
+char *test_folder_create(void) {
+  const char *parent = getenv("TMPDIR");
+  char *folder = gd_alloc_zero(1024);
+  if (test_comm->rank == 0) {
+    snprintf(folder, 1024, "%s/gendistill-test-XXXXXX", parent ? parent : "/tmp");
+    if (!mkdtemp(folder)) gd_abort("%s: cannot make a folder", folder);
+  }
+  MPI_Bcast(folder, 1024, MPI_CHAR, 0, test_comm->mpi);
+  return folder;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *ftw) {
+  (void)status, (void)type, (void)ftw;
+  return remove(path);
+}
+
+void test_folder_remove(char *folder) {
+  MPI_Barrier(test_comm->mpi);  // nobody still writes there
+  if (test_comm->rank == 0 && nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0)
+    gd_log(GD_LOG_WARN, "%s: cannot remove", folder);
+  MPI_Barrier(test_comm->mpi);
+  gd_free(folder);
+}

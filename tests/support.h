@@ -1,0 +1,47 @@
+/* What the tests share: cmocka with its prerequisites, MPI start and end, golden files, comparisons. */
+#ifndef GENDISTILL_TESTS_SUPPORT_H
+#define GENDISTILL_TESTS_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+
+#include "gendistill/comm.h"
+#include "gendistill/nn.h"
+
+/* The communicator of the whole test; made by gd_test_main. */
+extern gd_comm *test_comm;
+
+/* Initialises MPI, runs a cmocka group on every rank, and returns a non-zero exit status if it failed on any. */
+int gd_test_main(const struct CMUnitTest *tests, size_t n_tests);
+#define GD_TEST_MAIN(tests) gd_test_main(tests, sizeof(tests) / sizeof((tests)[0]))
+
+/* Fails the test with the recorded message unless `err` is GD_OK. */
+#define assert_ok(expr)                                                 \
+  do {                                                                  \
+    if ((expr) != GD_OK) fail_msg("%s: %s", #expr, gd_error_message()); \
+  } while (0)
+
+/* A float array of tests/golden/FILE (float32, float64 or any integer type converted); count elements, exact.
+ * Free with gd_free. Fails the test where it is missing or of another size. */
+float *golden(const char *file, const char *dataset, int64_t count);
+bool golden_has(const char *file, const char *dataset);
+
+/* Loads GROUP/<name> of a golden file for every parameter of the table into `values`; returns how many it found. */
+int golden_params(const char *file, const char *group, const gd_param_table *table, float *values);
+
+/* Largest |a-b| over the largest |b|. */
+double relative_error(const float *a, const float *b, int64_t n);
+
+/* (N,C,H,W) -> (N,H,W,C) and back. */
+void nchw_to_nhwc(const float *in, int n, int c, int h, int w, float *out);
+void nhwc_to_nchw(const float *in, int n, int c, int h, int w, float *out);
+
+/* A new folder of this test, the same name on all ranks; removed with its files by test_folder_remove. Collective. */
+char *test_folder_create(void);
+void test_folder_remove(char *folder);
+
+#endif

@@ -1,0 +1,226 @@
+/* Configurations that are wrong: each is refused with GD_ERR_INPUT and a message with file, line and key. */
+#include <stdio.h>
+#include <string.h>
+
+#include "gendistill/config.h"
+#include "support.h"
+
+typedef struct bad {
+  const char *text, *message;
+} bad;
+
+static void check_text(const char *text, int n_sets, const char *const *sets, const char *message) {
+  gd_config *config = NULL;
+  assert_int_equal(gd_config_create_from_text(&config, "bad.yaml", text, n_sets, sets), GD_ERR_INPUT);
+  assert_null(config);
+  assert_string_equal(gd_error_message(), message);
+}
+
+static void check_all(const bad *cases, size_t n) {
+  for (size_t i = 0; i < n; i++) check_text(cases[i].text, 0, NULL, cases[i].message);
+}
+
+#define CHECK_ALL(cases) check_all(cases, sizeof(cases) / sizeof *(cases))
+
+static void keys(void **state) {
+  (void)state;
+  static const bad cases[] = {
+      {"seed: 1\ntraining:\n  epoch: 3\n", "bad.yaml:3: unknown key 'training.epoch', did you mean 'training.epochs'?"},
+      {"batch_size: 3\n", "bad.yaml:1: unknown key 'batch_size', did you mean 'training.batch_size'?"},
+      {"\nmodle: {layers_per_block: 2}\n", "bad.yaml:2: unknown key 'modle', did you mean 'model'?"},
+      {"something_else_altogether: 1\n", "bad.yaml:1: unknown key 'something_else_altogether'"},
+      {"seed: 1\n\nseed: 2\n", "bad.yaml:3: key 'seed' stands twice, first at bad.yaml:1"},
+      {"training: {slots: 2}\ntraining: {epochs: 2}\n", "bad.yaml:2: key 'training' stands twice, first at bad.yaml:1"},
+      {"training: {epochs: 2,\n epochs: 2}\n", "bad.yaml:2: key 'epochs' stands twice, first at bad.yaml:1"},
+      {"training.epochs: 2\n",
+       "bad.yaml:1: key 'training.epochs': write a section and its keys as nested mappings, without a dot"},
+      {"training: 5\n", "bad.yaml:1: key 'training': must be a mapping of keys to values, is '5'"},
+      {"training:\n", "bad.yaml:1: key 'training': must be a mapping of keys to values, is nothing"},
+      {"- 1\n", "bad.yaml:1: must be a mapping of keys to values, is a list"},
+      {"[a]: 1\n", "bad.yaml:1: a key must be a name, is a list"},
+      {"\"seed\\0x\": 1\n", "bad.yaml:1: a key must be a name, is \"seed\""},
+      {"seed: 1\n---\nseed: 2\n", "bad.yaml:3: a second YAML document begins here; only one is read"},
+      {"seed: &a {b: *a}\n", "bad.yaml:1: key 'seed': must be a whole number, is a mapping"},
+      {"model: &a {model: *a}\n", "bad.yaml:1: unknown key 'model.model', did you mean 'model'?"},
+  };
+  CHECK_ALL(cases);
+}
+
+static void types(void **state) {
+  (void)state;
+  static const bad cases[] = {
+      {"training:\n  epochs: [3]\n", "bad.yaml:2: key 'training.epochs': must be a whole number, is a list"},
+      {"training: {epochs: {a: 1}}\n", "bad.yaml:1: key 'training.epochs': must be a whole number, is a mapping"},
+      {"training: {epochs: }\n", "bad.yaml:1: key 'training.epochs': must be a whole number, is nothing"},
+      {"training: {epochs: 3x}\n", "bad.yaml:1: key 'training.epochs': must be a whole number, is '3x'"},
+      {"training: {epochs: 3.0}\n", "bad.yaml:1: key 'training.epochs': must be a whole number, is '3.0'"},
+      {"training: {epochs: \"3\"}\n", "bad.yaml:1: key 'training.epochs': must be a whole number, is \"3\""},
+      {"training: {epochs: 0x10}\n", "bad.yaml:1: key 'training.epochs': must be a whole number, is '0x10'"},
+      {"strategy: {lambda: 1.0 m}\n", "bad.yaml:1: key 'strategy.lambda': must be a number, is '1.0 m'"},
+      {"strategy: {lambda: 1.0.0}\n", "bad.yaml:1: key 'strategy.lambda': must be a number, is '1.0.0'"},
+      {"strategy: {lambda: nan}\n", "bad.yaml:1: key 'strategy.lambda': must be a number, is 'nan'"},
+      {"strategy: {lambda: .inf}\n", "bad.yaml:1: key 'strategy.lambda': must be a number, is '.inf'"},
+      {"strategy: {lambda: 0x1p3}\n", "bad.yaml:1: key 'strategy.lambda': must be a number, is '0x1p3'"},
+      {"dataset: {horizontal_flip: 1}\n", "bad.yaml:1: key 'dataset.horizontal_flip': must be true or false, is '1'"},
+      {"strategy: {name: ewc}\n",
+       "bad.yaml:1: key 'strategy.name': must be finetune, joint, cumulative, generative_replay, "
+       "generative_distillation, lwf or gaussian, is 'ewc'"},
+      {"training: {precision: bfloat16}\n",
+       "bad.yaml:1: key 'training.precision': must be float32, bfloat16 is not there yet, is 'bfloat16'"},
+      {"training: {precision: float64}\n", "bad.yaml:1: key 'training.precision': must be float32, is 'float64'"},
+      {"output: {directory: }\n", "bad.yaml:1: key 'output.directory': must be a text, is nothing"},
+      {"output: {directory: \"\"}\n", "bad.yaml:1: key 'output.directory': must be a text, is \"\""},
+      {"output: {directory: \"a\\0b\"}\n",
+       "bad.yaml:1: key 'output.directory': must be a text without control characters, is \"a\""},
+      {"output: {directory: \"a\\u2028b\"}\n",
+       "bad.yaml:1: key 'output.directory': must be a text without control characters, is \"a\xe2\x80\xa8"
+       "b\""},
+      {"model: {block_out_channels: 64}\n",
+       "bad.yaml:1: key 'model.block_out_channels': must be a list of whole numbers, is '64'"},
+      {"model: {block_out_channels: []}\n",
+       "bad.yaml:1: key 'model.block_out_channels': must have 1 to 8 entries, has 0"},
+      {"model: {attention: [1, 1, 1, 1, 1, 1, 1, 1, 1]}\n",
+       "bad.yaml:1: key 'model.attention': must have 1 to 8 entries, has 9"},
+      {"model:\n  attention: [true,\n    2]\n", "bad.yaml:3: key 'model.attention': must be true or false, is '2'"},
+      {"tasks: {order: sorted}\n",
+       "bad.yaml:1: key 'tasks.order': must be seeded or a list with a list of classes for each task, is 'sorted'"},
+      {"tasks: {order: [0, 1]}\n",
+       "bad.yaml:1: key 'tasks.order': must be seeded or a list with a list of classes for each task, is '0'"},
+      {"tasks: {order: [[0], []]}\n", "bad.yaml:1: key 'tasks.order': must have 1 to 256 entries, has 0"},
+  };
+  CHECK_ALL(cases);
+}
+
+static void ranges(void **state) {
+  (void)state;
+  static const bad cases[] = {
+      {"training: {epochs: 0}\n", "bad.yaml:1: key 'training.epochs': must be between 1 and 1000000, is '0'"},
+      {"training: {epochs: 99999999999999999999}\n",
+       "bad.yaml:1: key 'training.epochs': must be between 1 and 1000000, is '99999999999999999999'"},
+      {"seed: -1\n", "bad.yaml:1: key 'seed': must be between 0 and 18446744073709551615, is '-1'"},
+      {"seed: 18446744073709551616\n",
+       "bad.yaml:1: key 'seed': must be between 0 and 18446744073709551615, is '18446744073709551616'"},
+      {"strategy: {lambda: -0.1}\n", "bad.yaml:1: key 'strategy.lambda': must be between 0 and 1000000, is '-0.1'"},
+      {"strategy: {lambda: 1e999}\n", "bad.yaml:1: key 'strategy.lambda': must be between 0 and 1000000, is '1e999'"},
+      {"output: {keep: 0}\n", "bad.yaml:1: key 'output.keep': must be between 1 and 1000000, is '0'"},
+      {"dataset: {image_size: 4}\n", "bad.yaml:1: key 'dataset.image_size': must be between 8 and 1024, is '4'"},
+      {"tasks: {order: [[256]]}\n", "bad.yaml:1: key 'tasks.order': must be between 0 and 255, is '256'"},
+  };
+  CHECK_ALL(cases);
+}
+
+static void combinations(void **state) {
+  (void)state;
+  static const bad cases[] = {
+      {"seed: 1\nmodel: {block_out_channels: [32, 64]}\n",
+       "bad.yaml:2: key 'model.attention': must have as many entries as model.block_out_channels, has 4, not 2"},
+      {"model: {block_out_channels: [33, 64, 64, 64]}\n",
+       "bad.yaml:1: key 'model.block_out_channels': the first must be even, for the time embedding, is '33'"},
+      {"model: {block_out_channels: [32, 48, 64, 64]}\n",
+       "bad.yaml:1: key 'model.norm_num_groups': must divide every channel count, 32 does not divide 48"},
+      {"model: {attention_head_dim: 7}\n",
+       "bad.yaml:1: key 'model.attention_head_dim': must divide the channels of each level with attention and of the "
+       "last, 7 does not divide 512"},
+      {"model: {attention: [true, false, false, false], attention_head_dim: 128}\n",
+       "bad.yaml:1: key 'model.attention_head_dim': must divide the channels of each level with attention and of the "
+       "last, 128 does not divide 64"},
+      {"dataset: {image_size: 28}\n",
+       "bad.yaml:1: key 'dataset.image_size': must be divisible by 8 for 4 levels, is '28'"},
+      {"training: {slots: 12}\n", "bad.yaml:1: key 'training.slots': must be a power of two, is '12'"},
+      {"diffusion: {timesteps: 5}\n",
+       "bad.yaml:1: key 'evaluation.steps': must be at most diffusion.timesteps (5), is '10'"},
+      {"replay:\n  steps: 1001\n",
+       "bad.yaml:2: key 'replay.steps': must be at most diffusion.timesteps (1000), is '1001'"},
+      {"diffusion: {beta_start: 0.02}\n",
+       "bad.yaml:1: key 'diffusion.beta_start': must be below diffusion.beta_end, 0.02 is not below 0.02"},
+      {"tasks: {count: 3}\n", "bad.yaml:1: key 'tasks.count': 10 classes cannot be divided into 3 equal tasks"},
+      {"tasks:\n  order: [[0, 1], [2, 3]]\n  count: 5\n",
+       "bad.yaml:3: key 'tasks.count': is '5', but tasks.order lists 2 tasks"},
+      {"tasks: {order: [[0, 1], [2, 0]]}\n", "bad.yaml:1: key 'tasks.order': class 0 stands twice"},
+      {"tasks: {order: [[0, 1], [2, 10]]}\n",
+       "bad.yaml:1: key 'tasks.order': class 10 does not exist, fashion_mnist has 0 to 9"},
+  };
+  CHECK_ALL(cases);
+}
+
+static void overrides(void **state) {
+  (void)state;
+  static const bad cases[] = {
+      {"training.epochs=0", "--set training.epochs=0: key 'training.epochs': must be between 1 and 1000000, is '0'"},
+      {"training.epoch=1", "--set training.epoch=1: unknown key 'training.epoch', did you mean 'training.epochs'?"},
+      {"training.epochs", "--set training.epochs: must be KEY=VALUE"},
+      {"=3", "--set =3: must be KEY=VALUE"},
+      {"training.epochs=", "--set training.epochs=: has no value"},
+      {"training=3", "--set training=3: key 'training': must be a mapping of keys to values, is '3'"},
+      {"model.block_out_channels=[1",
+       "--set model.block_out_channels=[1: not valid YAML: did not find expected ',' or ']'"},
+      {"training.slots=3", "--set training.slots=3: key 'training.slots': must be a power of two, is '3'"},
+      {"tasks.count=5", "--set tasks.count=5: key 'tasks.count': is '5', but tasks.order lists 2 tasks"},
+      {"model.block_out_channels=[64]",
+       "--set model.block_out_channels=[64]: key 'model.attention': must have as many entries as "
+       "model.block_out_channels, has 4, not 1"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    check_text("seed: 3\ntasks: {order: [[0], [1]]}\n", 1, &cases[i].text, cases[i].message);
+}
+
+// libyaml words the problem; the place before it is ours.
+static void broken_yaml(void **state) {
+  (void)state;
+  static const bad cases[] = {
+      {"seed: 1\ntraining: {epochs: 3\n", "bad.yaml:3: not valid YAML: "},
+      {"seed: *a\n", "bad.yaml:1: not valid YAML: found undefined alias"},
+      {"seed: 1\n\tx: 2\n", "bad.yaml:2: not valid YAML: "},
+      {"seed: \xff\n", "bad.yaml: not valid YAML: "},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    gd_config *config = NULL;
+    assert_int_equal(gd_config_create_from_text(&config, "bad.yaml", cases[i].text, 0, NULL), GD_ERR_INPUT);
+    if (strncmp(gd_error_message(), cases[i].message, strlen(cases[i].message)) != 0)
+      fail_msg("'%s' does not begin with '%s'", gd_error_message(), cases[i].message);
+  }
+}
+
+static void write_bytes(const char *path, const char *bytes, size_t nbytes) {
+  FILE *file = fopen(path, "wb");
+  assert_non_null(file);
+  assert_int_equal(fwrite(bytes, 1, nbytes, file), nbytes);
+  assert_int_equal(fclose(file), 0);
+}
+
+static void check_file(const char *path, const char *after) {
+  gd_config *config = NULL;
+  char *message = gd_format("%s%s", path, after);
+  assert_int_equal(gd_config_create(&config, path, 0, NULL), GD_ERR_INPUT);
+  assert_null(config);
+  assert_string_equal(gd_error_message(), message);
+  gd_free(message);
+}
+
+static void files(void **state) {
+  (void)state;
+  char *folder = test_folder_create(), *path = gd_format("%s/a.yaml", folder);
+  check_file(path, ": cannot open: No such file or directory");
+  check_file(folder, ": cannot read: Is a directory");
+  write_bytes(path, "seed: 1\0\n", 9);
+  check_file(path, ": not a text file");
+  write_bytes(path, "\n\nseed: x\n", 10);
+  check_file(path, ":3: key 'seed': must be a whole number, is 'x'");
+  size_t large = (1 << 20) + 1;
+  char *bytes = gd_alloc(large);
+  memset(bytes, '#', large);
+  write_bytes(path, bytes, large);
+  check_file(path, ": too large for a configuration");
+  gd_free(bytes);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(keys),         cmocka_unit_test(types),     cmocka_unit_test(ranges),
+      cmocka_unit_test(combinations), cmocka_unit_test(overrides), cmocka_unit_test(broken_yaml),
+      cmocka_unit_test(files),
+  };
+  return GD_TEST_MAIN(tests);
+}

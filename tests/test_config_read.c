@@ -1,0 +1,243 @@
+/* Configurations that are right: defaults, files, overrides, the dump and the comparison of two runs. */
+#include <stdio.h>
+#include <string.h>
+
+#include "gendistill/config.h"
+#include "support.h"
+
+static gd_config *from_text(const char *text, int n_sets, const char *const *sets) {
+  gd_config *config = NULL;
+  assert_ok(gd_config_create_from_text(&config, "test.yaml", text, n_sets, sets));
+  return config;
+}
+
+static void check_defaults(const gd_config *config) {
+  static const int channels[] = {64, 128, 256, 512};
+  assert_int_equal(config->seed, 42);
+  assert_int_equal(config->dataset.name, GD_FASHION_MNIST);
+  assert_string_equal(config->dataset.path, "/usr/share/datasets/fashion-mnist");
+  assert_int_equal(config->dataset.image_size, 32);
+  assert_int_equal(config->dataset.limit, 0);
+  assert_false(config->dataset.horizontal_flip);
+  assert_int_equal(config->tasks.count, 5);
+  assert_true(config->tasks.seeded);
+  assert_int_equal(config->model.n_levels, 4);
+  assert_memory_equal(config->model.block_out_channels, channels, sizeof channels);
+  for (int i = 0; i < 4; i++) assert_int_equal(config->model.attention[i], i == 3);
+  assert_int_equal(config->model.layers_per_block, 1);
+  assert_int_equal(config->model.attention_head_dim, 8);
+  assert_int_equal(config->model.norm_num_groups, 32);
+  assert_int_equal(config->diffusion.timesteps, 1000);
+  assert_true(config->diffusion.beta_start == 1e-4 && config->diffusion.beta_end == 0.02);
+  assert_true(config->diffusion.zero_terminal_snr);
+}
+
+static void defaults_are_the_paper_s(void **state) {
+  (void)state;
+  gd_config *config = NULL;
+  assert_ok(gd_config_create(&config, NULL, 0, NULL));
+  check_defaults(config);
+  assert_int_equal(config->strategy.name, GD_GENERATIVE_DISTILLATION);
+  assert_true(config->strategy.lambda == 0.75);
+  assert_int_equal(config->replay.sampling.sampler, GD_DDIM);
+  assert_int_equal(config->replay.sampling.steps, 2);
+  assert_true(config->replay.sampling.eta == 0.0);
+  assert_int_equal(config->replay.batch, 0);
+  assert_int_equal(config->training.epochs, 100);
+  assert_int_equal(config->training.batch_size, 128);
+  assert_true(config->training.learning_rate == 2e-4 && config->training.gradient_clip == 1.0);
+  assert_int_equal(config->training.precision, GD_FLOAT32);
+  assert_int_equal(config->training.reduction, GD_REDUCTION_TREE);
+  assert_int_equal(config->training.slots, 8);
+  assert_true(config->training.ema_decay == 0.0);
+  assert_int_equal(config->evaluation.samples, 10000);
+  assert_int_equal(config->evaluation.sampling.steps, 10);
+  assert_string_equal(config->output.directory, "runs/fashion_mnist_gd");
+  assert_true(config->output.checkpoint_minutes == 10.0);
+  assert_int_equal(config->output.checkpoint_steps, 0);
+  assert_int_equal(config->output.keep, 3);
+  gd_config_destroy(&config);
+  assert_null(config);
+}
+
+static void a_file_without_keys_gives_defaults(void **state) {
+  (void)state;
+  static const char *const texts[] = {"", "# nothing\n", "{}\n"};
+  for (int i = 0; i < 3; i++) {
+    gd_config *config = from_text(texts[i], 0, NULL);
+    check_defaults(config);
+    gd_config_destroy(&config);
+  }
+}
+
+// Every key, none with its default.
+static const char full[] =
+    "seed: 18446744073709551615\n"
+    "dataset: {name: cifar10, path: \"a \\\"b\\\" \\\\ # c: d\\u00e9\", image_size: 16, limit: 7, horizontal_flip: "
+    "true}\n"
+    "tasks:\n"
+    "  order: [[3, 1], [0], [9, 2, 4]]\n"
+    "model: {block_out_channels: [12, 24], layers_per_block: 2, attention: [true, false], attention_head_dim: 0,\n"
+    "        norm_num_groups: 3}\n"
+    "diffusion: {timesteps: 50, beta_start: 1e-3, beta_end: 0.1234567890123456789, zero_terminal_snr: false}\n"
+    "strategy: {name: lwf, lambda: 0.1}\n"
+    "replay: {sampler: ddpm, steps: 3, eta: 0.5, batch: 10}\n"
+    "training: {epochs: 3, batch_size: 4, learning_rate: 3.3333333333333335e-5, gradient_clip: 0, reduction: fast,\n"
+    "           slots: 4, ema_decay: 0.999}\n"
+    "evaluation: {samples: 0, sampler: ddim, steps: 50, eta: 0.25}\n"
+    "output: {directory: out, checkpoint_minutes: 0.5, checkpoint_steps: 9, keep: 1}\n";
+
+static void a_file_sets_every_key(void **state) {
+  (void)state;
+  gd_config *config = from_text(full, 0, NULL);
+  assert_true(config->seed == UINT64_MAX);
+  assert_int_equal(config->dataset.name, GD_CIFAR10);
+  assert_string_equal(config->dataset.path, "a \"b\" \\ # c: d\xc3\xa9");
+  assert_true(config->dataset.horizontal_flip);
+  assert_false(config->tasks.seeded);
+  assert_int_equal(config->tasks.count, 3);
+  assert_int_equal(config->tasks.n_classes[2], 3);
+  assert_int_equal(config->tasks.classes[2][0], 9);
+  assert_int_equal(config->model.n_levels, 2);
+  assert_true(config->model.attention[0] && !config->model.attention[1]);
+  assert_true(config->diffusion.beta_end == 0.1234567890123456789);
+  assert_int_equal(config->training.reduction, GD_REDUCTION_FAST);
+  assert_true(config->evaluation.sampling.eta == 0.25);
+  gd_config_destroy(&config);
+}
+
+static void ddpm_takes_all_timesteps_and_eta_1(void **state) {
+  (void)state;
+  gd_config *config = from_text(full, 0, NULL);
+  assert_int_equal(config->replay.sampling.steps, 50);
+  assert_true(config->replay.sampling.eta == 1.0);
+  gd_config_destroy(&config);
+}
+
+static void dump_reads_back_the_same(void **state) {
+  (void)state;
+  static const char *const texts[] = {"", full,
+                                      "tasks: {count: 2}\nstrategy: {lambda: 1e-300}\ndataset: {path: \"null\"}"};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    gd_config *config = from_text(texts[i], 0, NULL);
+    char *dump = gd_config_dump(config);
+    gd_config *again = from_text(dump, 0, NULL);
+    char *second = gd_config_dump(again);
+    assert_string_equal(dump, second);
+    assert_ok(gd_config_require_same_run(config, again));
+    assert_string_equal(config->dataset.path, again->dataset.path);
+    assert_true(config->diffusion.beta_end == again->diffusion.beta_end);
+    assert_true(config->training.learning_rate == again->training.learning_rate);
+    assert_true(config->strategy.lambda == again->strategy.lambda);
+    assert_int_equal(config->tasks.count, again->tasks.count);
+    gd_free(dump);
+    gd_free(second);
+    gd_config_destroy(&config);
+    gd_config_destroy(&again);
+  }
+}
+
+static void dump_is_plain_yaml(void **state) {
+  (void)state;
+  gd_config *config = from_text(full, 0, NULL);
+  char *dump = gd_config_dump(config);
+  assert_ptr_equal(strstr(dump, "seed: 18446744073709551615  #"), dump);
+  assert_non_null(strstr(dump, "\ntasks:\n  count: 3  #"));
+  assert_non_null(strstr(dump, "\n  order: [[3, 1], [0], [9, 2, 4]]  #"));
+  assert_non_null(strstr(dump, "\n  block_out_channels: [12, 24]  #"));
+  assert_non_null(strstr(dump, "\n  attention: [true, false]  #"));
+  assert_non_null(strstr(dump, "\n  lambda: 0.1  #"));
+  assert_non_null(strstr(dump, "\n  name: lwf  #"));
+  gd_free(dump);
+  gd_config_destroy(&config);
+}
+
+static void overrides_win_in_order(void **state) {
+  (void)state;
+  static const char *const sets[] = {"training.epochs=7",
+                                     "model.block_out_channels=[16, 32]",
+                                     "model.attention=[false, true]",
+                                     "model.norm_num_groups=8",
+                                     "output.directory=runs/a=b",
+                                     "training.epochs=9",
+                                     "replay={steps: 4, eta: 1}",
+                                     "tasks.order=seeded"};
+  gd_config *config = from_text("training: {epochs: 5, slots: 2}\ntasks: {order: [[1], [2]]}\n", 8, sets);
+  assert_int_equal(config->training.epochs, 9);
+  assert_int_equal(config->training.slots, 2);
+  assert_int_equal(config->model.n_levels, 2);
+  assert_int_equal(config->model.block_out_channels[1], 32);
+  assert_string_equal(config->output.directory, "runs/a=b");
+  assert_int_equal(config->replay.sampling.steps, 4);
+  assert_true(config->tasks.seeded);
+  assert_int_equal(config->tasks.count, 5);
+  gd_config_destroy(&config);
+}
+
+static void names_are_those_of_the_file(void **state) {
+  (void)state;
+  assert_string_equal(gd_strategy_name(GD_FINETUNE), "finetune");
+  assert_string_equal(gd_strategy_name(GD_GENERATIVE_DISTILLATION), "generative_distillation");
+  assert_string_equal(gd_strategy_name(GD_GAUSSIAN), "gaussian");
+  assert_string_equal(gd_dataset_name_text(GD_CIFAR10), "cifar10");
+  assert_int_equal(gd_dataset_channels(GD_CIFAR10), 3);
+  assert_int_equal(gd_dataset_channels(GD_MNIST), 1);
+}
+
+static void a_run_goes_on_only_with_its_own_numbers(void **state) {
+  (void)state;
+  static const struct {
+    const char *set, *message;
+  } cases[] = {
+      {"output={directory: elsewhere, keep: 9, checkpoint_minutes: 0, checkpoint_steps: 5}", NULL},
+      {"evaluation={samples: 5, steps: 3, eta: 0.5}", NULL},
+      {"dataset.path=/elsewhere", NULL},
+      {"training.epochs=3", "key 'training.epochs': the run was started with 100 and cannot go on with 3"},
+      {"seed=1", "key 'seed': the run was started with 42 and cannot go on with 1"},
+      {"tasks.order=[[0], [1]]", "key 'tasks.count': the run was started with 5 and cannot go on with 2"},
+      {"strategy.name=lwf",
+       "key 'strategy.name': the run was started with generative_distillation and cannot go on with lwf"},
+      {"model.attention=[false, false, true, true]",
+       "key 'model.attention': the run was started with [false, false, false, true] and cannot go on with "
+       "[false, false, true, true]"},
+  };
+  gd_config *stored = from_text("", 0, NULL);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    gd_config *given = from_text("", 1, &cases[i].set);
+    gd_err err = gd_config_require_same_run(stored, given);
+    assert_int_equal(err, cases[i].message ? GD_ERR_INPUT : GD_OK);
+    if (cases[i].message) assert_string_equal(gd_error_message(), cases[i].message);
+    gd_config_destroy(&given);
+  }
+  gd_config_destroy(&stored);
+}
+
+static void the_project_s_configurations_are_valid(void **state) {
+  (void)state;
+  static const char *const files[] = {"fashion_mnist_paper", "cifar10_paper"};
+  gd_config *config = NULL;
+  for (int i = 0; i < 2 + GD_N_STRATEGIES; i++) {
+    char *path = i < 2 ? gd_format("%s/../configs/%s.yaml", GD_TEST_DATA, files[i])
+                       : gd_format("%s/../configs/small/%s.yaml", GD_TEST_DATA, gd_strategy_name(i - 2));
+    assert_ok(gd_config_create(&config, path, 0, NULL));
+    if (i >= 2) assert_int_equal(config->strategy.name, i - 2);
+    gd_config_destroy(&config);
+    gd_free(path);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(defaults_are_the_paper_s),
+      cmocka_unit_test(a_file_without_keys_gives_defaults),
+      cmocka_unit_test(a_file_sets_every_key),
+      cmocka_unit_test(ddpm_takes_all_timesteps_and_eta_1),
+      cmocka_unit_test(dump_reads_back_the_same),
+      cmocka_unit_test(dump_is_plain_yaml),
+      cmocka_unit_test(overrides_win_in_order),
+      cmocka_unit_test(names_are_those_of_the_file),
+      cmocka_unit_test(a_run_goes_on_only_with_its_own_numbers),
+      cmocka_unit_test(the_project_s_configurations_are_valid),
+  };
+  return GD_TEST_MAIN(tests);
+}

@@ -1,0 +1,84 @@
+/* Convolution and linear against plain loops: strides, paddings, odd channel counts, vectorised ones, no bias. */
+#include "nn_check.h"
+
+static gd_tensor build_conv(gd_net *net, const gd_tensor *x, const nn_case *c) {
+  return gd_net_conv(net, x[0], "conv", c->c_out, c->kernel, c->stride, c->pad, c->bias);
+}
+
+static void reference_conv(const nn_case *c, const double *const *x, const double *const *p, double *y) {
+  ref_conv(x[0], c->batch, c->in[0], p[0], c->bias ? p[1] : NULL, c->c_out, c->kernel, c->stride, c->pad, y);
+}
+
+static gd_tensor build_linear(gd_net *net, const gd_tensor *x, const nn_case *c) {
+  return gd_net_linear(net, x[0], "linear", c->c_out);
+}
+
+static void reference_linear(const nn_case *c, const double *const *x, const double *const *p, double *y) {
+  ref_linear(x[0], c->batch, c->in[0], p[0], p[1], c->c_out, y);
+}
+
+static const nn_graph conv = {build_conv, reference_conv, false};
+static const nn_graph linear = {build_linear, reference_linear, false};
+
+#define CONV(h_, w_, c_, c_out_, kernel_, stride_, pad_, ...)                                                   \
+  {                                                                                                             \
+    .label = "conv " #h_ "x" #w_ "x" #c_ " to " #c_out_ ", kernel " #kernel_ ", stride " #stride_ ", pad " #pad_, \
+    .in = {{h_, w_, c_}}, .c_out = c_out_, .kernel = kernel_, .stride = stride_, .pad = pad_, __VA_ARGS__       \
+  }
+
+static void convolution_matches(void **state) {
+  (void)state;
+  static const nn_case cases[] = {
+      CONV(6, 5, 1, 5, 3, 1, 1, .batch = 3, .bias = true),
+      CONV(7, 6, 3, 5, 3, 2, 1, .batch = 2, .bias = true),
+      CONV(8, 8, 5, 3, 3, 2, 1, .batch = 2),
+      CONV(5, 5, 5, 1, 1, 1, 0, .batch = 2, .bias = true),
+      CONV(6, 6, 3, 16, 1, 2, 0, .batch = 2),                                // shortcut of a ResNet block
+      CONV(9, 9, 3, 8, 7, 2, 3, .batch = 1, .n_samples = 100),               // first layer of a ResNet
+      CONV(6, 7, 4, 4, 3, 1, 0, .batch = 2, .bias = true),                   // shrinks
+      CONV(6, 6, 2, 3, 5, 1, 2, .batch = 2, .bias = true, .n_samples = 100),
+      CONV(1, 1, 8, 8, 3, 1, 1, .batch = 4, .bias = true),                   // mostly padding
+      CONV(3, 3, 1, 1, 3, 1, 1, .batch = 1, .bias = true),
+  };
+  NN_CHECK_ALL(&conv, cases);
+}
+
+static void wide_convolution_matches(void **state) {
+  (void)state;
+  static const nn_case cases[] = {
+      CONV(4, 4, 32, 64, 3, 1, 1, .batch = 2, .bias = true, .n_samples = 20),
+      CONV(8, 8, 48, 16, 3, 2, 1, .batch = 3, .bias = true, .n_samples = 20),
+      CONV(4, 4, 64, 32, 1, 1, 0, .batch = 3, .bias = true, .n_samples = 40),
+      CONV(5, 5, 17, 33, 3, 1, 1, .batch = 2, .bias = true, .n_samples = 20),
+  };
+  NN_CHECK_ALL(&conv, cases);
+}
+
+static void linear_matches(void **state) {
+  (void)state;
+  static const nn_case cases[] = {
+      {.label = "linear 5 to 3 on vectors", .batch = 4, .in = {{1, 1, 5}}, .c_out = 3},
+      {.label = "linear 1 to 1, one image", .batch = 1, .in = {{1, 1, 1}}, .c_out = 1},
+      {.label = "linear 7 to 12 on pixels", .batch = 2, .in = {{3, 4, 7}}, .c_out = 12},
+      {.label = "linear 64 to 32 on pixels", .batch = 2, .in = {{4, 4, 64}}, .c_out = 32, .n_samples = 100},
+      {.label = "linear 16 to 10, batch 9", .batch = 9, .in = {{1, 1, 16}}, .c_out = 10},
+  };
+  NN_CHECK_ALL(&linear, cases);
+}
+
+// The first layer of a network: the gradient by the input is not computed, those by the parameters stay right.
+static void parameters_alone_have_gradients(void **state) {
+  (void)state;
+  static const nn_case conv_case = CONV(6, 6, 3, 4, 3, 1, 1, .batch = 2, .bias = true, .fixed_inputs = 1);
+  static const nn_case linear_case = {
+      .label = "linear, fixed input", .batch = 3, .in = {{2, 2, 5}}, .c_out = 6, .fixed_inputs = 1};
+  nn_check(&conv, &conv_case);
+  nn_check(&linear, &linear_case);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(convolution_matches), cmocka_unit_test(wide_convolution_matches),
+                                     cmocka_unit_test(linear_matches),
+                                     cmocka_unit_test(parameters_alone_have_gradients)};
+  return GD_TEST_MAIN(tests);
+}

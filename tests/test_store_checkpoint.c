@@ -1,0 +1,155 @@
+/* A checkpoint comes back as it was written, on any rank count, and only into the network it belongs to. */
+#include "store_small.h"
+
+static void assert_same_array(const float *a, const float *b, int64_t n) {
+  assert_int_equal(!a, !b);
+  if (a) assert_memory_equal(a, b, (size_t)n * sizeof *a);
+}
+
+static void assert_same(const gd_param_table *table, const gd_checkpoint *a, const gd_checkpoint *b) {
+  assert_int_equal(a->task, b->task);
+  assert_int_equal(a->epoch, b->epoch);
+  assert_int_equal(a->step, b->step);
+  assert_int_equal(a->global_step, b->global_step);
+  assert_int_equal(a->task_done, b->task_done);
+  assert_true(a->seed == b->seed && a->digest == b->digest);
+  assert_string_equal(a->config_text, b->config_text);
+  assert_string_equal(a->code_version, b->code_version);
+  assert_same_array(a->model, b->model, table->total);
+  assert_same_array(a->teacher, b->teacher, table->total);
+  assert_same_array(a->m, b->m, table->total);
+  assert_same_array(a->v, b->v, table->total);
+  assert_same_array(a->ema, b->ema, table->total);
+}
+
+static void round_trip(bool everything) {
+  gd_param_table table = small_table();
+  char *folder = test_folder_create(), *path = gd_checkpoint_path(folder, 1, 1234);
+  gd_checkpoint written = small_checkpoint(&table, everything), read;
+  assert_ok(gd_checkpoint_write(test_comm, path, &table, &written));
+  assert_true(written.digest == gd_param_table_digest(&table, written.model));
+  assert_ok(gd_checkpoint_read(test_comm, path, &table, &read));
+  assert_same(&table, &written, &read);
+  gd_checkpoint_clear(&read);
+  gd_checkpoint_clear(&written);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
+static void test_round_trip_with_everything(void **state) {
+  (void)state;
+  round_trip(true);
+}
+
+static void test_round_trip_with_the_model_only(void **state) {
+  (void)state;
+  round_trip(false);
+}
+
+static void test_path_counts_tasks_from_one(void **state) {
+  (void)state;
+  char *path = gd_checkpoint_path("runs/a", 1, 1234);
+  assert_string_equal(path, "runs/a/checkpoint-task02-step001234.h5");
+  gd_free(path);
+}
+
+static void test_header_comes_without_arrays(void **state) {
+  (void)state;
+  gd_param_table table = small_table();
+  char *folder = test_folder_create(), *path = gd_checkpoint_path(folder, 1, 1234);
+  gd_checkpoint written = small_checkpoint(&table, true), read;
+  assert_ok(gd_checkpoint_write(test_comm, path, &table, &written));
+  assert_ok(gd_checkpoint_read_header(test_comm, path, &read));
+  assert_int_equal(read.step, 1234);
+  assert_true(read.digest == written.digest);
+  assert_string_equal(read.config_text, written.config_text);
+  assert_null(read.model);
+  assert_null(read.m);
+  gd_checkpoint_clear(&read);
+  gd_checkpoint_clear(&written);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
+static void test_long_config_text_comes_back(void **state) {
+  (void)state;
+  gd_param_table table = small_table();
+  char *folder = test_folder_create(), *path = gd_checkpoint_path(folder, 0, 0);
+  gd_checkpoint written = small_checkpoint(&table, false), read;
+  gd_free(written.config_text);
+  written.config_text = gd_alloc_zero(200001); // more than an object header of HDF5 takes
+  memset(written.config_text, 'x', 200000);
+  assert_ok(gd_checkpoint_write(test_comm, path, &table, &written));
+  assert_ok(gd_checkpoint_read(test_comm, path, &table, &read));
+  assert_same(&table, &written, &read);
+  gd_checkpoint_clear(&read);
+  gd_checkpoint_clear(&written);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
+static void test_file_is_the_same_for_any_rank_count(void **state) {
+  (void)state;
+  gd_param_table table = small_table();
+  const gd_comm alone = {.mpi = MPI_COMM_SELF, .rank = 0, .size = 1};
+  char *folder = test_folder_create();
+  char *together = gd_format("%s/together.h5", folder), *single = gd_format("%s/single-%d.h5", folder, test_comm->rank);
+  gd_checkpoint written = small_checkpoint(&table, true);
+  assert_ok(gd_checkpoint_write(test_comm, together, &table, &written));
+  assert_ok(gd_comm_agree(test_comm, gd_checkpoint_write(&alone, single, &table, &written)));
+  size_t nbytes, nbytes_single;
+  uint8_t *a = file_bytes(together, &nbytes), *b = file_bytes(single, &nbytes_single);
+  assert_int_equal(nbytes, nbytes_single);
+  assert_memory_equal(a, b, nbytes);
+  gd_free(a);
+  gd_free(b);
+  gd_checkpoint_clear(&written);
+  gd_free(together);
+  gd_free(single);
+  test_folder_remove(folder);
+}
+
+static void test_another_network_is_refused(void **state) {
+  (void)state;
+  gd_param_table table = small_table();
+  char *folder = test_folder_create(), *path = gd_checkpoint_path(folder, 1, 1234);
+  gd_checkpoint written = small_checkpoint(&table, false), read;
+  assert_ok(gd_checkpoint_write(test_comm, path, &table, &written));
+
+  gd_param first = table.params[0];
+  table.params[0].dims[1] = 1, table.params[0].dims[2] = 6;
+  assert_int_equal(gd_checkpoint_read(test_comm, path, &table, &read), GD_ERR_INPUT);
+  assert_message("'/model/conv_in.weight' has another shape or type than float32 (5, 1, 6, 3)");
+  assert_message(path);
+  table.params[0] = first;
+
+  table.params[0].name = "conv_start.weight";
+  assert_int_equal(gd_checkpoint_read(test_comm, path, &table, &read), GD_ERR_INPUT);
+  assert_message("'/model/conv_in.weight' is no parameter of this network");
+  table.params[0] = first;
+
+  gd_param longer[SMALL_PARAMS + 1];
+  memcpy(longer, table.params, sizeof *longer * SMALL_PARAMS);
+  longer[SMALL_PARAMS] = (gd_param){.name = "extra", .n_dims = 1, .dims = {1}, .offset = table.total, .count = 1};
+  gd_param_table other = {.params = longer, .n = SMALL_PARAMS + 1, .total = table.total + 1};
+  assert_int_equal(gd_checkpoint_read(test_comm, path, &other, &read), GD_ERR_INPUT);
+  assert_message("dataset '/model/extra' is missing");
+  assert_null(read.model);
+
+  gd_checkpoint_clear(&written);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_round_trip_with_everything),
+      cmocka_unit_test(test_round_trip_with_the_model_only),
+      cmocka_unit_test(test_path_counts_tasks_from_one),
+      cmocka_unit_test(test_header_comes_without_arrays),
+      cmocka_unit_test(test_long_config_text_comes_back),
+      cmocka_unit_test(test_file_is_the_same_for_any_rank_count),
+      cmocka_unit_test(test_another_network_is_refused),
+  };
+  return GD_TEST_MAIN(tests);
+}
