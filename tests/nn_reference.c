@@ -72,8 +72,7 @@ void ref_channel_statistics(const double *x, int batch, gd_shape s, double *mean
 void ref_channel_norm(const double *x, int batch, gd_shape s, const double *w, const double *b, const double *mean,
                       const double *variance, double eps, double *y) {
   for (int64_t r = 0; r < (int64_t)batch * s.h * s.w; r++)
-    for (int c = 0; c < s.c; c++)
-      y[r * s.c + c] = (x[r * s.c + c] - mean[c]) / sqrt(variance[c] + eps) * w[c] + b[c];
+    for (int c = 0; c < s.c; c++) y[r * s.c + c] = (x[r * s.c + c] - mean[c]) / sqrt(variance[c] + eps) * w[c] + b[c];
 }
 
 // ---- Elementwise and moving

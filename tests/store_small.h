@@ -40,7 +40,7 @@ static inline gd_param_table small_table(void) {
 
 static inline float *small_values(const gd_param_table *table, int seed) {
   float *values = GD_NEW_ARRAY(float, table->total);
-  for (int64_t i = 0; i < table->total; i++) values[i] = (float)seed + (float)i / 7.0f;
+  for (int64_t i = 0; i < table->total; i++) values[i] = (float)seed * 100.25f + (float)i / 7.0f;
   return values;
 }
 

@@ -24,9 +24,9 @@ static void reference_self(const nn_case *c, const double *const *x, const doubl
 
 static const nn_graph self_attention = {build_self, reference_self, false};
 
-#define QKV(h_, w_, c_, head_dim_, ...)                                           \
-  {                                                                               \
-    .label = "attention " #h_ "x" #w_ "x" #c_ ", head dim " #head_dim_,           \
+#define QKV(h_, w_, c_, head_dim_, ...)                                                  \
+  {                                                                                      \
+    .label = "attention " #h_ "x" #w_ "x" #c_ ", head dim " #head_dim_,                  \
     .in = {{h_, w_, c_}, {h_, w_, c_}, {h_, w_, c_}}, .head_dim = head_dim_, __VA_ARGS__ \
   }
 

@@ -157,8 +157,7 @@ static void time_embedding_puts_cosine_first(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(activations_match),
-                                     cmocka_unit_test(additions_match),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(activations_match), cmocka_unit_test(additions_match),
                                      cmocka_unit_test(concat_and_upsample_match),
                                      cmocka_unit_test(time_embedding_matches),
                                      cmocka_unit_test(time_embedding_puts_cosine_first)};

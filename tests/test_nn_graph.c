@@ -73,7 +73,7 @@ static void reference_two_levels(const nn_case *c, const double *const *x, const
   gd_shape s = c->in[0], full = {s.h, s.w, c->c_out}, half = {s.h / 2, s.w / 2, c->c_out};
   gd_shape both = {s.h, s.w, 2 * c->c_out};
   int64_t n = elements(c, c->c_out);
-  double *v = GD_NEW_ARRAY(double, c->batch *c->c_out), *skip = GD_NEW_ARRAY(double, n);
+  double *v = GD_NEW_ARRAY(double, c->batch * c->c_out), *skip = GD_NEW_ARRAY(double, n);
   double *low = GD_NEW_ARRAY(double, n / 4), *up = GD_NEW_ARRAY(double, n), *joined = GD_NEW_ARRAY(double, 2 * n);
   ref_linear(x[1], c->batch, c->in[1], p[0], p[1], c->c_out, v);
   ref_silu(v, (int64_t)c->batch * c->c_out, v);

@@ -186,9 +186,8 @@ static void results_do_not_depend_on_threads(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(adam_with_clipping_matches),
-                                     cmocka_unit_test(gradient_norm_matches_and_leaves_statistics_out),
-                                     cmocka_unit_test(moving_average_matches),
-                                     cmocka_unit_test(results_do_not_depend_on_threads)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(adam_with_clipping_matches), cmocka_unit_test(gradient_norm_matches_and_leaves_statistics_out),
+      cmocka_unit_test(moving_average_matches), cmocka_unit_test(results_do_not_depend_on_threads)};
   return GD_TEST_MAIN(tests);
 }

@@ -77,7 +77,7 @@ static void test_long_config_text_comes_back(void **state) {
   char *folder = test_folder_create(), *path = gd_checkpoint_path(folder, 0, 0);
   gd_checkpoint written = small_checkpoint(&table, false), read;
   gd_free(written.config_text);
-  written.config_text = gd_alloc_zero(200001); // more than an object header of HDF5 takes
+  written.config_text = gd_alloc_zero(200001);  // more than an object header of HDF5 takes
   memset(written.config_text, 'x', 200000);
   assert_ok(gd_checkpoint_write(test_comm, path, &table, &written));
   assert_ok(gd_checkpoint_read(test_comm, path, &table, &read));
@@ -143,12 +143,9 @@ static void test_another_network_is_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_round_trip_with_everything),
-      cmocka_unit_test(test_round_trip_with_the_model_only),
-      cmocka_unit_test(test_path_counts_tasks_from_one),
-      cmocka_unit_test(test_header_comes_without_arrays),
-      cmocka_unit_test(test_long_config_text_comes_back),
-      cmocka_unit_test(test_file_is_the_same_for_any_rank_count),
+      cmocka_unit_test(test_round_trip_with_everything),  cmocka_unit_test(test_round_trip_with_the_model_only),
+      cmocka_unit_test(test_path_counts_tasks_from_one),  cmocka_unit_test(test_header_comes_without_arrays),
+      cmocka_unit_test(test_long_config_text_comes_back), cmocka_unit_test(test_file_is_the_same_for_any_rank_count),
       cmocka_unit_test(test_another_network_is_refused),
   };
   return GD_TEST_MAIN(tests);

@@ -1,6 +1,6 @@
 /* gendistill sample: images from a checkpoint, for any rank count the same bits. */
+#include <float.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "app/command.h"
 #include "gendistill/model.h"
@@ -13,8 +13,12 @@ typedef struct gd_sample_options {
   double eta;
 } gd_sample_options;
 
+// What an option that was not given holds: no value that anyone would write.
+static const int64_t not_given = INT64_MIN;
+static const double eta_not_given = -DBL_MAX;
+
 static gd_err parse(int argc, char **argv, gd_sample_options *o) {
-  *o = (gd_sample_options){.count = -1, .steps = -1, .seed = -1, .eta = -1};
+  *o = (gd_sample_options){.count = not_given, .steps = not_given, .seed = not_given, .eta = eta_not_given};
   const gd_option options[] = {{"checkpoint", GD_OPTION_TEXT, &o->checkpoint, true},
                                {"output", GD_OPTION_TEXT, &o->output, true},
                                {"count", GD_OPTION_INT, &o->count, false},
@@ -25,8 +29,8 @@ static gd_err parse(int argc, char **argv, gd_sample_options *o) {
                                {"grid", GD_OPTION_TEXT, &o->grid, false},
                                {0}};
   gd_err err = gd_options_parse(argc, argv, options, NULL, NULL);
-  if (err == GD_OK && o->count < 0 && !o->initial_noise) err = gd_error(GD_ERR_INPUT, "sample: needs --count");
-  if (err == GD_OK && (o->count == 0 || o->count > INT32_MAX))
+  if (err == GD_OK && o->count == not_given && !o->initial_noise) err = gd_error(GD_ERR_INPUT, "sample: needs --count");
+  if (err == GD_OK && o->count != not_given && (o->count < 1 || o->count > INT32_MAX))
     err = gd_error(GD_ERR_INPUT, "--count: must be from 1 to %d, is %lld", INT32_MAX, (long long)o->count);
   return err;
 }
@@ -35,10 +39,10 @@ static gd_err parse(int argc, char **argv, gd_sample_options *o) {
 static gd_err make_config(gd_config **out, const gd_sample_options *o, const char *text) {
   char *sets[4];
   int n = 0;
-  if (o->count >= 0) sets[n++] = gd_format("evaluation.samples=%lld", (long long)o->count);
-  if (o->steps >= 0) sets[n++] = gd_format("evaluation.steps=%lld", (long long)o->steps);
-  if (o->eta >= 0) sets[n++] = gd_format("evaluation.eta=%.17g", o->eta);
-  if (o->seed >= 0) sets[n++] = gd_format("seed=%lld", (long long)o->seed);
+  if (o->count != not_given) sets[n++] = gd_format("evaluation.samples=%lld", (long long)o->count);
+  if (o->steps != not_given) sets[n++] = gd_format("evaluation.steps=%lld", (long long)o->steps);
+  if (o->eta != eta_not_given) sets[n++] = gd_format("evaluation.eta=%.17g", o->eta);
+  if (o->seed != not_given) sets[n++] = gd_format("seed=%lld", (long long)o->seed);
   gd_err err = gd_config_create_from_text(out, o->checkpoint, text, n, (const char *const *)sets);
   for (int i = 0; i < n; i++) gd_free(sets[i]);
   return err;
@@ -56,7 +60,7 @@ static gd_err read_noise(const gd_comm *comm, const gd_sample_options *o, gd_con
   if (o->count > dims[0])
     return gd_error(GD_ERR_INPUT, "%s: /x_T holds %lld noises, --count asks for %lld", o->initial_noise,
                     (long long)dims[0], (long long)o->count);
-  if (o->count < 0) config->evaluation.samples = (int)dims[0];
+  if (o->count == not_given) config->evaluation.samples = (int)dims[0];
   return GD_OK;
 }
 

@@ -124,9 +124,20 @@ static gd_err prepare_backward_weights(gd_op *op, gd_weighted *w, const gd_descs
   return GD_OK;
 }
 
+// oneDNN's weight gradient of a strided 1x1 convolution on channels-last data overruns its scratch where the input has
+// fewer channels than one vector block, 8 or 16 (oneDNN issue 6035): wrong results or a crash, so it is refused.
+static gd_err refuse_narrow_strided_1x1(const gd_op *op) {
+  const gd_attributes *a = &op->node->attributes;
+  if (op->node->kind != &gd_op_conv || !op->training || a->kernel != 1 || a->stride == 1 || op->in[0].c >= 16)
+    return GD_OK;
+  return gd_error(GD_ERR_FAILED, "cannot train a 1x1 convolution of stride %d on %d channels: oneDNN needs at least 16",
+                  a->stride, op->in[0].c);
+}
+
 static gd_err prepare(gd_op *op) {
   gd_err err = GD_OK;
   gd_descs d;
+  GD_TRY(refuse_narrow_strided_1x1(op));
   if (op->node->kind == &gd_op_conv)
     describe_conv(op, &d);
   else

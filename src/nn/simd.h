@@ -7,7 +7,7 @@
 #include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(GD_SANITIZE)
-#define GD_SIMD __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#define GD_SIMD __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define GD_SIMD
 #endif

@@ -36,7 +36,7 @@ gd_err gd_array_read(const gd_comm *comm, const char *path, const char *dataset,
   gd_hdf5_shape shape = {.type = GD_HDF5_FLOAT32, .n_dims = object->n_dims};
   memcpy(shape.dims, object->dims, sizeof shape.dims);
   *values = GD_NEW_ARRAY(float, object->count);
-  err = gd_hdf5_read_rows(file, name, shape, (gd_range){0, shape.dims[0]}, *values);
+  err = gd_hdf5_read_whole(file, name, shape, *values);
   if (err == GD_OK) err = verify(file, object, *values);
   GD_TRY(gd_comm_agree(comm, err));
   *n_dims = shape.n_dims;

@@ -25,6 +25,16 @@ static int sync_path(const char *path, int flags) {
   return reason;
 }
 
+gd_err gd_tmp_reserve(const char *tmp, const char *path, int64_t nbytes) {
+  int fd = open(tmp, O_RDWR | O_CLOEXEC);
+  if (fd < 0) return gd_file_error(GD_ERR_FAILED, path, "cannot reserve disk space", errno);
+  int reason = nbytes > 0 ? posix_fallocate(fd, 0, (off_t)nbytes) : 0;
+  if (reason == EOPNOTSUPP || reason == EINVAL) reason = 0;
+  if (fsync(fd) != 0 && !reason) reason = errno;  // network file systems learn only now that there is no room
+  if (close(fd) != 0 && !reason) reason = errno;
+  return reason ? gd_file_error(GD_ERR_FAILED, path, "cannot reserve disk space", reason) : GD_OK;
+}
+
 // Some file systems cannot sync a folder; the file is whole all the same, so that is no error.
 static void sync_folder_of(const char *path) {
   const char *slash = strrchr(path, '/');

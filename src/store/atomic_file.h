@@ -12,6 +12,10 @@ char *gd_tmp_name(const char *path);
 /* Makes `tmp` durable and renames it to `path`. GD_ERR_FAILED naming the file; `tmp` is removed then. */
 gd_err gd_tmp_commit(const char *tmp, const char *path);
 
+/* Takes disk space for the first `nbytes` of `tmp`, as zeros where nothing was; where the file system cannot reserve,
+ * nothing happens. GD_ERR_FAILED naming `path`: disk full, over quota. */
+gd_err gd_tmp_reserve(const char *tmp, const char *path, int64_t nbytes);
+
 /* Records "PATH: WHAT: the system's reason" for `errno_value` and returns `err`. */
 gd_err gd_file_error(gd_err err, const char *path, const char *what, int errno_value);
 

@@ -90,13 +90,20 @@ done:
   return err;
 }
 
+// At most what the file takes.
+static int64_t estimate_nbytes(const gd_param_table *table, const gd_checkpoint *c) {
+  int64_t n_arrays = 1 + !!c->teacher + !!c->m + !!c->v + !!c->ema, n_texts = 1 << 16;
+  if (c->config_text) n_texts += 2 * (int64_t)strlen(c->config_text);
+  return n_arrays * (table->total * (int64_t)sizeof(float) + table->n * (int64_t)GD_HDF5_DATASET_NBYTES) + n_texts;
+}
+
 gd_err gd_checkpoint_write(const gd_comm *comm, const char *path, const gd_param_table *table,
                            gd_checkpoint *checkpoint) {
   GD_REQUIRE(checkpoint->model);
   checkpoint->digest = gd_param_table_digest(table, checkpoint->model);
   gd_hdf5 *file = NULL;
   gd_err err;
-  GD_TRY(gd_hdf5_create(&file, comm, path));
+  GD_TRY(gd_hdf5_create(&file, comm, path, estimate_nbytes(table, checkpoint)));
   GD_TRY(write_header(file, checkpoint));
   GD_TRY(write_params(file, "/model", table, checkpoint->model));
   GD_TRY(write_params(file, "/teacher", table, checkpoint->teacher));
@@ -139,7 +146,7 @@ static gd_err read_array(gd_hdf5 *file, const gd_contents *contents, const char 
   const gd_object *object;
   gd_err err = gd_comm_agree(file->comm, gd_contents_expect(file, contents, name, shape, &object));
   if (err != GD_OK) return err;
-  err = gd_hdf5_read_rows(file, name, shape, (gd_range){0, shape.dims[0]}, values);
+  err = gd_hdf5_read_whole(file, name, shape, values);
   if (err == GD_OK && gd_digest(values, (size_t)count_of(shape) * sizeof *values, 0) != object->digest)
     err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not hold", file->path, name);
   return gd_comm_agree(file->comm, err);

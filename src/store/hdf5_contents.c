@@ -219,10 +219,24 @@ static herr_t add_object(hid_t group, const char *link, const H5L_info_t *info, 
 }
 
 static herr_t walk_group(hid_t group, walk *w) {
-  herr_t status = H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, NULL, add_object, w);
+  herr_t status = H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, add_object, w);
   if (status < 0 && w->err == GD_OK)
     w->err = gd_hdf5_error(w->file, "group '%s' cannot be read", w->prefix[0] ? w->prefix : "/");
   return status;
+}
+
+static int by_attribute_name(const void *a, const void *b) {
+  return strcmp(((const gd_attribute *)a)->name, ((const gd_attribute *)b)->name);
+}
+
+static int by_object_name(const void *a, const void *b) {
+  return strcmp(((const gd_object *)a)->name, ((const gd_object *)b)->name);
+}
+
+// HDF5's own ordered walk is not used: 1.10 frees what it never set when the list of a large group is damaged.
+static void sort_contents(gd_contents *c) {
+  if (c->n_attributes) qsort(c->attributes, (size_t)c->n_attributes, sizeof *c->attributes, by_attribute_name);
+  if (c->n_objects) qsort(c->objects, (size_t)c->n_objects, sizeof *c->objects, by_object_name);
 }
 
 gd_err gd_contents_read(gd_hdf5 *file, gd_contents *out) {
@@ -232,11 +246,12 @@ gd_err gd_contents_read(gd_hdf5 *file, gd_contents *out) {
   if (root < 0) {
     w.err = gd_hdf5_error(file, "the root group cannot be read");
   } else {
-    if (H5Aiterate2(root, H5_INDEX_NAME, H5_ITER_INC, NULL, add_attribute, &w) < 0 && w.err == GD_OK)
+    if (H5Aiterate2(root, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, add_attribute, &w) < 0 && w.err == GD_OK)
       w.err = gd_hdf5_error(file, "the attributes cannot be read");
     if (w.err == GD_OK) walk_group(root, &w);
     H5Gclose(root);
   }
+  sort_contents(out);
   return gd_comm_agree(file->comm, w.err);
 }
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -57,7 +58,8 @@ static hid_t access_properties(const gd_comm *comm) {
   bool ok = access >= 0 && H5Pset_fapl_mpio(access, comm->mpi, MPI_INFO_NULL) >= 0 &&
             H5Pset_all_coll_metadata_ops(access, true) >= 0 && H5Pset_coll_metadata_write(access, true) >= 0 &&
             H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST) >= 0 &&
-            H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0;
+            H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 && H5Pset_meta_block_size(access, 0) >= 0 &&
+            H5Pset_small_data_block_size(access, 0) >= 0;
   if (!ok) gd_abort("HDF5 has no MPI-IO access properties");
   return access;
 }
@@ -91,11 +93,23 @@ static hid_t untimed(hid_t class_id) {
   return properties;
 }
 
-gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path) {
+// HDF5 cannot be brought to a clean end after a write that failed on some ranks: its metadata differ from then on, so
+// H5Fclose waits for ever, now or in MPI_Finalize.
+static void give_up(const gd_hdf5 *file) {
+  if (file->comm->rank == 0) {
+    unlink(file->tmp);
+    gd_abort("%s", gd_error_message());
+  }
+  MPI_Barrier(file->comm->mpi);  // until rank 0 has ended all: one message is enough
+}
+
+// Room is looked for before HDF5 knows of the file, and taken after HDF5 has emptied it.
+gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int64_t nbytes) {
   gd_hdf5 *file = file_new(comm, path);
   file->tmp = gd_tmp_name(path);
   gd_err err = GD_OK;
   if (comm->rank == 0) err = probe(file, file->tmp, O_WRONLY | O_CREAT | O_TRUNC, GD_ERR_FAILED);
+  if (comm->rank == 0 && err == GD_OK) err = gd_tmp_reserve(file->tmp, path, nbytes);
   GD_TRY(gd_comm_agree(comm, err));
   GD_TRY(gd_comm_agree(comm, probe(file, file->tmp, O_RDWR, GD_ERR_FAILED)));
   hid_t access = access_properties(comm), creation = untimed(H5P_FILE_CREATE);
@@ -103,9 +117,13 @@ gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path) {
   err = agree_on_open(file, "cannot create the file");
   H5Pclose(creation);
   H5Pclose(access);
+  GD_TRY(err);
+  if (comm->rank == 0) err = gd_tmp_reserve(file->tmp, path, nbytes);
+  if (gd_comm_agree(comm, err) != GD_OK) give_up(file);
 done:
   if (err != GD_OK) {
     if (comm->rank == 0) unlink(file->tmp);
+    MPI_Barrier(comm->mpi);  // it is gone before anyone looks
     file_free(&file);
   }
   *out = file;
@@ -128,31 +146,18 @@ done:
 
 void gd_hdf5_close(gd_hdf5 **file) {
   if (!*file) return;
+  if ((*file)->tmp) give_up(*file);
   H5Fclose((*file)->id);
-  if ((*file)->tmp) {
-    MPI_Barrier((*file)->comm->mpi);  // all have closed it before it goes
-    if ((*file)->comm->rank == 0) unlink((*file)->tmp);
-  }
   file_free(file);
 }
 
 gd_err gd_hdf5_commit(gd_hdf5 **in) {
   gd_hdf5 *file = *in;
-  gd_err err = GD_OK;
-  if (H5Fflush(file->id, H5F_SCOPE_GLOBAL) < 0) err = gd_hdf5_error(file, "cannot write the file");
-  err = gd_comm_agree(file->comm, err);
-  if (err != GD_OK) {
-    gd_hdf5_close(in);
-    return err;
-  }
-  if (H5Fclose(file->id) < 0) err = gd_hdf5_error(file, "cannot close the file");
-  err = gd_comm_agree(file->comm, err);
-  if (file->comm->rank == 0) {
-    if (err == GD_OK)
-      err = gd_tmp_commit(file->tmp, file->path);
-    else
-      unlink(file->tmp);
-  }
+  gd_err err = H5Fflush(file->id, H5F_SCOPE_GLOBAL) < 0 ? gd_hdf5_error(file, "cannot write the file") : GD_OK;
+  if (gd_comm_agree(file->comm, err) != GD_OK) give_up(file);
+  err = H5Fclose(file->id) < 0 ? gd_hdf5_error(file, "cannot close the file") : GD_OK;
+  if (gd_comm_agree(file->comm, err) != GD_OK) give_up(file);
+  if (file->comm->rank == 0) err = gd_tmp_commit(file->tmp, file->path);
   err = gd_comm_agree(file->comm, err);
   file_free(in);
   return err;
@@ -238,19 +243,22 @@ static hid_t dataspace(gd_hdf5_shape shape) {
   return space;
 }
 
+// HDF5 has nowhere to write an empty dataset to, and says so.
+static bool is_empty(gd_hdf5_shape shape) {
+  for (int i = 0; i < shape.n_dims; i++)
+    if (shape.dims[i] == 0) return true;
+  return false;
+}
+
 // Selects `rows` in the dataset's space and returns the space of the memory that they fill.
 static hid_t select_rows(hid_t space, gd_hdf5_shape shape, gd_range rows) {
   hsize_t begin[4] = {0}, count[4] = {0};
-  bool empty = rows.end == rows.begin;
-  for (int i = 0; i < shape.n_dims; i++) {
-    count[i] = (hsize_t)shape.dims[i];
-    empty = empty || shape.dims[i] == 0;
-  }
+  for (int i = 0; i < shape.n_dims; i++) count[i] = (hsize_t)shape.dims[i];
   begin[0] = (hsize_t)rows.begin;
   count[0] = (hsize_t)(rows.end - rows.begin);
   shape.dims[0] = rows.end - rows.begin;
   hid_t memory = dataspace(shape);
-  if (empty) {  // a rank without rows takes part in the transfer all the same
+  if (rows.end == rows.begin) {  // a rank without rows takes part in the transfer all the same
     H5Sselect_none(space);
     H5Sselect_none(memory);
   } else if (H5Sselect_hyperslab(space, H5S_SELECT_SET, begin, NULL, count, NULL) < 0) {
@@ -278,7 +286,7 @@ gd_err gd_hdf5_write(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_ra
                      uint64_t digest) {
   hid_t dataset = create_dataset(file, name, shape);
   gd_err err = dataset < 0 ? gd_hdf5_error(file, "cannot create dataset '%s'", name) : GD_OK;
-  if (err == GD_OK) {
+  if (err == GD_OK && !is_empty(shape)) {
     hid_t space = H5Dget_space(dataset), memory = select_rows(space, shape, rows), transfer = collective_transfer();
     static const char nothing = 0;
     if (H5Dwrite(dataset, memory_type(shape.type), memory, space, transfer, data ? data : &nothing) < 0)
@@ -294,6 +302,7 @@ gd_err gd_hdf5_write(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_ra
 }
 
 gd_err gd_hdf5_read_rows(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_range rows, void *data) {
+  if (is_empty(shape)) return GD_OK;
   hid_t dataset = H5Dopen2(file->id, name, H5P_DEFAULT);
   if (dataset < 0) return gd_hdf5_error(file, "cannot open dataset '%s'", name);
   gd_err err = GD_OK;
@@ -304,5 +313,35 @@ gd_err gd_hdf5_read_rows(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, g
   H5Sclose(memory);
   H5Sclose(space);
   H5Dclose(dataset);
+  return err;
+}
+
+// Rows of all ranks to all ranks; every rank's own stand in their place already.
+static void gather_rows(const gd_comm *comm, int64_t n_rows, size_t row_nbytes, void *data) {
+  int *counts = GD_NEW_ARRAY(int, comm->size), *begins = GD_NEW_ARRAY(int, comm->size);
+  for (int i = 0; i < comm->size; i++) {
+    gd_range rows = gd_range_block(n_rows, comm->size, i);
+    begins[i] = (int)rows.begin;
+    counts[i] = (int)(rows.end - rows.begin);
+  }
+  MPI_Datatype row;
+  MPI_Type_contiguous((int)row_nbytes, MPI_BYTE, &row);
+  MPI_Type_commit(&row);
+  MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, counts, begins, row, comm->mpi);
+  MPI_Type_free(&row);
+  gd_free(counts);
+  gd_free(begins);
+}
+
+gd_err gd_hdf5_read_whole(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, void *data) {
+  size_t row_nbytes = gd_hdf5_type_size(shape.type);
+  for (int i = 1; i < shape.n_dims; i++) row_nbytes *= (size_t)shape.dims[i];
+  // MPI counts in int: what is beyond that, every rank reads for itself
+  bool gather = shape.dims[0] <= INT_MAX && row_nbytes <= INT_MAX;
+  gd_range all = {0, shape.dims[0]}, block = gd_range_block(shape.dims[0], file->comm->size, file->comm->rank);
+  gd_range rows = gather ? block : all;
+  gd_err err = gd_hdf5_read_rows(file, name, shape, rows, (char *)data + (size_t)rows.begin * row_nbytes);
+  err = gd_comm_agree(file->comm, err);
+  if (err == GD_OK && gather && shape.dims[0] && row_nbytes) gather_rows(file->comm, shape.dims[0], row_nbytes, data);
   return err;
 }

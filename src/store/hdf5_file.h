@@ -28,17 +28,25 @@ typedef struct gd_hdf5_shape {
 
 size_t gd_hdf5_type_size(gd_hdf5_type type);
 
-/* Creates PATH.tmp. Collective on comm (kept). GD_ERR_FAILED naming the file. */
-gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path);
+/* What a dataset takes in the file beside its values, at most; for estimates. */
+enum { GD_HDF5_DATASET_NBYTES = 4096 };
+
+/* Creates PATH.tmp and reserves disk space for `nbytes`, an upper estimate of its size. Collective on comm (kept).
+ * GD_ERR_FAILED naming the file. */
+gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int64_t nbytes);
 
 /* Flushes and closes a created file and gives it its final name; frees `*file` and sets NULL whatever happens.
- * Collective. GD_ERR_FAILED naming the file, which is removed then. */
+ * Collective. GD_ERR_FAILED naming the file, which is removed then. Ends all ranks where HDF5 fails, like
+ * gd_hdf5_close. */
 gd_err gd_hdf5_commit(gd_hdf5 **file);
 
 /* Opens for reading. Collective on comm (kept). GD_ERR_INPUT naming the file. */
 gd_err gd_hdf5_open(gd_hdf5 **out, const gd_comm *comm, const char *path);
 
-/* Closes a file that was read, or drops one that was being written. Accepts NULL, sets NULL. Collective. */
+/* Closes a file that was read. Accepts NULL, sets NULL. Collective.
+ * A file that is still being written was given up because a call of HDF5 failed: PATH.tmp is removed and all ranks
+ * end with the recorded message, since HDF5 can neither close such a file nor let go of it without hanging. A full disk
+ * does not come to this: gd_hdf5_create finds it out. */
 void gd_hdf5_close(gd_hdf5 **file);
 
 /* Records "PATH: MESSAGE: reason", the reason being HDF5's innermost; call it before any other HDF5 call.
@@ -62,5 +70,8 @@ gd_err gd_hdf5_write(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_ra
 /* Reads the rows `rows` of the dataset `name`, which is known to have `shape`, converted to shape.type. Every rank
  * makes this call, and an agreement after it. */
 gd_err gd_hdf5_read_rows(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_range rows, void *data);
+
+/* Reads a whole dataset into `data` on every rank: a part from the file, the rest from the other ranks. Collective. */
+gd_err gd_hdf5_read_whole(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, void *data);
 
 #endif

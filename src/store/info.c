@@ -50,7 +50,8 @@ static bool dataset_holds(gd_hdf5 *file, const gd_object *object, bool is_images
   gd_range rows = is_images ? gd_range_block(n, file->comm->size, file->comm->rank) : (gd_range){0, n};
   size_t row_nbytes = n ? (size_t)(object->count / n) * object->value_nbytes : 0;
   uint8_t *values = gd_alloc_zero((size_t)(rows.end - rows.begin) * row_nbytes);
-  gd_err err = gd_comm_agree(file->comm, gd_hdf5_read_rows(file, object->name, shape, rows, values));
+  gd_err err = is_images ? gd_comm_agree(file->comm, gd_hdf5_read_rows(file, object->name, shape, rows, values))
+                         : gd_hdf5_read_whole(file, object->name, shape, values);
   if (err == GD_OK && is_images)
     ok = gd_sample_images_digest(file->comm, n, rows, values, row_nbytes) == object->digest;
   else

@@ -75,8 +75,7 @@ static gd_err write_index(gd_hdf5 *file, const gd_sample_set *set) {
 }
 
 static gd_err write_unrounded(gd_hdf5 *file, const gd_sample_set *set) {
-  gd_hdf5_shape shape = {
-      .type = GD_HDF5_FLOAT32, .n_dims = 4, .dims = {set->n_global, set->c, set->h, set->w}};
+  gd_hdf5_shape shape = {.type = GD_HDF5_FLOAT32, .n_dims = 4, .dims = {set->n_global, set->c, set->h, set->w}};
   uint64_t digest = gd_sample_images_digest(file->comm, set->n_global, set->local, (const uint8_t *)set->x_0,
                                             image_nbytes(set) * sizeof(float));
   return gd_hdf5_write(file, "/x_0", shape, set->local, set->x_0, digest);
@@ -88,7 +87,8 @@ gd_err gd_sample_set_write(const gd_comm *comm, const char *path, const gd_sampl
   uint64_t digest = gd_sample_images_digest(comm, set->n_global, set->local, set->images, image_nbytes(set));
   gd_hdf5 *file = NULL;
   gd_err err;
-  GD_TRY(gd_hdf5_create(&file, comm, path));
+  int64_t nbytes = set->n_global * (int64_t)(image_nbytes(set) + sizeof(int64_t)) + 16 * GD_HDF5_DATASET_NBYTES;
+  GD_TRY(gd_hdf5_create(&file, comm, path, nbytes));
   GD_TRY(write_header(file, set));
   GD_TRY(gd_hdf5_write(file, "/images", images_shape(set), set->local, set->images, digest));
   GD_TRY(write_index(file, set));

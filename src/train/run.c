@@ -84,6 +84,18 @@ static gd_err save(gd_run *run) {
   return err;
 }
 
+// Whether the files are there, whole, and made from the present parameters. Collective on comm.
+static bool samples_are_there(const gd_run *run, const char *path, const char *png) {
+  int exist = run->comm->rank == 0 && access(path, F_OK) == 0 && access(png, F_OK) == 0;
+  MPI_Bcast(&exist, 1, MPI_INT, 0, run->comm->mpi);
+  if (!exist) return false;
+  gd_sample_set set;
+  uint8_t *images = NULL;
+  bool usable = gd_sample_set_read(run->comm, path, &set, &images) == GD_OK && set.checkpoint_digest == run->digest;
+  gd_free(images);
+  return usable;
+}
+
 static gd_err write_samples(gd_run *run) {
   const gd_config *config = run->config;
   gd_err err = GD_OK;
@@ -92,9 +104,7 @@ static gd_err write_samples(gd_run *run) {
   int task = run->position.task;
   char *path = gd_format("%s/samples/samples-task%02d.h5", config->output.directory, task + 1);
   char *png = gd_format("%s/samples/samples-task%02d.png", config->output.directory, task + 1);
-  int exists = run->comm->rank == 0 && access(path, F_OK) == 0 && access(png, F_OK) == 0;
-  MPI_Bcast(&exists, 1, MPI_INT, 0, run->comm->mpi);
-  if (!exists) {
+  if (!samples_are_there(run, path, png)) {
     const float *params = run->trainer->ema ? run->trainer->ema : run->trainer->params;
     err = gd_sample_write(run->comm, config, run->trainer->net, params, (uint32_t)task, run->digest, NULL, path, png);
     gd_log(GD_LOG_INFO, "task %d: %d samples in %s (%.1f s)", task + 1, config->evaluation.samples, path,
@@ -217,8 +227,9 @@ gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, u
   GD_TRY(gd_comm_agree(comm, total_steps(&run, &n_steps)));
   if (!resume) GD_TRY(refuse_used_folder(&run));
   GD_TRY(gd_trainer_create(&run.trainer, comm, config, run.dataset));
-  GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? prepare_folder(config) : GD_OK));
   if (resume) GD_TRY(gd_trainer_restore(run.trainer, &run.position, &resumed));
+  // after the last check of the input, so that a refused run leaves the folder as it was
+  GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? prepare_folder(config) : GD_OK));
   if (resume && !resumed)
     gd_log(GD_LOG_INFO, "no checkpoint in %s: starting at the beginning", config->output.directory);
   run.digest = gd_param_table_digest(run.trainer->table, run.trainer->params);

@@ -1,0 +1,14 @@
+# The program itself, run by mpirun: tests/test_app_<behaviour>.sh gets the program and make_fixture as arguments.
+add_executable(make_fixture make_fixture.c)
+target_link_libraries(make_fixture PRIVATE test_support)
+
+function(gd_app_test name timeout)
+  add_test(NAME ${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${name}.sh $<TARGET_FILE:gendistill>
+    $<TARGET_FILE:make_fixture>)
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} PROCESSORS 2)
+endfunction()
+
+gd_app_test(test_app_usage 300)
+gd_app_test(test_app_import_sample 300)
+gd_app_test(test_app_rank_invariance 300)
+gd_app_test(test_app_kill_resume 600)

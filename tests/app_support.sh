@@ -1,0 +1,85 @@
+# What the tests of the program share; sourced by tests/test_app_*.sh, which get the program and make_fixture as
+# arguments. Gives them a folder of their own, removed at the end.
+# shellcheck shell=bash
+
+program=$1
+fixture=$2
+tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+folder=$(mktemp -d "${TMPDIR:-/tmp}/gendistill-test-XXXXXX")
+trap 'rm -rf "$folder"' EXIT
+mkdir "$folder/tmp"
+# killed ranks leave their shared memory behind: let it be here
+export TMPDIR="$folder/tmp" OMPI_MCA_btl_vader_backing_directory="$folder/tmp"
+# sanitizer builds: whole stacks of allocations, or leaks inside Open MPI could not be told from ours (mpirun.sh)
+export ASAN_OPTIONS="fast_unwind_on_malloc=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
+
+fail() {
+  echo "FAILED: $*"
+  if [ -s "$folder/err" ]; then
+    echo "--- the program's last lines on stderr:"
+    tail -n 15 "$folder/err"
+  fi
+  exit 1
+}
+
+# run RANKS ARGUMENT...: runs the program; leaves $status, and its output in $folder/out and $folder/err.
+run() {
+  local ranks=$1
+  shift
+  status=0
+  timeout -k 5 100 "$tests/mpirun.sh" "$ranks" "$program" "$@" >"$folder/out" 2>"$folder/err" </dev/null || status=$?
+}
+
+# succeeds RANKS ARGUMENT...
+succeeds() {
+  run "$@"
+  [ "$status" -eq 0 ] || fail "on $1 ranks, exit status $status instead of 0: gendistill ${*:2}"
+}
+
+# refused STATUS TEXT RANKS ARGUMENT...: ends with STATUS and one error message, which holds TEXT.
+refused() {
+  local expected=$1 text=$2
+  shift 2
+  run "$@"
+  [ "$status" -eq "$expected" ] || fail "on $1 ranks, exit status $status instead of $expected: gendistill ${*:2}"
+  local n
+  n=$(grep -c '^gendistill: .*error: ' "$folder/err" || true)
+  [ "$n" -eq 1 ] || fail "on $1 ranks, $n error messages instead of one: gendistill ${*:2}"
+  grep '^gendistill: error: ' "$folder/err" | grep -qF -- "$text" || fail "no '$text' in the message: gendistill ${*:2}"
+}
+
+# has FILE TEXT
+has() {
+  grep -qF -- "$2" "$1" || fail "no '$2' in the output of: $3"
+}
+
+# digest: of the parameters, as `train` printed it last.
+digest() {
+  local text
+  text=$(sed -n 's/^parameter digest: //p' "$folder/out")
+  [ "${#text}" -eq 16 ] || fail "train printed no parameter digest"
+  echo "$text"
+}
+
+# same_images FILE FILE: two sample sets hold the same images.
+same_images() {
+  "$fixture" compare "$1" /images "$2" /images 0 || fail "images of $1 and $2 differ"
+}
+
+# write_config FILE: three tasks of 23 or 24 images, a batch that no rank count divides, and a last batch smaller than
+# the number of slots.
+write_config() {
+  "$fixture" idx "$folder/data" || fail "no data set"
+  cat >"$1" <<END
+seed: 7
+dataset: {name: fashion_mnist, path: $folder/data, image_size: 8, horizontal_flip: true}
+tasks: {order: [[0, 5], [2, 7], [4, 8]]}
+model: {block_out_channels: [8, 16], layers_per_block: 1, attention: [false, true], attention_head_dim: 8,
+        norm_num_groups: 4}
+strategy: {name: generative_distillation, lambda: 0.75}
+replay: {steps: 2, eta: 0.5, batch: 6}
+training: {epochs: 2, batch_size: 10, slots: 4, ema_decay: 0.9}
+evaluation: {samples: 70, steps: 3, eta: 0.5}
+output: {directory: $folder/run, checkpoint_minutes: 0}
+END
+}

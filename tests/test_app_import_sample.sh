@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# import and sample: weights of a diffusers network in, the reference's DDIM images out, with the same bits on any number
+# of ranks; bad input is refused with one message.
+set -eu
+# shellcheck source=app_support.sh
+. "$(dirname "$0")/app_support.sh"
+
+cat >"$folder/network_a.yaml" <<END
+dataset: {name: fashion_mnist, image_size: 16}
+model: {block_out_channels: [16, 16, 32], layers_per_block: 1, attention: [false, false, true], attention_head_dim: 8,
+        norm_num_groups: 8}
+END
+missing=down_blocks.0.resnets.0.conv1.weight
+"$fixture" weights "$folder/a.safetensors"
+"$fixture" weights "$folder/missing.safetensors" "$missing"
+"$fixture" noise "$folder/x_T.h5"
+"$fixture" noise "$folder/larger.h5" 32
+
+succeeds 2 import --safetensors "$folder/a.safetensors" --config "$folder/network_a.yaml" --output "$folder/a.h5"
+"$fixture" compare "$folder/a.h5" /model "$tests/golden/unet.h5" /a/weights 0 || fail "imported weights differ"
+
+for ranks in 1 2 3; do
+  succeeds "$ranks" sample --checkpoint "$folder/a.h5" --initial-noise "$folder/x_T.h5" --steps 10 \
+    --output "$folder/samples-$ranks.h5" --grid "$folder/samples-$ranks.png"
+  "$fixture" compare "$folder/samples-$ranks.h5" /x_0 "$tests/golden/diffusion.h5" /ddim_10 1e-3 ||
+    fail "on $ranks ranks, /x_0 is not what the reference samples"
+  same_images "$folder/samples-1.h5" "$folder/samples-$ranks.h5"
+  "$fixture" compare "$folder/samples-$ranks.h5" /x_0 "$folder/samples-1.h5" /x_0 0 || fail "/x_0 depends on the ranks"
+  [ "$(head -c 4 "$folder/samples-$ranks.png" | tail -c 3)" = PNG ] || fail "no picture on $ranks ranks"
+done
+
+refused 2 "$missing" 2 import --safetensors "$folder/missing.safetensors" --config "$folder/network_a.yaml" \
+  --output "$folder/bad.h5"
+refused 2 "time_embedding.linear_1.weight' has shape [64,16], must be [32,8]" 1 import --safetensors "$folder/a.safetensors" --config "$folder/network_a.yaml" \
+  --set 'model.block_out_channels=[8, 16, 32]' --output "$folder/bad.h5"
+refused 2 "/x_T must have the shape (N, 1, 16, 16)" 2 sample --checkpoint "$folder/a.h5" \
+  --initial-noise "$folder/larger.h5" --output "$folder/bad.h5"
+refused 2 "--count asks for 3" 1 sample --checkpoint "$folder/a.h5" --initial-noise "$folder/x_T.h5" --count 3 \
+  --output "$folder/bad.h5"
+refused 2 nosuch.h5 2 sample --checkpoint "$folder/nosuch.h5" --count 3 --output "$folder/bad.h5"
+refused 2 a.safetensors 1 sample --checkpoint "$folder/a.safetensors" --count 3 --output "$folder/bad.h5"
+refused 2 needs 1 sample --checkpoint "$folder/a.h5" --output "$folder/bad.h5"
+for bad in --steps=-3 --steps=1001 --eta=-0.5 --seed=-4 --count=-2; do
+  refused 2 "$(echo "${bad#--}" | cut -d= -f1 | sed 's/count/--count/')" 1 sample --checkpoint "$folder/a.h5" \
+    --count 1 "$bad" --output "$folder/bad.h5"
+done
+[ ! -e "$folder/bad.h5" ] || fail "a refused command left a file behind"

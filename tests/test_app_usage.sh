@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# What a user meets at the edges: exit statuses and messages of wrong calls, --dry-run, info, bench, and the names in the
+# files that a run leaves.
+set -eu
+# shellcheck source=app_support.sh
+. "$(dirname "$0")/app_support.sh"
+
+write_config "$folder/run.yaml"
+small=(train "$folder/run.yaml" --set training.epochs=1 --set "output.directory=$folder/run")
+
+# ---- Wrong calls.
+refused 2 "no command given" 2
+refused 2 "no command 'trian'" 2 trian
+refused 2 "no option --resum" 1 "${small[@]}" --resum
+refused 2 "log level 'loud'" 1 train "$folder/run.yaml" --log-level loud
+refused 2 "train: needs a configuration file" 1 train
+refused 2 "$folder/nosuch.yaml" 2 train "$folder/nosuch.yaml"
+refused 2 "training.epochs" 1 "${small[@]}" --set training.epochs=0
+refused 2 "training.epoks" 2 "${small[@]}" --set training.epoks=3
+refused 2 "must be KEY=VALUE" 1 "${small[@]}" --set training.epochs
+refused 2 "$folder/elsewhere/train-images-idx3-ubyte" 2 "${small[@]}" --set "dataset.path=$folder/elsewhere"
+refused 2 "3 ranks, but training.slots is 2" 3 "${small[@]}" --set training.slots=2
+refused 2 "replay.batch is 6, but strategy lwf" 2 "${small[@]}" --set strategy.name=lwf
+echo "no HDF5" >"$folder/text"
+refused 2 "$folder/text" 2 info "$folder/text"
+refused 1 "$folder/text/run" 2 "${small[@]}" --set "output.directory=$folder/text/run"
+[ ! -e "$folder/run" ] || fail "a refused run has made its folder"
+
+# ---- What needs no run.
+succeeds 1 --version
+succeeds 2 --help
+has "$folder/out" "gendistill" "--help"
+succeeds 1 train "$tests/../configs/fashion_mnist_paper.yaml" --dry-run
+has "$folder/out" "# parameters: 42855873" "train --dry-run"
+succeeds 2 bench "$folder/run.yaml" --repeats 1
+for stage in forward train_step gd_step ddim; do
+  grep -qE "\"${stage}_images_per_second\": [0-9.]*[1-9]" "$folder/out" || fail "bench gives no figure for $stage"
+done
+[ "$(tr -d '\n' <"$folder/out" | cut -c1)" = "{" ] || fail "bench prints more than a JSON object"
+
+# ---- The files of a run.
+succeeds 2 "${small[@]}"
+checkpoint=$folder/run/checkpoints/checkpoint-task03-step000003.h5
+h5dump -H "$checkpoint" >"$folder/names"
+for name in 'GROUP "model"' 'GROUP "teacher"' 'GROUP "optimizer"' 'DATASET "m"' 'DATASET "v"' 'GROUP "ema"' \
+  'DATASET "conv_in.weight"' 'ATTRIBUTE "task"' 'ATTRIBUTE "epoch"' 'ATTRIBUTE "step"' 'ATTRIBUTE "seed"' \
+  'ATTRIBUTE "config"' 'ATTRIBUTE "code_version"' 'ATTRIBUTE "format_version"' 'ATTRIBUTE "parameter_digest"'; do
+  has "$folder/names" "$name" "h5dump of a checkpoint"
+done
+h5dump -H "$folder/run/samples/samples-task03.h5" >"$folder/names"
+for name in 'DATASET "images"' 'DATASET "index"' '( 70, 8, 8, 1 )' 'ATTRIBUTE "sampler"' 'ATTRIBUTE "steps"' \
+  'ATTRIBUTE "seed"' 'ATTRIBUTE "checkpoint_digest"'; do
+  has "$folder/names" "$name" "h5dump of a sample set"
+done
+for file in config.resolved.yaml metrics.jsonl samples/samples-task01.h5 samples/samples-task01.png; do
+  [ -s "$folder/run/$file" ] || fail "the run has left no $file"
+done
+succeeds 2 info "$checkpoint"
+has "$folder/out" "conv_in.weight" "info"
+succeeds 2 info "$folder/run/samples/samples-task03.h5"
+has "$folder/out" "/images" "info"
+
+# Results go to stdout, the log to stderr.
+if grep -q "parameter digest" "$folder/err"; then fail "the digest stands on stderr"; fi

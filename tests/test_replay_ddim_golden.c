@@ -1,0 +1,96 @@
+/* DDIM trajectories of golden/diffusion.h5 through a real network: from x_T to x_0 with network a of golden/unet.h5.
+ *
+ * The first step divides by sqrt(abar + 1e-8) with abar = 0: it enlarges rounding differences ten thousand times, hence
+ * the tolerance. */
+#include <math.h>
+#include <string.h>
+
+#include "gendistill/replay.h"
+#include "network_a.h"
+#include "support.h"
+
+enum { N_IMAGES = 2, N_ETA1_STEPS = 5 };
+
+typedef struct gd_fixture {
+  gd_net *net;
+  gd_schedule *schedule;
+  gd_generator *generator;
+  float *params;
+} gd_fixture;
+
+static gd_fixture open_fixture(int batch) {
+  gd_fixture f = {0};
+  gd_unet_create(&f.net, &network_a, NETWORK_A_SIZE, 1);
+  gd_schedule_create(&f.schedule, &network_a_diffusion);
+  const gd_param_table *table = gd_net_params(f.net);
+  f.params = GD_NEW_ARRAY(float, table->total);
+  assert_int_equal(golden_params("unet.h5", "a/weights", table, f.params), table->n);
+  assert_ok(gd_generator_create(&f.generator, f.net, f.schedule, batch));
+  gd_generator_load(f.generator, f.params);
+  return f;
+}
+
+static void close_fixture(gd_fixture *f) {
+  gd_generator_destroy(&f->generator);
+  gd_schedule_destroy(&f->schedule);
+  gd_net_destroy(&f->net);
+  gd_free(f->params);
+}
+
+// z of the golden file, (steps, images, elements).
+static void given_noise(void *context, int k, int image, float *z) {
+  const float *noise = context;
+  memcpy(z, noise + (k * N_IMAGES + image) * NETWORK_A_ELEMENTS, NETWORK_A_ELEMENTS * sizeof(float));
+}
+
+static void check_trajectory(gd_fixture *f, const char *expected_name, int steps, double eta, float *noise) {
+  int64_t count = N_IMAGES * NETWORK_A_ELEMENTS;
+  float *x = golden("diffusion.h5", "ddim_x_T", count), *expected = golden("diffusion.h5", expected_name, count);
+  gd_config_sampling sampling = {.sampler = GD_DDIM, .steps = steps, .eta = eta};
+  gd_generator_sample(f->generator, &sampling, N_IMAGES, given_noise, noise, x);
+  double error = relative_error(x, expected, count);
+  print_message("%s: differs by %.2g\n", expected_name, error);
+  if (!(error <= 1e-3)) fail_msg("%s: differs by %g", expected_name, error);
+  gd_free(x);
+  gd_free(expected);
+}
+
+static void deterministic_trajectories_hold(void **state) {
+  (void)state;
+  gd_fixture f = open_fixture(N_IMAGES);
+  check_trajectory(&f, "ddim_2", 2, 0.0, NULL);
+  check_trajectory(&f, "ddim_10", 10, 0.0, NULL);
+  close_fixture(&f);
+}
+
+static void trajectory_with_noise_holds(void **state) {
+  (void)state;
+  gd_fixture f = open_fixture(N_IMAGES);
+  float *noise = golden("diffusion.h5", "ddim_5_eta1_noise", N_ETA1_STEPS * N_IMAGES * NETWORK_A_ELEMENTS);
+  check_trajectory(&f, "ddim_5_eta1", N_ETA1_STEPS, 1.0, noise);
+  gd_free(noise);
+  close_fixture(&f);
+}
+
+// A generator made for more images than it is asked for gives the same images.
+static void partly_filled_batch_gives_the_same_bits(void **state) {
+  (void)state;
+  gd_config_sampling sampling = {.sampler = GD_DDIM, .steps = 3};
+  float *x[2];
+  for (int i = 0; i < 2; i++) {
+    gd_fixture f = open_fixture(i == 0 ? N_IMAGES : 7);
+    x[i] = golden("diffusion.h5", "ddim_x_T", N_IMAGES * NETWORK_A_ELEMENTS);
+    gd_generator_sample(f.generator, &sampling, N_IMAGES, NULL, NULL, x[i]);
+    close_fixture(&f);
+  }
+  assert_memory_equal(x[0], x[1], N_IMAGES * NETWORK_A_ELEMENTS * sizeof(float));
+  gd_free(x[0]);
+  gd_free(x[1]);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(deterministic_trajectories_hold),
+                                     cmocka_unit_test(trajectory_with_noise_holds),
+                                     cmocka_unit_test(partly_filled_batch_gives_the_same_bits)};
+  return GD_TEST_MAIN(tests);
+}

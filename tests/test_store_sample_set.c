@@ -1,0 +1,142 @@
+/* A sample set comes back, however the images stood on the ranks that wrote it. */
+#include "store_small.h"
+
+enum { H = 4, W = 3, C = 2, IMAGE = H * W * C };
+
+// Pixel values that depend on the image and the position only.
+static uint8_t *make_images(gd_range local) {
+  uint8_t *images = gd_alloc((size_t)(local.end - local.begin) * IMAGE);
+  for (int64_t i = local.begin; i < local.end; i++)
+    for (int k = 0; k < IMAGE; k++) images[(i - local.begin) * IMAGE + k] = (uint8_t)(i * 37 + k);
+  return images;
+}
+
+static gd_sample_set make_set(int64_t n, gd_range local, const uint8_t *images) {
+  gd_sample_set set = {.n_global = n, .h = H, .w = W, .c = C, .sampler = "ddim", .steps = 10, .eta = 0.1};
+  set.seed = UINT64_MAX;
+  set.checkpoint_digest = 0x00ff00ff12345678u;
+  set.local = local;
+  set.images = images;
+  return set;
+}
+
+static gd_err write_set(const gd_comm *comm, const char *path, int64_t n, gd_range local) {
+  uint8_t *images = make_images(local);
+  gd_sample_set set = make_set(n, local, images);
+  gd_err err = gd_sample_set_write(comm, path, &set);
+  gd_free(images);
+  return err;
+}
+
+static void assert_comes_back(const char *path, int64_t n) {
+  gd_sample_set read;
+  uint8_t *images = NULL;
+  assert_ok(gd_sample_set_read(test_comm, path, &read, &images));
+  gd_range expected = gd_range_block(n, test_comm->size, test_comm->rank);
+  assert_int_equal(read.n_global, n);
+  assert_true(read.h == H && read.w == W && read.c == C && read.steps == 10 && read.eta == 0.1);
+  assert_true(read.seed == UINT64_MAX && read.checkpoint_digest == 0x00ff00ff12345678u);
+  assert_string_equal(read.sampler, "ddim");
+  assert_true(read.local.begin == expected.begin && read.local.end == expected.end);
+  assert_ptr_equal(read.images, images);
+  uint8_t *good = make_images(expected);
+  assert_memory_equal(images, good, (size_t)(expected.end - expected.begin) * IMAGE);
+  gd_free(good);
+  gd_free(images);
+}
+
+// The last rank holds the first images, the first rank of several none.
+static gd_range uneven_range(int64_t n) {
+  int size = test_comm->size, back = size - 1 - test_comm->rank;
+  if (size == 1) return (gd_range){0, n};
+  if (back == size - 1) return (gd_range){n, n};
+  return gd_range_block(n, size - 1, back);
+}
+
+static void test_round_trip(void **state) {
+  (void)state;
+  char *folder = test_folder_create(), *path = gd_format("%s/samples.h5", folder);
+  assert_ok(write_set(test_comm, path, 11, gd_range_block(11, test_comm->size, test_comm->rank)));
+  assert_comes_back(path, 11);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
+static void test_fewer_images_than_ranks(void **state) {
+  (void)state;
+  char *folder = test_folder_create(), *path = gd_format("%s/samples.h5", folder);
+  assert_ok(write_set(test_comm, path, 1, gd_range_block(1, test_comm->size, test_comm->rank)));
+  assert_comes_back(path, 1);
+  assert_ok(write_set(test_comm, path, 0, (gd_range){0, 0}));
+  assert_comes_back(path, 0);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
+static void test_file_does_not_depend_on_the_ranks(void **state) {
+  (void)state;
+  const gd_comm alone = {.mpi = MPI_COMM_SELF, .rank = 0, .size = 1};
+  char *folder = test_folder_create(), *uneven = gd_format("%s/uneven.h5", folder);
+  char *single = gd_format("%s/single-%d.h5", folder, test_comm->rank);
+  assert_ok(write_set(test_comm, uneven, 11, uneven_range(11)));
+  assert_comes_back(uneven, 11);
+  assert_ok(gd_comm_agree(test_comm, write_set(&alone, single, 11, (gd_range){0, 11})));
+  size_t nbytes, nbytes_single;
+  uint8_t *a = file_bytes(uneven, &nbytes), *b = file_bytes(single, &nbytes_single);
+  assert_int_equal(nbytes, nbytes_single);
+  assert_memory_equal(a, b, nbytes);
+  gd_free(a);
+  gd_free(b);
+  gd_free(single);
+  gd_free(uneven);
+  test_folder_remove(folder);
+}
+
+static void test_damage_is_reported(void **state) {
+  (void)state;
+  char *folder = test_folder_create(), *path = gd_format("%s/samples.h5", folder);
+  assert_ok(write_set(test_comm, path, 11, gd_range_block(11, test_comm->size, test_comm->rank)));
+  size_t nbytes;
+  uint8_t *bytes = file_bytes(path, &nbytes), *images = make_images((gd_range){10, 11});
+  for (size_t i = 0; i + IMAGE <= nbytes; i++)  // one pixel of the last image, which one rank reads
+    if (memcmp(bytes + i, images, IMAGE) == 0) bytes[i + 1] ^= 1;
+  file_write(path, bytes, nbytes);
+  gd_sample_set read;
+  uint8_t *out = NULL;
+  assert_int_equal(gd_sample_set_read(test_comm, path, &read, &out), GD_ERR_INPUT);
+  assert_message("/samples.h5: dataset '/images' is damaged: its checksum does not hold");
+  assert_null(out);
+  gd_free(images);
+  gd_free(bytes);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
+static void test_a_checkpoint_is_no_sample_set(void **state) {
+  (void)state;
+  gd_param_table table = small_table();
+  gd_checkpoint checkpoint = small_checkpoint(&table, false), header;
+  char *folder = test_folder_create(), *path = gd_format("%s/a.h5", folder);
+  gd_sample_set read;
+  uint8_t *out = NULL;
+  assert_ok(gd_checkpoint_write(test_comm, path, &table, &checkpoint));
+  assert_int_equal(gd_sample_set_read(test_comm, path, &read, &out), GD_ERR_INPUT);
+  assert_message("/a.h5: kind is 'checkpoint', must be 'sample_set'");
+  assert_ok(write_set(test_comm, path, 3, gd_range_block(3, test_comm->size, test_comm->rank)));
+  assert_int_equal(gd_checkpoint_read_header(test_comm, path, &header), GD_ERR_INPUT);
+  assert_message("/a.h5: kind is 'sample_set', must be 'checkpoint'");
+  gd_checkpoint_clear(&checkpoint);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_round_trip),
+      cmocka_unit_test(test_fewer_images_than_ranks),
+      cmocka_unit_test(test_file_does_not_depend_on_the_ranks),
+      cmocka_unit_test(test_damage_is_reported),
+      cmocka_unit_test(test_a_checkpoint_is_no_sample_set),
+  };
+  return GD_TEST_MAIN(tests);
+}
