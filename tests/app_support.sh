@@ -10,8 +10,6 @@ trap 'rm -rf "$folder"' EXIT
 mkdir "$folder/tmp"
 # killed ranks leave their shared memory behind: let it be here
 export TMPDIR="$folder/tmp" OMPI_MCA_btl_vader_backing_directory="$folder/tmp"
-# sanitizer builds: whole stacks of allocations, or leaks inside Open MPI could not be told from ours (mpirun.sh)
-export ASAN_OPTIONS="fast_unwind_on_malloc=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
 
 fail() {
   echo "FAILED: $*"

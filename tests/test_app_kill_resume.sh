@@ -67,7 +67,7 @@ killed_after() {
   for pid in "${pids[@]}"; do wait_until 20 gone "$pid" || fail "rank with process id $pid does not end"; done
   [ "$in_time" = yes ] || fail "no $n steps in 100 seconds"
   [ "${#pids[@]}" -eq "$ranks" ] || fail "${#pids[@]} process ids for $ranks ranks"
-  if grep -q 'parameter digest' "$folder/out"; then echo "note: the run had ended before it was killed"; fi
+  if grep -q 'parameter digest' "$folder/out"; then echo "it had ended before"; else n_broken=$((n_broken + 1)); fi
 }
 
 newest() { # DIRECTORY
@@ -79,6 +79,7 @@ reference=$(digest)
 
 # ---- Killed five times, each time on another number of ranks, and resumed.
 point=0
+n_broken=0
 resume=()
 for ranks in 2 1 4 3 2; do
   point=$((point + 2 + RANDOM % 5))
@@ -87,6 +88,7 @@ for ranks in 2 1 4 3 2; do
   resume=(--resume)
   has "$folder/killed/config.resolved.yaml" "seed: 7" "the killed run"
 done
+[ "$n_broken" -ge 3 ] || fail "only $n_broken of 5 runs were killed before their end"
 [ "$(find "$folder/killed/checkpoints" -name '*.h5' | wc -l)" -ge 2 ] || fail "the killed run has too few checkpoints"
 for copy in damaged-newest damaged-all other; do cp -r "$folder/killed" "$folder/$copy"; done
 

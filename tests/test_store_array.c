@@ -74,8 +74,8 @@ static void assert_refused(const char *path, const char *dataset, const char *me
 static void test_errors_name_file_and_dataset(void **state) {
   (void)state;
   char *folder = test_folder_create(), *path = write_foreign(folder);
-  assert_refused(path, "/x_T", "/foreign.h5: dataset '/x_T' is missing");
-  assert_refused(path, "/group", "/foreign.h5: dataset '/group' is missing");
+  assert_refused(path, "/x_T", "/foreign.h5: dataset '/x_T' is missing or damaged");
+  assert_refused(path, "/group", "/foreign.h5: dataset '/group' is missing or damaged");
   assert_refused(path, "numbers", "/foreign.h5: dataset '/numbers' is int32, must be float32 or float64");
   assert_refused(path, "five", "/foreign.h5: dataset '/five' has 5 dimensions, must have 1 to 4");
   gd_free(path);

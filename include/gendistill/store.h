@@ -2,7 +2,11 @@
  *
  * Every HDF5 file is written to PATH.tmp by collective MPI-IO, flushed, fsynced and renamed: a file with
  * its final name is whole. Datasets carry an attribute `xxh3` (64-bit digest of their bytes, written as
- * 16 hexadecimal digits) which is verified on reading. */
+ * 16 hexadecimal digits) which is verified on reading; the attribute `header_xxh3` of the root does the same for all
+ * attributes, names and shapes. The same content gives the same bytes for every rank count.
+ *
+ * Disk space is reserved before writing, so a full disk is an error like others. Where the file system fails in the
+ * middle of writing all the same, all ranks end (MPI_Abort) with the reason: HDF5 cannot go on without a hang. */
 #ifndef GENDISTILL_STORE_H
 #define GENDISTILL_STORE_H
 
@@ -49,12 +53,14 @@ gd_err gd_checkpoint_read(const gd_comm *comm, const char *path, const gd_param_
 void gd_checkpoint_clear(gd_checkpoint *checkpoint);
 
 /* Checkpoints in `directory`, newest first by (task, step); *n may be 0. Files whose names do not fit and *.tmp
- * are left out. New array of new strings: gd_checkpoint_list_free. Collective on comm: rank 0 looks. */
+ * are left out; a folder that does not exist has none. New array of new strings: gd_checkpoint_list_free. Collective on
+ * comm: rank 0 looks. GD_ERR_FAILED naming the folder. */
 gd_err gd_checkpoint_list(const gd_comm *comm, const char *directory, char ***paths, int *n);
 void gd_checkpoint_list_free(char ***paths, int n);
 
-/* Removes all but the newest `keep` checkpoints that are not at the end of a task, and left-over *.tmp files.
- * Collective on comm: rank 0 removes. */
+/* Removes the checkpoints that are not at the end of a task, all but the newest `keep` of them, and left-over
+ * checkpoint-*.h5.tmp. Damaged ones stay and do not count. Collective on comm: rank 0 removes. GD_ERR_FAILED naming the
+ * file. */
 gd_err gd_checkpoint_prune(const gd_comm *comm, const char *directory, int keep);
 
 /* ---- Sample set ------------------------------------------------------------------------------- */
@@ -72,8 +78,10 @@ typedef struct gd_sample_set {
   const float *x_0;      /* the images before rounding, (local, c, h, w), or NULL; not read back */
 } gd_sample_set;
 
-/* Writes /images uint8 (N, H, W, C), /index int64 (N), /x_0 float32 (N, C, H, W) if given, and the attributes. Collective on comm. The ranks'
- * ranges cover 0 .. n_global-1 without overlap; a rank may hold none. */
+/* Writes /images uint8 (N, H, W, C), /index int64 (N), /x_0 float32 (N, C, H, W) if given, and the attributes.
+ * Collective on comm. The ranks' ranges cover 0 .. n_global-1 without overlap; a rank may hold none. The `xxh3` of
+ * /images is the digest of the array of all images' digests (64 bits each, in the order of the images), since no rank
+ * has them all. */
 gd_err gd_sample_set_write(const gd_comm *comm, const char *path, const gd_sample_set *set);
 
 /* Reads the block gd_range_block(N, size, rank) of /images into a new array `*images` (gd_free) and fills

@@ -26,7 +26,7 @@ gd_err gd_error_context(gd_err err, const char *format, ...) {
   vsnprintf(prefix, sizeof prefix, format, args);
   va_end(args);
   char old[sizeof message - sizeof prefix - 2];
-  memcpy(old, message, sizeof old - 1); // a message too long for its prefix loses its end
+  memcpy(old, message, sizeof old - 1);  // a message too long for its prefix loses its end
   old[sizeof old - 1] = 0;
   snprintf(message, sizeof message, "%s: %s", prefix, old);
   return err;

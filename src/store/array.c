@@ -4,8 +4,8 @@
 #include "gendistill/store.h"
 #include "store/hdf5_contents.h"
 
-static gd_err check(const gd_hdf5 *file, const gd_object *object, const char *dataset) {
-  if (!object || object->is_group) return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is missing", file->path, dataset);
+static gd_err check(const gd_hdf5 *file, const gd_object *object) {
+  const char *dataset = object->name;
   if (object->value_class != H5T_FLOAT || (object->value_nbytes != 4 && object->value_nbytes != 8))
     return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is %s, must be float32 or float64", file->path, dataset,
                     object->type);
@@ -26,19 +26,18 @@ gd_err gd_array_read(const gd_comm *comm, const char *path, const char *dataset,
                      int64_t dims[4]) {
   *values = NULL;
   gd_hdf5 *file = NULL;
-  gd_contents contents = {0};
+  gd_object object = {0};
   char *name = gd_format(dataset[0] == '/' ? "%s" : "/%s", dataset);
   gd_err err;
   GD_TRY(gd_hdf5_open(&file, comm, path));
-  GD_TRY(gd_contents_read(file, &contents));
-  const gd_object *object = gd_contents_object(&contents, name);
-  GD_TRY(gd_comm_agree(comm, check(file, object, name)));
-  gd_hdf5_shape shape = {.type = GD_HDF5_FLOAT32, .n_dims = object->n_dims};
-  memcpy(shape.dims, object->dims, sizeof shape.dims);
-  *values = GD_NEW_ARRAY(float, object->count);
-  err = gd_hdf5_read_whole(file, name, shape, *values);
-  if (err == GD_OK) err = verify(file, object, *values);
+  err = gd_contents_dataset(file, name, &object);
+  if (err == GD_OK) err = check(file, &object);
   GD_TRY(gd_comm_agree(comm, err));
+  gd_hdf5_shape shape = {.type = GD_HDF5_FLOAT32, .n_dims = object.n_dims};
+  memcpy(shape.dims, object.dims, sizeof shape.dims);
+  *values = GD_NEW_ARRAY(float, object.count);
+  GD_TRY(gd_hdf5_read_whole(file, name, shape, *values));
+  GD_TRY(gd_comm_agree(comm, verify(file, &object, *values)));
   *n_dims = shape.n_dims;
   memcpy(dims, shape.dims, sizeof shape.dims);
 done:
@@ -46,8 +45,8 @@ done:
     gd_free(*values);
     *values = NULL;
   }
+  gd_free(object.name);
   gd_free(name);
-  gd_contents_clear(&contents);
   gd_hdf5_close(&file);
   return err;
 }

@@ -43,6 +43,10 @@ typedef struct gd_contents {
 gd_err gd_contents_read(gd_hdf5 *file, gd_contents *out);
 void gd_contents_clear(gd_contents *contents);
 
+/* Describes one dataset without looking at the rest of the file; gd_free(out->name) whatever happens. Every rank makes
+ * this call, and an agreement after it. */
+gd_err gd_contents_dataset(const gd_hdf5 *file, const char *name, gd_object *out);
+
 /* NULL where there is none. Local, like all below except for gd_hdf5_put_seal. */
 const gd_attribute *gd_contents_attribute(const gd_contents *contents, const char *name);
 const gd_object *gd_contents_object(const gd_contents *contents, const char *name);

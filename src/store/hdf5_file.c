@@ -52,11 +52,12 @@ static void file_free(gd_hdf5 **file) {
   *file = NULL;
 }
 
-static hid_t access_properties(const gd_comm *comm) {
+static hid_t access_properties(const gd_comm *comm, bool collective) {
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
   hid_t access = H5Pcreate(H5P_FILE_ACCESS);
   bool ok = access >= 0 && H5Pset_fapl_mpio(access, comm->mpi, MPI_INFO_NULL) >= 0 &&
-            H5Pset_all_coll_metadata_ops(access, true) >= 0 && H5Pset_coll_metadata_write(access, true) >= 0 &&
+            H5Pset_all_coll_metadata_ops(access, collective) >= 0 &&
+            H5Pset_coll_metadata_write(access, collective) >= 0 &&
             H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST) >= 0 &&
             H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 && H5Pset_meta_block_size(access, 0) >= 0 &&
             H5Pset_small_data_block_size(access, 0) >= 0;
@@ -112,7 +113,8 @@ gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int6
   if (comm->rank == 0 && err == GD_OK) err = gd_tmp_reserve(file->tmp, path, nbytes);
   GD_TRY(gd_comm_agree(comm, err));
   GD_TRY(gd_comm_agree(comm, probe(file, file->tmp, O_RDWR, GD_ERR_FAILED)));
-  hid_t access = access_properties(comm), creation = untimed(H5P_FILE_CREATE);
+  file->has_checksums = true;
+  hid_t access = access_properties(comm, true), creation = untimed(H5P_FILE_CREATE);
   file->id = H5Fcreate(file->tmp, H5F_ACC_TRUNC, creation, access);
   err = agree_on_open(file, "cannot create the file");
   H5Pclose(creation);
@@ -130,11 +132,25 @@ done:
   return err;
 }
 
+// From version 2 on, the superblock and all that it leads to carry checksums.
+static void look_for_checksums(gd_hdf5 *file) {
+  int version = 0;
+  if (file->comm->rank == 0) {
+    uint8_t bytes[9] = {0};
+    FILE *opened = fopen(file->path, "rb");
+    if (opened && fread(bytes, 1, sizeof bytes, opened) == sizeof bytes) version = bytes[8];
+    if (opened) fclose(opened);
+  }
+  MPI_Bcast(&version, 1, MPI_INT, 0, file->comm->mpi);
+  file->has_checksums = version >= 2;
+}
+
 gd_err gd_hdf5_open(gd_hdf5 **out, const gd_comm *comm, const char *path) {
   gd_hdf5 *file = file_new(comm, path);
   gd_err err;
   GD_TRY(gd_comm_agree(comm, probe(file, path, O_RDONLY, GD_ERR_INPUT)));
-  hid_t access = access_properties(comm);
+  look_for_checksums(file);
+  hid_t access = access_properties(comm, file->has_checksums);
   file->id = H5Fopen(path, H5F_ACC_RDONLY, access);
   err = agree_on_open(file, "not an HDF5 file, or damaged");
   H5Pclose(access);
@@ -267,9 +283,10 @@ static hid_t select_rows(hid_t space, gd_hdf5_shape shape, gd_range rows) {
   return memory;
 }
 
-static hid_t collective_transfer(void) {
+static hid_t transfer_properties(const gd_hdf5 *file) {
   hid_t transfer = H5Pcreate(H5P_DATASET_XFER);
-  if (transfer < 0 || H5Pset_dxpl_mpio(transfer, H5FD_MPIO_COLLECTIVE) < 0) gd_abort("HDF5 has no collective transfer");
+  H5FD_mpio_xfer_t mode = file->has_checksums ? H5FD_MPIO_COLLECTIVE : H5FD_MPIO_INDEPENDENT;
+  if (transfer < 0 || H5Pset_dxpl_mpio(transfer, mode) < 0) gd_abort("HDF5 has no transfer through MPI-IO");
   return transfer;
 }
 
@@ -287,7 +304,7 @@ gd_err gd_hdf5_write(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_ra
   hid_t dataset = create_dataset(file, name, shape);
   gd_err err = dataset < 0 ? gd_hdf5_error(file, "cannot create dataset '%s'", name) : GD_OK;
   if (err == GD_OK && !is_empty(shape)) {
-    hid_t space = H5Dget_space(dataset), memory = select_rows(space, shape, rows), transfer = collective_transfer();
+    hid_t space = H5Dget_space(dataset), memory = select_rows(space, shape, rows), transfer = transfer_properties(file);
     static const char nothing = 0;
     if (H5Dwrite(dataset, memory_type(shape.type), memory, space, transfer, data ? data : &nothing) < 0)
       err = gd_hdf5_error(file, "cannot write dataset '%s'", name);
@@ -306,7 +323,7 @@ gd_err gd_hdf5_read_rows(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, g
   hid_t dataset = H5Dopen2(file->id, name, H5P_DEFAULT);
   if (dataset < 0) return gd_hdf5_error(file, "cannot open dataset '%s'", name);
   gd_err err = GD_OK;
-  hid_t space = H5Dget_space(dataset), memory = select_rows(space, shape, rows), transfer = collective_transfer();
+  hid_t space = H5Dget_space(dataset), memory = select_rows(space, shape, rows), transfer = transfer_properties(file);
   if (H5Dread(dataset, memory_type(shape.type), memory, space, transfer, data) < 0)
     err = gd_hdf5_error(file, "cannot read dataset '%s'", name);
   H5Pclose(transfer);

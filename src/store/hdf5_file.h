@@ -16,6 +16,9 @@ typedef struct gd_hdf5 {
   char *path;      // for messages and for the final name
   char *tmp;       // the file while it is written; NULL for a file that is read
   int64_t nbytes;  // size of a file that is read
+  // Metadata carries checksums, so that all collective calls fail on all ranks or on none; false for files in the
+  // format of old, which every rank reads for itself.
+  bool has_checksums;
 } gd_hdf5;
 
 typedef enum gd_hdf5_type { GD_HDF5_FLOAT32, GD_HDF5_UINT8, GD_HDF5_INT64 } gd_hdf5_type;

@@ -1,0 +1,172 @@
+/* A step's edges: the loss gradient by finite differences, what all ranks agree on, batches smaller than the slots,
+ * losses that are not finite, and configurations that do not fit. That a step has the same bits on any number of ranks
+ * is tested with the program (test_app_rank_invariance.sh). */
+#include <math.h>
+#include <string.h>
+
+#include "support.h"
+#include "train/trainer.h"
+
+enum { N_IMAGES = 12, SIDE = 8 };
+
+static const char *const text =
+    "dataset: {image_size: 8}\n"
+    "model: {block_out_channels: [8, 16], attention: [false, true], norm_num_groups: 4}\n"
+    "training: {batch_size: 6, slots: 4}\n";
+
+typedef struct gd_fixture {
+  gd_config *config;
+  gd_dataset dataset;
+  gd_trainer *trainer;
+  uint32_t indices[N_IMAGES];
+} gd_fixture;
+
+// The trainer stays NULL where it could not be made; the status is the trainer's.
+static gd_err open_fixture(gd_fixture *f, const char *set) {
+  *f = (gd_fixture){.dataset = {.n = N_IMAGES, .size = SIDE, .channels = 1, .n_classes = 1}};
+  assert_ok(gd_config_create_from_text(&f->config, "test", text, set != NULL, &set));
+  f->dataset.images = gd_alloc_zero(N_IMAGES * SIDE * SIDE);
+  for (int i = 0; i < N_IMAGES * SIDE * SIDE; i++) f->dataset.images[i] = (uint8_t)(i * 37 % 251);
+  for (int i = 0; i < N_IMAGES; i++) f->indices[i] = (uint32_t)i;
+  return gd_trainer_create(&f->trainer, test_comm, f->config, &f->dataset);
+}
+
+static void close_fixture(gd_fixture *f) {
+  gd_trainer_destroy(&f->trainer);
+  gd_config_destroy(&f->config);
+  gd_free(f->dataset.images);
+}
+
+static void *copy_params(const gd_fixture *f) {
+  size_t nbytes = (size_t)f->trainer->table->total * sizeof(float);
+  return memcpy(gd_alloc(nbytes), f->trainer->params, nbytes);
+}
+
+/* ---- The loss ---- */
+
+enum { N_ROWS = 5, N_ELEMENTS = 6, N_VALUES = N_ROWS * N_ELEMENTS };
+
+static double loss(const gd_loss_rows *rows, const float *output, float *gradient) {
+  double current, replay;
+  gd_loss_gradient(rows, output, gradient, &current, &replay);
+  return rows->weight_current * current + rows->weight_replay * replay;
+}
+
+static void check_loss_gradient(int replay_row) {
+  float output[N_VALUES], gradient[N_VALUES], unused[N_VALUES], current[N_VALUES], replay[N_VALUES];
+  gd_random key = {.seed = 1, .purpose = GD_RANDOM_NOISE};
+  gd_random_normal(key, 0, N_VALUES, output);
+  gd_random_normal(key, 1, N_VALUES, current);
+  gd_random_normal(key, 2, N_VALUES, replay);
+  // the last row is neither: a slot with fewer images than the plan
+  gd_loss_rows rows = {.n_current = 2,
+                       .n_replay = 2,
+                       .replay_row = replay_row,
+                       .n_rows = N_ROWS,
+                       .n_elements = N_ELEMENTS,
+                       .target_current = current,
+                       .target_replay = replay,
+                       .weight_current = 0.25,
+                       .weight_replay = 0.5};
+  loss(&rows, output, gradient);
+  for (int i = 0; i < N_VALUES; i++) {
+    const float kept = output[i], h = 0.125f;
+    output[i] = kept + h;
+    double above = loss(&rows, output, unused);
+    output[i] = kept - h;
+    double below = loss(&rows, output, unused);
+    output[i] = kept;
+    assert_true(fabs((above - below) / (2 * h) - gradient[i]) < 1e-5);  // exact for a quadratic but for rounding
+    if (i >= (replay_row + 2) * N_ELEMENTS) assert_true(gradient[i] == 0);
+  }
+}
+
+static void loss_gradient_agrees_with_differences(void **state) {
+  (void)state;
+  check_loss_gradient(2);
+  check_loss_gradient(0);  // lwf: the current rows are the replay rows
+}
+
+/* ---- The step ---- */
+
+static void all_ranks_learn_of_losses_and_flag(void **state) {
+  (void)state;
+  gd_fixture f;
+  gd_step_metrics metrics;
+  assert_ok(open_fixture(&f, "training.reduction=fast"));
+  assert_ok(gd_trainer_begin_task(f.trainer, 0));
+  assert_ok(gd_trainer_begin_task(f.trainer, 1));  // with a teacher
+  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 6, false, &metrics));
+  assert_false(metrics.flagged);
+  // the teacher is what the student still was: the two agree
+  assert_true(metrics.loss_data > 0.1 && metrics.loss_replay < 1e-9);
+  assert_true(fabs(metrics.loss - metrics.loss_data / 2) < 1e-6);
+  bool last_rank = test_comm->rank == test_comm->size - 1;
+  assert_ok(gd_trainer_step(f.trainer, 2, f.indices, 6, last_rank, &metrics));
+  assert_true(metrics.flagged && metrics.loss_replay > 0);
+  double mine[2] = {metrics.loss, metrics.gradient_norm}, first[2] = {mine[0], mine[1]};
+  MPI_Bcast(first, 2, MPI_DOUBLE, 0, test_comm->mpi);
+  assert_memory_equal(mine, first, sizeof mine);
+  close_fixture(&f);
+}
+
+// Two images in four slots: two slots are empty, and the loss is still the mean over the two images.
+static void fewer_images_than_slots(void **state) {
+  (void)state;
+  gd_fixture f;
+  gd_step_metrics metrics, again;
+  assert_ok(open_fixture(&f, NULL));
+  assert_ok(gd_trainer_begin_task(f.trainer, 0));
+  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 2, false, &metrics));
+  close_fixture(&f);
+  assert_true(metrics.gradient_norm > 0);
+  assert_ok(open_fixture(&f, "training.slots=8"));  // six of them empty
+  assert_ok(gd_trainer_begin_task(f.trainer, 0));
+  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 2, false, &again));
+  assert_true(fabs(metrics.loss - again.loss) < 1e-6);
+  assert_true(fabs(metrics.gradient_norm - again.gradient_norm) < 1e-5 * metrics.gradient_norm);
+  close_fixture(&f);
+}
+
+static void loss_that_is_not_finite_changes_nothing(void **state) {
+  (void)state;
+  gd_fixture f;
+  gd_step_metrics metrics;
+  assert_ok(open_fixture(&f, NULL));
+  f.trainer->params[f.trainer->table->total - 1] = NAN;
+  assert_ok(gd_trainer_begin_task(f.trainer, 0));
+  float *before = copy_params(&f);
+  assert_int_equal(gd_trainer_step(f.trainer, 1, f.indices, 6, false, &metrics), GD_ERR_FAILED);
+  assert_non_null(strstr(gd_error_message(), "task 1, step 1: loss nan"));
+  assert_non_null(strstr(gd_error_message(), "not finite"));
+  assert_memory_equal(before, f.trainer->params, (size_t)f.trainer->table->total * sizeof(float));
+  gd_free(before);
+  close_fixture(&f);
+}
+
+static void configurations_that_do_not_fit(void **state) {
+  (void)state;
+  gd_fixture f;
+  if (test_comm->size > 1) {
+    assert_int_equal(open_fixture(&f, "training.slots=1"), GD_ERR_INPUT);
+    char *expected = gd_format("%d ranks, but training.slots is 1", test_comm->size);
+    assert_non_null(strstr(gd_error_message(), expected));
+    gd_free(expected);
+    close_fixture(&f);
+  }
+  gd_config *config;
+  const char *sets[] = {"strategy.name=lwf", "replay.batch=5"};
+  gd_trainer *trainer;
+  assert_ok(gd_config_create_from_text(&config, "test", text, 2, sets));
+  assert_int_equal(gd_trainer_create(&trainer, test_comm, config, NULL), GD_ERR_INPUT);
+  assert_non_null(strstr(gd_error_message(), "replay.batch is 5"));
+  gd_config_destroy(&config);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(loss_gradient_agrees_with_differences), cmocka_unit_test(all_ranks_learn_of_losses_and_flag),
+      cmocka_unit_test(fewer_images_than_slots), cmocka_unit_test(loss_that_is_not_finite_changes_nothing),
+      cmocka_unit_test(configurations_that_do_not_fit)};
+  return GD_TEST_MAIN(tests);
+}

@@ -1,0 +1,2 @@
+gd_test(test_train_step RANKS 1 2 3 4 TIMEOUT 60)
+target_include_directories(test_train_step PRIVATE ${PROJECT_SOURCE_DIR}/src) # the inside of a trainer
