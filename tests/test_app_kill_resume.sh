@@ -49,6 +49,11 @@ lines_reached() { # COUNT
   [ "${n:-0}" -ge "$1" ] || gone "$mpirun"
 }
 
+# A resumed run has the lines of the one before it from the start: wait for the ranks themselves first.
+ranks_started() { # COUNT
+  [ "$(grep -c '' "$PID_FILE" || true)" -ge "$1" ] || gone "$mpirun"
+}
+
 # killed_after STEPS RANKS ARGUMENT...: starts the run in $folder/killed and kills it a moment after so many steps.
 killed_after() {
   local n=$1 ranks=$2 pid
@@ -59,6 +64,7 @@ killed_after() {
     --set "output.directory=$folder/killed" "$@" >"$folder/out" 2>"$folder/err" </dev/null &
   mpirun=$!
   local in_time=yes
+  wait_until 100 ranks_started "$ranks" || in_time=no
   wait_until 100 lines_reached "$n" || in_time=no
   sleep "0.0$((RANDOM % 10))"
   mapfile -t pids <"$PID_FILE"

@@ -82,6 +82,7 @@ static void test_sample_set(void **state) {
   gd_range local = gd_range_block(5, test_comm->size, test_comm->rank);
   uint8_t *images = gd_alloc_zero((size_t)(local.end - local.begin) * 6);
   gd_sample_set set = {.n_global = 5, .h = 2, .w = 3, .c = 1, .sampler = "ddpm", .local = local, .images = images};
+  set.x_0 = GD_NEW_ARRAY(float, (local.end - local.begin) * 6);
   assert_ok(gd_sample_set_write(test_comm, path, &set));
   gd_err err;
   char *text = capture(folder, path, &err);
@@ -89,8 +90,9 @@ static void test_sample_set(void **state) {
   assert_printed(text, "kind                 sample_set\n");
   assert_printed(text, "\nsampler              ddpm\n");
   assert_printed(text, "\n  /images uint8 (5, 2, 3, 1)\n");
-  assert_printed(text, "\nchecksums: all 3 hold\n");
+  assert_printed(text, "\nchecksums: all 4 hold\n");  // images, x_0, index, header
   gd_free(text);
+  gd_free((float *)set.x_0);
   gd_free(images);
   gd_free(path);
   test_folder_remove(folder);

@@ -130,11 +130,36 @@ static void test_a_checkpoint_is_no_sample_set(void **state) {
   test_folder_remove(folder);
 }
 
+static void test_unrounded_images_come_back_as_an_array(void **state) {
+  (void)state;
+  char *folder = test_folder_create(), *path = gd_format("%s/samples.h5", folder);
+  gd_range local = gd_range_block(3, test_comm->size, test_comm->rank);  // with four ranks, one has none
+  int64_t n_local = local.end - local.begin;
+  uint8_t *images = make_images(local);
+  float *x_0 = n_local ? GD_NEW_ARRAY(float, n_local *IMAGE) : NULL, *read = NULL;
+  for (int64_t i = 0; i < n_local * IMAGE; i++) x_0[i] = (float)(local.begin * IMAGE + i) / 7.0f;
+  gd_sample_set set = make_set(3, local, images);
+  set.x_0 = x_0;
+  assert_ok(gd_sample_set_write(test_comm, path, &set));
+  assert_comes_back(path, 3);
+  int n_dims;
+  int64_t dims[4];
+  assert_ok(gd_array_read(test_comm, path, "/x_0", &read, &n_dims, dims));
+  assert_true(n_dims == 4 && dims[0] == 3 && dims[1] == C && dims[2] == H && dims[3] == W);
+  for (int i = 0; i < 3 * IMAGE; i++) assert_true(read[i] == (float)i / 7.0f);
+  gd_free(read);
+  gd_free(x_0);
+  gd_free(images);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_round_trip),
       cmocka_unit_test(test_fewer_images_than_ranks),
       cmocka_unit_test(test_file_does_not_depend_on_the_ranks),
+      cmocka_unit_test(test_unrounded_images_come_back_as_an_array),
       cmocka_unit_test(test_damage_is_reported),
       cmocka_unit_test(test_a_checkpoint_is_no_sample_set),
   };

@@ -81,18 +81,32 @@ static gd_err write_unrounded(gd_hdf5 *file, const gd_sample_set *set) {
   return gd_hdf5_write(file, "/x_0", shape, set->local, set->x_0, digest);
 }
 
+// A rank without images may have no array of them either.
+static bool any_unrounded(const gd_comm *comm, const gd_sample_set *set) {
+  int mine = set->x_0 != NULL, any = 0;
+  MPI_Allreduce(&mine, &any, 1, MPI_INT, MPI_MAX, comm->mpi);
+  GD_REQUIRE(mine == any || set->local.begin == set->local.end);
+  return any;
+}
+
+// At most what the file takes.
+static int64_t estimate_nbytes(const gd_sample_set *set, bool unrounded) {
+  size_t per_image = image_nbytes(set) * (unrounded ? 1 + sizeof(float) : 1) + sizeof(int64_t);
+  return set->n_global * (int64_t)per_image + 16 * GD_HDF5_DATASET_NBYTES;
+}
+
 gd_err gd_sample_set_write(const gd_comm *comm, const char *path, const gd_sample_set *set) {
   GD_REQUIRE(memchr(set->sampler, 0, sizeof set->sampler) && set->h > 0 && set->w > 0 && set->c > 0);
   require_cover(comm, set);
+  bool unrounded = any_unrounded(comm, set);
   uint64_t digest = gd_sample_images_digest(comm, set->n_global, set->local, set->images, image_nbytes(set));
   gd_hdf5 *file = NULL;
   gd_err err;
-  int64_t nbytes = set->n_global * (int64_t)(image_nbytes(set) + sizeof(int64_t)) + 16 * GD_HDF5_DATASET_NBYTES;
-  GD_TRY(gd_hdf5_create(&file, comm, path, nbytes));
+  GD_TRY(gd_hdf5_create(&file, comm, path, estimate_nbytes(set, unrounded)));
   GD_TRY(write_header(file, set));
   GD_TRY(gd_hdf5_write(file, "/images", images_shape(set), set->local, set->images, digest));
   GD_TRY(write_index(file, set));
-  if (set->x_0) GD_TRY(write_unrounded(file, set));
+  if (unrounded) GD_TRY(write_unrounded(file, set));
   GD_TRY(gd_hdf5_put_seal(file));
   err = gd_hdf5_commit(&file);
 done:
