@@ -20,6 +20,7 @@ gd_err gd_command_import(const gd_comm *comm, int argc, char **argv) {
   err = gd_options_parse(argc, argv, options, NULL, NULL);
   if (err == GD_OK) err = gd_config_create(&config, config_path, sets.n, sets.values);
   GD_TRY(gd_comm_agree(comm, err));
+  GD_REQUIRE(config);
   gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
   const gd_param_table *table = gd_net_params(net);
   checkpoint.seed = config->seed;

@@ -26,7 +26,7 @@ static void print_help(FILE *out) {
     fprintf(out, "  %-7s %s\n          %s\n", commands[i].name, commands[i].usage, commands[i].summary);
   fprintf(out,
           "\nEvery command takes --log-level error|warn|info|debug. Results go to stdout, the log to stderr.\n"
-          "Exit status: 0 done, 1 failed, 2 usage or bad input, 75 stopped early with a checkpoint.\n");
+          "Exit status: 0 done, 1 failed, 2 usage or bad input.\n");
 }
 
 static const gd_command *find_command(const char *name) {

@@ -17,13 +17,14 @@ static gd_err print_dry_run(const gd_comm *comm, const gd_config *config) {
   const gd_param_table *table = gd_net_params(gd_trainer_net(trainer));
   int64_t nbytes = (int64_t)gd_trainer_nbytes(trainer), most = 0;
   MPI_Allreduce(&nbytes, &most, 1, MPI_INT64_T, MPI_MAX, comm->mpi);
-  bool teacher = n_tasks > 1 && gd_strategy_get(config->strategy.name)->target != GD_TARGET_NONE;
+  bool teacher = n_tasks > 1 && gd_strategy_get(config->strategy.name)->input != GD_INPUT_NONE;
   int64_t n_arrays = 3 + teacher + (config->training.ema_decay > 0);  // model, m, v
+  int64_t checkpoint_nbytes = n_arrays * table->total * (int64_t)sizeof(float);
   if (comm->rank == 0) {
     printf("%s", text);
     printf("# ranks: %d\n# parameters: %lld\n", comm->size, (long long)table->total);
     printf("# memory a rank: %.1f MiB and the data set\n", (double)most / 1048576);
-    printf("# bytes a checkpoint: %lld\n", (long long)(n_arrays * table->total * (int64_t)sizeof(float)));
+    printf("# bytes a checkpoint: %lld\n", (long long)checkpoint_nbytes);
   }
 done:
   gd_trainer_destroy(&trainer);
@@ -45,6 +46,7 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
   err = gd_options_parse(argc, argv, options, "a configuration file", &path);
   if (err == GD_OK) err = gd_config_create(&config, path, sets.n, sets.values);
   GD_TRY(gd_comm_agree(comm, err));
+  GD_REQUIRE(config);
   if (dry_run) {
     GD_TRY(print_dry_run(comm, config));
     goto done;

@@ -153,7 +153,7 @@ static void exchange(const gd_slot_sum *sum, float *values, int partner, gd_rang
 // each by the rank that keeps its part of the array.
 static void finish_halving(const gd_slot_sum *sum, float *values) {
   int rank = sum->comm->rank, size = sum->comm->size, n_splits = 0;
-  gd_range mine = {0, sum->n}, others[32];
+  gd_range mine = {0, sum->n}, others[32] = {{0, 0}};
   for (int distance = 1; distance < size; distance *= 2) {
     int64_t middle = mine.begin + (mine.end - mine.begin) / 2;
     gd_range low = {mine.begin, middle}, high = {middle, mine.end};

@@ -129,7 +129,7 @@ static gd_err read_header(const gd_hdf5 *file, const gd_contents *contents, gd_s
   if (strlen(sampler) >= sizeof out->sampler)
     err = gd_error(GD_ERR_INPUT, "%s: attribute 'sampler' is '%s', too long a name", file->path, sampler);
   else
-    strcpy(out->sampler, sampler);
+    memcpy(out->sampler, sampler, strlen(sampler) + 1);
   out->steps = (int)steps;
 done:
   return err;
