@@ -15,7 +15,8 @@ typedef struct nn_case {
   int batch;
   gd_shape in[NN_MAX_INPUTS]; /* the inputs; unused ones are zero */
   int c_out, kernel, stride, pad, groups, head_dim;
-  bool bias;
+  int kernel_w, pad_w; /* rectangular windows: kernel and pad are those along the height */
+  bool bias, count_padding;
   gd_activation activation;
   float scale, offset;   /* inputs are normal numbers times scale (0 means 1) plus offset */
   double tolerance;      /* 0 means 1e-5 */

@@ -11,29 +11,34 @@ static bool inside(gd_shape s, int h, int w) {
   return h >= 0 && h < s.h && w >= 0 && w < s.w;
 }
 
-static gd_shape window_shape(gd_shape s, int c_out, int kernel, int stride, int pad) {
-  return (gd_shape){(s.h + 2 * pad - kernel) / stride + 1, (s.w + 2 * pad - kernel) / stride + 1, c_out};
+static int n_windows(int n, int kernel, int stride, int pad) {
+  return (n + 2 * pad - kernel) / stride + 1;
 }
 
 // ---- Ops with weights
 
-void ref_conv(const double *x, int batch, gd_shape s, const double *w, const double *b, int c_out, int kernel,
-              int stride, int pad, double *y) {
-  gd_shape out = window_shape(s, c_out, kernel, stride, pad);
+void ref_conv_rect(const double *x, int batch, gd_shape s, const double *w, const double *b, int c_out, int kernel_h,
+                   int kernel_w, int stride, int pad_h, int pad_w, double *y) {
+  gd_shape out = {n_windows(s.h, kernel_h, stride, pad_h), n_windows(s.w, kernel_w, stride, pad_w), c_out};
   for (int n = 0; n < batch; n++)
     for (int oh = 0; oh < out.h; oh++)
       for (int ow = 0; ow < out.w; ow++)
         for (int o = 0; o < c_out; o++) {
           double sum = b ? b[o] : 0;
           for (int i = 0; i < s.c; i++)
-            for (int kh = 0; kh < kernel; kh++)
-              for (int kw = 0; kw < kernel; kw++) {
-                int h = oh * stride + kh - pad, ww = ow * stride + kw - pad;
+            for (int kh = 0; kh < kernel_h; kh++)
+              for (int kw = 0; kw < kernel_w; kw++) {
+                int h = oh * stride + kh - pad_h, ww = ow * stride + kw - pad_w;
                 if (inside(s, h, ww))
-                  sum += x[at(s, n, h, ww, i)] * w[(((int64_t)o * s.c + i) * kernel + kh) * kernel + kw];
+                  sum += x[at(s, n, h, ww, i)] * w[(((int64_t)o * s.c + i) * kernel_h + kh) * kernel_w + kw];
               }
           y[at(out, n, oh, ow, o)] = sum;
         }
+}
+
+void ref_conv(const double *x, int batch, gd_shape s, const double *w, const double *b, int c_out, int kernel,
+              int stride, int pad, double *y) {
+  ref_conv_rect(x, batch, s, w, b, c_out, kernel, kernel, stride, pad, pad, y);
 }
 
 void ref_linear(const double *x, int batch, gd_shape s, const double *w, const double *b, int c_out, double *y) {
@@ -89,6 +94,10 @@ void ref_add(const double *a, const double *b, int64_t n, double *y) {
   for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
+void ref_multiply(const double *a, const double *b, int64_t n, double *y) {
+  for (int64_t i = 0; i < n; i++) y[i] = a[i] * b[i];
+}
+
 void ref_add_vector(const double *x, int batch, gd_shape s, const double *v, double *y) {
   for (int n = 0; n < batch; n++)
     for (int p = 0; p < s.h * s.w; p++)
@@ -142,8 +151,8 @@ void ref_attention(const double *q, const double *k, const double *v, int batch,
       for (int i = 0; i < s.h * s.w; i++) attend(q, k, v, s, n, c0, head_dim, i, y);
 }
 
-void ref_pool(const double *x, int batch, gd_shape s, int kernel, int stride, int pad, bool average, double *y) {
-  gd_shape out = window_shape(s, s.c, kernel, stride, pad);
+void ref_pool(const double *x, int batch, gd_shape s, int kernel, int stride, int pad, ref_pooling kind, double *y) {
+  gd_shape out = {n_windows(s.h, kernel, stride, pad), n_windows(s.w, kernel, stride, pad), s.c};
   for (int n = 0; n < batch; n++)
     for (int oh = 0; oh < out.h; oh++)
       for (int ow = 0; ow < out.w; ow++)
@@ -157,6 +166,7 @@ void ref_pool(const double *x, int batch, gd_shape s, int kernel, int stride, in
               largest = fmax(largest, x[at(s, n, h, w, c)]);
               count++;
             }
-          y[at(out, n, oh, ow, c)] = average ? sum / count : largest;
+          if (kind == REF_AVERAGE_PADDED) count = kernel * kernel;
+          y[at(out, n, oh, ow, c)] = kind == REF_MAX ? largest : sum / count;
         }
 }

@@ -10,6 +10,8 @@
 /* b may be NULL. */
 void ref_conv(const double *x, int batch, gd_shape s, const double *w, const double *b, int c_out, int kernel,
               int stride, int pad, double *y);
+void ref_conv_rect(const double *x, int batch, gd_shape s, const double *w, const double *b, int c_out, int kernel_h,
+                   int kernel_w, int stride, int pad_h, int pad_w, double *y);
 void ref_linear(const double *x, int batch, gd_shape s, const double *w, const double *b, int c_out, double *y);
 
 void ref_group_norm(const double *x, int batch, gd_shape s, const double *w, const double *b, int groups, double eps,
@@ -22,12 +24,14 @@ void ref_channel_norm(const double *x, int batch, gd_shape s, const double *w, c
 void ref_silu(const double *x, int64_t n, double *y);
 void ref_relu(const double *x, int64_t n, double *y);
 void ref_add(const double *a, const double *b, int64_t n, double *y);
+void ref_multiply(const double *a, const double *b, int64_t n, double *y);
 void ref_add_vector(const double *x, int batch, gd_shape s, const double *v, double *y);
 void ref_concat(const double *a, int ca, const double *b, int cb, int64_t pixels, double *y);
 void ref_upsample(const double *x, int batch, gd_shape s, double *y);
 void ref_time_embedding(const double *t, int batch, int channels, double *y);
 
 void ref_attention(const double *q, const double *k, const double *v, int batch, gd_shape s, int head_dim, double *y);
-void ref_pool(const double *x, int batch, gd_shape s, int kernel, int stride, int pad, bool average, double *y);
+typedef enum ref_pooling { REF_MAX, REF_AVERAGE_INSIDE, REF_AVERAGE_PADDED } ref_pooling;
+void ref_pool(const double *x, int batch, gd_shape s, int kernel, int stride, int pad, ref_pooling kind, double *y);
 
 #endif

@@ -28,9 +28,26 @@ static void large_ranges_do_not_overflow(void **state) {
   assert_true(first.begin == 0 && first.end == 60000001);
 }
 
+static void chunks_are_whole_and_cover_the_range(void **state) {
+  (void)state;
+  for (int64_t n = 0; n < 300; n += 7)
+    for (int parts = 1; parts <= 9; parts++) {
+      int64_t next = 0, longest = gd_range_chunks(n, 32, parts, 0).end;
+      for (int part = 0; part < parts; part++) {
+        gd_range range = gd_range_chunks(n, 32, parts, part);
+        assert_true(range.begin == next && range.end >= range.begin);
+        assert_true(range.begin % 32 == 0 || range.begin == n);
+        assert_true(range.end == n || range.end - range.begin == longest);  // ScaLAPACK's blocks
+        next = range.end;
+      }
+      assert_true(next == n);
+    }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(blocks_cover_the_range),
+      cmocka_unit_test(chunks_are_whole_and_cover_the_range),
       cmocka_unit_test(large_ranges_do_not_overflow),
   };
   return GD_TEST_MAIN(tests);

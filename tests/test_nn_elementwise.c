@@ -1,4 +1,4 @@
-/* Activations, additions, concatenation, upsampling and the time embedding against plain loops. */
+/* Activations, additions, multiplication, concatenation, upsampling and the time embedding against plain loops. */
 #include <math.h>
 
 #include "nn_check.h"
@@ -32,7 +32,7 @@ static void activations_match(void **state) {
   NN_CHECK_ALL(&activation, cases);
 }
 
-// ---- Additions
+// ---- Additions and multiplication
 
 static gd_tensor build_add(gd_net *net, const gd_tensor *x, const nn_case *c) {
   (void)c;
@@ -57,6 +57,42 @@ static void reference_add_vector(const nn_case *c, const double *const *x, const
 }
 
 static const nn_graph add_vector = {build_add_vector, reference_add_vector, false};
+
+static gd_tensor build_multiply(gd_net *net, const gd_tensor *x, const nn_case *c) {
+  (void)c;
+  return gd_net_multiply(net, x[0], x[1]);
+}
+
+static void reference_multiply(const nn_case *c, const double *const *x, const double *const *p, double *y) {
+  (void)p;
+  ref_multiply(x[0], x[1], elements(c, 0), y);
+}
+
+static const nn_graph multiply = {build_multiply, reference_multiply, false};
+
+static gd_tensor build_square(gd_net *net, const gd_tensor *x, const nn_case *c) {
+  (void)c;
+  return gd_net_multiply(net, x[0], x[0]);
+}
+
+static void reference_square(const nn_case *c, const double *const *x, const double *const *p, double *y) {
+  (void)p;
+  ref_multiply(x[0], x[0], elements(c, 0), y);
+}
+
+static const nn_graph square = {build_square, reference_square, false};
+
+static void multiplication_matches(void **state) {
+  (void)state;
+  static const nn_case cases[] = {
+      {.label = "multiply", .batch = 2, .in = {{3, 5, 7}, {3, 5, 7}}},
+      {.label = "multiply, first fixed", .batch = 3, .in = {{3, 3, 2}, {3, 3, 2}}, .fixed_inputs = 1},
+      {.label = "multiply, second fixed", .batch = 2, .in = {{1, 1, 19}, {1, 1, 19}}, .fixed_inputs = 2},
+  };
+  static const nn_case square_cases[] = {{.label = "square", .batch = 2, .in = {{2, 3, 5}}}};
+  NN_CHECK_ALL(&multiply, cases);
+  NN_CHECK_ALL(&square, square_cases);
+}
 
 static void additions_match(void **state) {
   (void)state;
@@ -157,9 +193,9 @@ static void time_embedding_puts_cosine_first(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(activations_match), cmocka_unit_test(additions_match),
-                                     cmocka_unit_test(concat_and_upsample_match),
-                                     cmocka_unit_test(time_embedding_matches),
-                                     cmocka_unit_test(time_embedding_puts_cosine_first)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(activations_match),      cmocka_unit_test(additions_match),
+      cmocka_unit_test(multiplication_matches), cmocka_unit_test(concat_and_upsample_match),
+      cmocka_unit_test(time_embedding_matches), cmocka_unit_test(time_embedding_puts_cosine_first)};
   return GD_TEST_MAIN(tests);
 }

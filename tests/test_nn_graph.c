@@ -79,7 +79,7 @@ static void reference_two_levels(const nn_case *c, const double *const *x, const
   ref_silu(v, (int64_t)c->batch * c->c_out, v);
   ref_conv(x[0], c->batch, s, p[2], p[3], c->c_out, 3, 1, 1, skip);
   ref_add_vector(skip, c->batch, full, v, skip);
-  ref_pool(skip, c->batch, full, 2, 2, 0, false, low);
+  ref_pool(skip, c->batch, full, 2, 2, 0, REF_MAX, low);
   ref_add_vector(low, c->batch, half, v, low);
   ref_relu(low, n / 4, low);
   ref_upsample(low, c->batch, half, up);

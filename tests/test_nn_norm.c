@@ -61,6 +61,7 @@ static const nn_case batch_norm_cases[] = {
     {.label = "batch norm, vectors", .batch = 8, .in = {{1, 1, 3}}},
     {.label = "batch norm, one image", .batch = 1, .in = {{4, 4, 3}}},
     {.label = "batch norm, offset", .batch = 3, .in = {{3, 3, 16}}, .offset = 3, .tolerance = 1e-4},
+    {.label = "batch norm, over a block of rows", .batch = 3, .in = {{8, 7, 5}}, .n_samples = 80},
     {.label = "batch norm, fixed input", .batch = 3, .in = {{3, 3, 4}}, .fixed_inputs = 1},
 };
 enum { N_BATCH_NORM_CASES = sizeof batch_norm_cases / sizeof batch_norm_cases[0] };

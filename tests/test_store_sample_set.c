@@ -32,7 +32,7 @@ static void assert_comes_back(const char *path, int64_t n) {
   gd_sample_set read;
   uint8_t *images = NULL;
   assert_ok(gd_sample_set_read(test_comm, path, &read, &images));
-  gd_range expected = gd_range_block(n, test_comm->size, test_comm->rank);
+  gd_range expected = gd_range_images(test_comm, n);
   assert_int_equal(read.n_global, n);
   assert_true(read.h == H && read.w == W && read.c == C && read.steps == 10 && read.eta == 0.1);
   assert_true(read.seed == UINT64_MAX && read.checkpoint_digest == 0x00ff00ff12345678u);
@@ -56,8 +56,11 @@ static gd_range uneven_range(int64_t n) {
 static void test_round_trip(void **state) {
   (void)state;
   char *folder = test_folder_create(), *path = gd_format("%s/samples.h5", folder);
-  assert_ok(write_set(test_comm, path, 11, gd_range_block(11, test_comm->size, test_comm->rank)));
-  assert_comes_back(path, 11);
+  const int64_t counts[] = {11, 100};  // one chunk, which one rank reads, and several
+  for (int i = 0; i < 2; i++) {
+    assert_ok(write_set(test_comm, path, counts[i], gd_range_block(counts[i], test_comm->size, test_comm->rank)));
+    assert_comes_back(path, counts[i]);
+  }
   gd_free(path);
   test_folder_remove(folder);
 }

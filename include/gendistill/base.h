@@ -110,8 +110,11 @@ typedef enum gd_purpose {
   GD_RANDOM_REPLAY_SAMPLER = 9, /* DDIM's z where eta > 0 */
   GD_RANDOM_REPLAY_TIMESTEP = 10,
   GD_RANDOM_REPLAY_NOISE = 11,
-  GD_RANDOM_SAMPLE_START = 12, /* x_T of a sample set */
-  GD_RANDOM_SAMPLE_NOISE = 13, /* z of a sample set where eta > 0 */
+  GD_RANDOM_SAMPLE_START = 12,  /* x_T of a sample set */
+  GD_RANDOM_SAMPLE_NOISE = 13,  /* z of a sample set where eta > 0 */
+  GD_RANDOM_AUGMENT = 14,       /* shift and flip of a classifier's training images */
+  GD_RANDOM_DROPOUT = 15,       /* the solver's dropout masks */
+  GD_RANDOM_SOLVER_REPLAY = 16, /* which generated images a solver's batch replays */
 } gd_purpose;
 
 /* Key of a stream (Philox4x32-10). A number depends on this key, the sample index and the element

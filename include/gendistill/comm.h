@@ -18,6 +18,9 @@ void gd_comm_create(gd_comm **out, MPI_Comm mpi);
 /* Collective on comm. Accepts NULL, sets NULL. */
 void gd_comm_destroy(gd_comm **comm);
 
+/* A communicator of the first n ranks of comm; NULL on the ranks beyond. Collective on comm. */
+gd_comm *gd_comm_first(const gd_comm *comm, int n);
+
 /* Gives every rank the worst status of all ranks, and the message of the lowest rank that has it.
  * Collective on comm. Every rank must come here, those without an error too. */
 gd_err gd_comm_agree(const gd_comm *comm, gd_err local);
@@ -31,6 +34,17 @@ typedef struct gd_range {
 /* The `part`-th of `parts` contiguous blocks of 0 .. n-1, sizes differing by at most one, the longer
  * ones first. Local. */
 gd_range gd_range_block(int64_t n, int64_t parts, int64_t part);
+
+/* The `part`-th of `parts` contiguous blocks of 0 .. n-1 that are whole chunks of `chunk` indices, all of the same
+ * length but for the last ones, which may be shorter or empty: ScaLAPACK's block distribution. Local. */
+gd_range gd_range_chunks(int64_t n, int64_t chunk, int64_t parts, int64_t part);
+
+/* Images, and rows of features, that stand together on one rank: sets are sharded in whole chunks of so many, and
+ * networks run on a chunk at a time, so that what is computed for an image does not depend on the rank count. */
+enum { GD_IMAGE_CHUNK = 32 };
+
+/* This rank's part of a set of n images: gd_range_chunks of GD_IMAGE_CHUNK. Local. */
+gd_range gd_range_images(const gd_comm *comm, int64_t n);
 
 /* ---- Gradient reduction ---------------------------------------------------------------------- */
 

@@ -21,6 +21,7 @@ typedef enum gd_strategy_id {
 typedef enum gd_dataset_name { GD_FASHION_MNIST, GD_MNIST, GD_CIFAR10 } gd_dataset_name;
 typedef enum gd_sampler { GD_DDIM, GD_DDPM } gd_sampler;
 typedef enum gd_precision { GD_FLOAT32 } gd_precision;
+typedef enum gd_extractor { GD_RESNET18, GD_INCEPTION_V3 } gd_extractor;
 
 typedef struct gd_config_dataset {
   gd_dataset_name name; /* fashion_mnist, mnist, cifar10 */
@@ -85,7 +86,28 @@ typedef struct gd_config {
   struct {
     int samples;                 /* images a sample set, 0: none */
     gd_config_sampling sampling; /* keys sampler, steps, eta */
+    bool measures;               /* train measures after each task; `evaluate` always does */
+    gd_extractor features;       /* resnet18, inception_v3 */
+    char *inception_weights;     /* safetensors file of the network behind inception_v3, or "none" */
+    char *cache;                 /* folder of trained classifiers and of the real images' statistics */
   } evaluation;
+  struct {
+    uint64_t seed;  /* its own, so that runs with different seeds share one classifier */
+    int image_size; /* smaller images are enlarged to this */
+    int limit;      /* at most so many training images, 0 for all */
+    int epochs;
+    int batch_size; /* a multiple of slots */
+    double learning_rate;
+    int slots; /* parts of a batch, each with its own batch statistics; more ranks than slots stay idle */
+    int shift; /* training images are moved by up to so many pixels */
+    bool horizontal_flip;
+  } classifier;
+  struct {
+    int epochs; /* 0: no solver */
+    int batch_size;
+    double learning_rate;
+    double temperature;
+  } solver;
   struct {
     char *directory;
     double checkpoint_minutes; /* 0: off */
@@ -115,5 +137,6 @@ gd_err gd_config_require_same_run(const gd_config *stored, const gd_config *give
 const char *gd_strategy_name(gd_strategy_id id);
 const char *gd_dataset_name_text(gd_dataset_name name);
 int gd_dataset_channels(gd_dataset_name name); /* 1 or 3 */
+const char *gd_extractor_name(gd_extractor extractor);
 
 #endif

@@ -24,9 +24,16 @@ typedef enum gd_split { GD_TRAIN, GD_TEST } gd_split;
 gd_err gd_dataset_read(gd_dataset **out, const gd_comm *comm, const gd_config *config, gd_split split);
 void gd_dataset_destroy(gd_dataset **dataset);
 
+/* Digest of all images and labels. Local. */
+uint64_t gd_dataset_digest(const gd_dataset *dataset);
+
 /* Bilinear resize with half-pixel centres, rounded to uint8, as Pillow does for enlarging. Local.
  * in: (h_in, w_in, channels), out: (h_out, w_out, channels), h_out >= h_in. */
 void gd_resize_bilinear(const uint8_t *in, int h_in, int w_in, int channels, uint8_t *out, int h_out, int w_out);
+
+/* One square image resized as gd_dataset_read does: bilinear to a larger size, area averages to a smaller one. Local.
+ */
+void gd_resize_image(const uint8_t *in, int size_in, int channels, uint8_t *out, int size_out);
 
 /* Shrinks by area averages: each output pixel is the mean of what it covers, input pixels covered in part
  * weighted by their overlap (28 -> 16 too), rounded to nearest. Local.
@@ -53,6 +60,9 @@ uint32_t *gd_task_indices(const gd_dataset *dataset, const gd_task_split *split,
 /* Order in which epoch `epoch` of task `task` visits n images: a permutation of 0 .. n-1, independent of the
  * rank count. Local. */
 void gd_epoch_order(uint64_t seed, int task, int epoch, int64_t n, uint32_t *out);
+
+/* Bytes 0 .. 255 to [-1, 1]. Local. */
+void gd_pixels_normalise(const uint8_t *pixels, int64_t n, float *out);
 
 /* Image `index` as float32 (size, size, channels) in [-1, 1], mirrored if `flip`. Local. */
 void gd_dataset_image(const gd_dataset *dataset, int64_t index, bool flip, float *out);

@@ -62,6 +62,10 @@ void gd_net_destroy(gd_net **net);
 const gd_param_table *gd_net_params(const gd_net *net);
 gd_shape gd_net_shape(const gd_net *net, gd_tensor tensor);
 
+int gd_net_n_inputs(const gd_net *net);
+gd_shape gd_net_input_shape(const gd_net *net, int i);
+gd_shape gd_net_output_shape(const gd_net *net);
+
 /* An input of the network; inputs are numbered in the order of these calls. */
 gd_tensor gd_net_input(gd_net *net, gd_shape shape);
 
@@ -71,6 +75,8 @@ void gd_net_output(gd_net *net, gd_tensor x);
 /* Each adds one op and returns its output; parameters are called NAME.weight, NAME.bias. */
 gd_tensor gd_net_conv(gd_net *net, gd_tensor x, const char *name, int c_out, int kernel, int stride, int pad,
                       bool bias);
+gd_tensor gd_net_conv_rect(gd_net *net, gd_tensor x, const char *name, int c_out, int kernel_h, int kernel_w,
+                           int stride, int pad_h, int pad_w, bool bias);
 gd_tensor gd_net_linear(gd_net *net, gd_tensor x, const char *name, int c_out); /* on the channels of each pixel */
 gd_tensor gd_net_group_norm(gd_net *net, gd_tensor x, const char *name, int groups, float eps,
                             gd_activation activation); /* GD_LINEAR or GD_SILU */
@@ -80,10 +86,13 @@ gd_tensor gd_net_activation(gd_net *net, gd_tensor x, gd_activation activation);
 /* softmax(q k^T / sqrt(head_dim)) v over the pixels, heads of head_dim channels. */
 gd_tensor gd_net_attention(gd_net *net, gd_tensor q, gd_tensor k, gd_tensor v, int head_dim);
 gd_tensor gd_net_add(gd_net *net, gd_tensor a, gd_tensor b);        /* same shapes */
+gd_tensor gd_net_multiply(gd_net *net, gd_tensor a, gd_tensor b);   /* same shapes */
 gd_tensor gd_net_add_vector(gd_net *net, gd_tensor x, gd_tensor v); /* (H,W,C) + (1,1,C) */
 gd_tensor gd_net_concat(gd_net *net, gd_tensor a, gd_tensor b);     /* along channels */
 gd_tensor gd_net_upsample(gd_net *net, gd_tensor x);                /* nearest, x2 */
 gd_tensor gd_net_max_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad);
+/* With count_padding the padding's zeros are part of the average; without, it is taken over the pixels inside. */
+gd_tensor gd_net_avg_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad, bool count_padding);
 gd_tensor gd_net_global_avg_pool(gd_net *net, gd_tensor x);
 gd_tensor gd_net_global_max_pool(gd_net *net, gd_tensor x);
 /* Sinusoidal embedding of a (1,1,1) tensor of timesteps: cos first, then sin, base 10000; no gradient. */

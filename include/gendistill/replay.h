@@ -81,16 +81,9 @@ void gd_replay_draw(gd_strategy_id strategy, gd_random key, uint64_t first_index
 
 /* ---- Sample sets --------------------------------------------------------------------------------- */
 
-/* Images that one call of the sampler makes. Fixed, so that an image has the same bits for any rank count and any
- * number of images. */
-enum { GD_SAMPLE_CHUNK = 32 };
-
-/* The block of a sample set that this rank makes: whole chunks. Local. */
-gd_range gd_sample_range(int64_t n_global, int size, int rank);
-
 /* Generates the images `range` of a sample set keyed by (seed, image number): x (range, H, W, C) float32. The starting
  * noise is taken from `initial_noise` (n_global, C, H, W) where that is not NULL. The generator's batch must be
- * GD_SAMPLE_CHUNK. Local. */
+ * GD_IMAGE_CHUNK. Local. */
 void gd_sample_images(gd_generator *generator, const gd_config_sampling *sampling, gd_shape shape, uint64_t seed,
                       uint32_t task, gd_range range, const float *initial_noise, float *x);
 

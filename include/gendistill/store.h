@@ -13,6 +13,9 @@
 #include "gendistill/comm.h"
 #include "gendistill/nn.h"
 
+/* Makes a folder and those above it, where they are not there. Local. GD_ERR_FAILED naming the folder. */
+gd_err gd_folder_make(const char *path);
+
 /* ---- Checkpoint ------------------------------------------------------------------------------ */
 
 enum { GD_CHECKPOINT_FORMAT = 1 };
@@ -27,6 +30,7 @@ typedef struct gd_checkpoint {
   uint64_t seed;
   char *config_text;  /* resolved configuration, YAML */
   char *code_version; /* GD_VERSION */
+  double accuracy;    /* of a classifier: the share of the test images that it labels right; otherwise 0 */
   uint64_t digest;    /* gd_param_table_digest of the model; set by write and read */
   float *model;       /* /model/<name>; always there */
   float *teacher;     /* /teacher/<name> or NULL */
@@ -84,9 +88,49 @@ typedef struct gd_sample_set {
  * has them all. */
 gd_err gd_sample_set_write(const gd_comm *comm, const char *path, const gd_sample_set *set);
 
-/* Reads the block gd_range_block(N, size, rank) of /images into a new array `*images` (gd_free) and fills
- * `out` (out->images = *images). Collective on comm. */
+/* RUN/samples/samples-task02.h5 (task from 1 in the name, from 0 here); new string, gd_free. Local. */
+char *gd_sample_set_path(const char *run, int task);
+
+/* Reads the chunks gd_range_images(comm, N) of /images into a new array `*images` (gd_free) and
+ * fills `out` (out->images = *images). Collective on comm. */
 gd_err gd_sample_set_read(const gd_comm *comm, const char *path, gd_sample_set *out, uint8_t **images);
+
+/* ---- Feature set and its statistics ------------------------------------------------------------ */
+
+/* n_global feature vectors; this rank holds the rows gd_range_images(comm, n_global). */
+typedef struct gd_features {
+  int64_t n_global;
+  int width;
+  gd_range local;
+  double *values; /* (local, width); float32 in the files */
+} gd_features;
+
+/* Writes /features float32 (N, width), an attribute `extractor`, and checksums. Collective on comm. GD_ERR_FAILED
+ * naming the file. */
+gd_err gd_features_write(const gd_comm *comm, const char *path, const gd_features *features, const char *extractor);
+
+/* Reads this rank's rows of a two-dimensional float32 or float64 dataset into new values (gd_features_clear); any
+ * program may have written the file, checksums are verified where there are some. `path` may end in
+ * ":/GROUP/DATASET", otherwise the dataset is /features. Collective on comm. GD_ERR_INPUT naming file and dataset:
+ * missing, not two-dimensional, not of floats, fewer than 2 rows, a value that is not finite. */
+gd_err gd_features_read(const gd_comm *comm, const char *path, gd_features *out);
+void gd_features_clear(gd_features *features);
+
+/* Number of rows, mean and covariance of a feature set, whole on every rank. */
+typedef struct gd_statistics {
+  int64_t n;
+  int width;
+  double *mean;       /* (width) */
+  double *covariance; /* (width, width) */
+} gd_statistics;
+
+/* Writes /mean and /covariance, float64, and the attribute n. Collective on comm. GD_ERR_FAILED naming the file. */
+gd_err gd_statistics_write(const gd_comm *comm, const char *path, const gd_statistics *statistics);
+
+/* Reads into new arrays (gd_statistics_clear). Collective on comm. GD_ERR_INPUT naming file and object: damaged, or
+ * another width than `width`. */
+gd_err gd_statistics_read(const gd_comm *comm, const char *path, int width, gd_statistics *out);
+void gd_statistics_clear(gd_statistics *statistics);
 
 /* ---- Plain arrays ----------------------------------------------------------------------------- */
 

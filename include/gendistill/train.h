@@ -57,10 +57,20 @@ size_t gd_trainer_nbytes(const gd_trainer *trainer); /* memory this rank holds *
 
 /* ---- Run ----------------------------------------------------------------------------------------- */
 
+/* What is to be done with a task (from 0) once its sample set is written: *json is a new string, one JSON object on one
+ * line, which goes into metrics.jsonl. Collective on comm. */
+typedef gd_err (*gd_after_task)(void *context, int task, char **json);
+
 /* The whole continual run: tasks, checkpoints, sample sets, metrics.jsonl. With `resume` it goes on from the newest
- * whole checkpoint in output.directory. Collective on comm. On success *digest is the final parameter digest.
+ * whole checkpoint in output.directory. after_task may be NULL. Collective on comm. On success *digest is the final
+ * parameter digest.
  * GD_ERR_INPUT: bad data, or checkpoints that cannot be used, or checkpoints there without `resume`. */
-gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, uint64_t *digest);
+gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, gd_after_task after_task, void *context,
+                    uint64_t *digest);
+
+/* Puts `n` evaluations (one line each) into RUN/metrics.jsonl in place of those that are there. Local; the file appears
+ * whole. GD_ERR_FAILED naming the file. */
+gd_err gd_metrics_replace_evaluations(const char *run, int n, char *const *lines);
 
 /* Generates a sample set from `params` and writes PATH.h5 and, on rank 0, a picture of the first images to PNG_PATH
  * (NULL: none). `initial_noise`: (samples, C, H, W) or NULL. Collective on comm. */

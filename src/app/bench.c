@@ -19,7 +19,7 @@ typedef struct gd_bench {
   gd_generator *generator;
   gd_schedule *schedule;
   uint32_t *indices;
-  float *images;  // (GD_SAMPLE_CHUNK, H, W, C)
+  float *images;  // (GD_IMAGE_CHUNK, H, W, C)
   int64_t n_elements;
   int repeats;
   int64_t step;
@@ -34,7 +34,7 @@ static void make_images(gd_bench *b) {
   for (int64_t i = 0; i < n * b->n_elements; i++) b->dataset.images[i] = (uint8_t)(i * 37 % 251);
   b->indices = GD_NEW_ARRAY(uint32_t, n);
   for (int i = 0; i < n; i++) b->indices[i] = (uint32_t)i;
-  b->images = GD_NEW_ARRAY(float, GD_SAMPLE_CHUNK * b->n_elements);
+  b->images = GD_NEW_ARRAY(float, GD_IMAGE_CHUNK * b->n_elements);
 }
 
 static gd_err train_step(gd_bench *b) {
@@ -43,15 +43,15 @@ static gd_err train_step(gd_bench *b) {
 }
 
 static gd_err forward(gd_bench *b) {
-  float t[GD_SAMPLE_CHUNK] = {0};
-  gd_generator_predict(b->generator, b->images, t, GD_SAMPLE_CHUNK);
+  float t[GD_IMAGE_CHUNK] = {0};
+  gd_generator_predict(b->generator, b->images, t, GD_IMAGE_CHUNK);
   return GD_OK;
 }
 
 static gd_err ddim(gd_bench *b) {
   gd_config_sampling sampling = {.sampler = GD_DDIM, .steps = 10};
   if (sampling.steps > b->config->diffusion.timesteps) sampling.steps = b->config->diffusion.timesteps;
-  gd_generator_sample(b->generator, &sampling, GD_SAMPLE_CHUNK, NULL, NULL, b->images);
+  gd_generator_sample(b->generator, &sampling, GD_IMAGE_CHUNK, NULL, NULL, b->images);
   return GD_OK;
 }
 
@@ -84,11 +84,11 @@ static void add_rate(json_t *json, const char *name, double images, double secon
 
 static gd_err run_stages(gd_bench *b, json_t *json) {
   gd_err err = GD_OK;
-  double seconds, batch = b->config->training.batch_size, chunk = (double)GD_SAMPLE_CHUNK * b->comm->size;
+  double seconds, batch = b->config->training.batch_size, chunk = (double)GD_IMAGE_CHUNK * b->comm->size;
   const gd_net *net = gd_trainer_net(b->trainer);
   float *params = GD_NEW_ARRAY(float, gd_net_params(net)->total);
   gd_param_table_initialise(gd_net_params(net), b->config->seed, params);
-  GD_TRY(gd_comm_agree(b->comm, gd_generator_create(&b->generator, net, b->schedule, GD_SAMPLE_CHUNK)));
+  GD_TRY(gd_comm_agree(b->comm, gd_generator_create(&b->generator, net, b->schedule, GD_IMAGE_CHUNK)));
   gd_generator_load(b->generator, params);
   GD_TRY(time_stage(b, forward, &seconds));
   add_rate(json, "forward_images_per_second", chunk, seconds);

@@ -17,6 +17,9 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_sample(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_info(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_bench(const gd_comm *comm, int argc, char **argv);
+gd_err gd_command_classifier(const gd_comm *comm, int argc, char **argv);
+gd_err gd_command_evaluate(const gd_comm *comm, int argc, char **argv);
+gd_err gd_command_frechet(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_import(const gd_comm *comm, int argc, char **argv);
 
 /* ---- Options ---- */

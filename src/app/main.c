@@ -10,6 +10,12 @@ static const gd_command commands[] = {
     {"sample",
      "--checkpoint F.h5 --count N --output F.h5 [--steps N] [--eta E] [--seed S] [--initial-noise F.h5] [--grid F.png]",
      "images from a checkpoint", gd_command_sample},
+    {"classifier", "CONFIG [--set key=value]...", "trains the evaluation classifier, if it is not in the cache",
+     gd_command_classifier},
+    {"evaluate", "RUN|SAMPLES.h5 [--config CONFIG] [--set key=value]...",
+     "Fréchet distance, class balance and accuracy of a run's samples", gd_command_evaluate},
+    {"frechet", "--real F.h5[:/DATASET] --generated F.h5[:/DATASET]", "Fréchet distance of two feature sets",
+     gd_command_frechet},
     {"import", "--safetensors F --config CONFIG --output F.h5 [--set key=value]...",
      "diffusers weights to a checkpoint", gd_command_import},
     {"info", "FILE.h5", "what is in a file, and whether its checksums hold", gd_command_info},
@@ -23,7 +29,7 @@ static void print_help(FILE *out) {
                ": continual training of diffusion models by generative distillation\n\n"
                "usage: [mpirun -n P | srun] gendistill COMMAND ...\n\n");
   for (int i = 0; i < N_COMMANDS; i++)
-    fprintf(out, "  %-7s %s\n          %s\n", commands[i].name, commands[i].usage, commands[i].summary);
+    fprintf(out, "  %-10s %s\n             %s\n", commands[i].name, commands[i].usage, commands[i].summary);
   fprintf(out,
           "\nEvery command takes --log-level error|warn|info|debug. Results go to stdout, the log to stderr.\n"
           "Exit status: 0 done, 1 failed, 2 usage or bad input.\n");

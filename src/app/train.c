@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "app/command.h"
+#include "gendistill/eval.h"
 
 // Parameters, memory a rank and bytes a checkpoint, from plans that are really made.
 static gd_err print_dry_run(const gd_comm *comm, const gd_config *config) {
@@ -32,12 +33,17 @@ done:
   return err;
 }
 
+static gd_err evaluate_task(void *evaluator, int task, char **json) {
+  return gd_evaluator_task(evaluator, task, json);
+}
+
 gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
   gd_err err = GD_OK;
   const char *path;
   gd_texts sets = {0};
   bool resume = false, dry_run = false;
   gd_config *config = NULL;
+  gd_evaluator *evaluator = NULL;
   uint64_t digest = 0;
   const gd_option options[] = {{"set", GD_OPTION_TEXTS, &sets, false},
                                {"resume", GD_OPTION_FLAG, &resume, false},
@@ -51,9 +57,11 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
     GD_TRY(print_dry_run(comm, config));
     goto done;
   }
-  GD_TRY(gd_train_run(comm, config, resume, &digest));
+  if (config->evaluation.measures) GD_TRY(gd_evaluator_create(&evaluator, comm, config));
+  GD_TRY(gd_train_run(comm, config, resume, evaluator ? evaluate_task : NULL, evaluator, &digest));
   if (comm->rank == 0) printf("parameter digest: %016llx\n", (unsigned long long)digest);
 done:
+  gd_evaluator_destroy(&evaluator);
   gd_config_destroy(&config);
   return err;
 }

@@ -5,13 +5,26 @@
 
 #include <stdio.h>
 
-void gd_comm_create(gd_comm **out, MPI_Comm mpi) {
+// Takes over `mpi`.
+static gd_comm *wrap(MPI_Comm mpi) {
   gd_comm *comm = GD_NEW(gd_comm);
-  MPI_Comm_dup(mpi, &comm->mpi);
+  comm->mpi = mpi;
   MPI_Comm_set_errhandler(comm->mpi, MPI_ERRORS_ARE_FATAL);
   MPI_Comm_rank(comm->mpi, &comm->rank);
   MPI_Comm_size(comm->mpi, &comm->size);
-  *out = comm;
+  return comm;
+}
+
+void gd_comm_create(gd_comm **out, MPI_Comm mpi) {
+  MPI_Comm copy;
+  MPI_Comm_dup(mpi, &copy);
+  *out = wrap(copy);
+}
+
+gd_comm *gd_comm_first(const gd_comm *comm, int n) {
+  MPI_Comm part;
+  MPI_Comm_split(comm->mpi, comm->rank < n ? 0 : MPI_UNDEFINED, comm->rank, &part);
+  return part == MPI_COMM_NULL ? NULL : wrap(part);
 }
 
 void gd_comm_destroy(gd_comm **comm) {
@@ -41,4 +54,17 @@ gd_range gd_range_block(int64_t n, int64_t parts, int64_t part) {
   range.begin = part * shorter + (part < n_longer ? part : n_longer);
   range.end = range.begin + shorter + (part < n_longer ? 1 : 0);
   return range;
+}
+
+gd_range gd_range_chunks(int64_t n, int64_t chunk, int64_t parts, int64_t part) {
+  GD_REQUIRE(n >= 0 && chunk > 0 && parts > 0 && part >= 0 && part < parts);
+  int64_t n_chunks = (n + chunk - 1) / chunk, length = (n_chunks + parts - 1) / parts * chunk;
+  gd_range range = {.begin = part * length, .end = (part + 1) * length};
+  if (range.begin > n) range.begin = n;
+  if (range.end > n) range.end = n;
+  return range;
+}
+
+gd_range gd_range_images(const gd_comm *comm, int64_t n) {
+  return gd_range_chunks(n, GD_IMAGE_CHUNK, comm->size, comm->rank);
 }

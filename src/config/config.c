@@ -20,8 +20,8 @@ void gd_config_clear_order(gd_config *config) {
 void gd_config_destroy(gd_config **config) {
   if (!*config) return;
   gd_config_clear_order(*config);
-  gd_free((*config)->dataset.path);
-  gd_free((*config)->output.directory);
+  for (int i = 0; i < GD_N_KEYS; i++)
+    if (gd_keys[i].type == GD_KEY_TEXT) gd_free(*(char **)((char *)*config + gd_keys[i].offset));
   gd_free(*config);
   *config = NULL;
 }

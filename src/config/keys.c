@@ -10,9 +10,11 @@ static const char *const strategies[] = {
     "finetune", "joint", "cumulative", "generative_replay", "generative_distillation", "lwf", "gaussian", NULL};
 static const char *const samplers[] = {"ddim", "ddpm", NULL};
 static const char *const precisions[] = {"float32", NULL};
+static const char *const extractors[] = {"resnet18", "inception_v3", NULL};
 static const char *const reductions[] = {"tree", "fast", NULL};
 
-_Static_assert(sizeof(gd_strategy_id) == sizeof(int) && sizeof(gd_reduction) == sizeof(int),
+_Static_assert(sizeof(gd_strategy_id) == sizeof(int) && sizeof(gd_reduction) == sizeof(int) &&
+                   sizeof(gd_extractor) == sizeof(int),
                "choices are stored as int");
 
 // path, type, member, least, largest, choices, default, FREE: may differ when a run is resumed, doc
@@ -80,6 +82,26 @@ const gd_key gd_keys[GD_N_KEYS] = {
     ROW("evaluation.eta", GD_KEY_REAL, evaluation.sampling.eta, 0, 1, NULL, "0.0", FREE,
         "0: deterministic DDIM"),
 
+    VALUE(BOOL, evaluation.measures, "false", FREE, "train measures after each task"),
+    CHOICE(evaluation.features, extractors, "resnet18", FREE, "resnet18: trained here; inception_v3: from a file"),
+    VALUE(TEXT, evaluation.inception_weights, "none", FREE, "file of weights for inception_v3, or none"),
+    VALUE(TEXT, evaluation.cache, "runs/cache", FREE, "folder of classifiers and real images' statistics"),
+
+    VALUE(SEED, classifier.seed, "0", FREE, "of the evaluation classifier, the same for all runs"),
+    NUMBER(INT, classifier.image_size, 16, 1024, "32", FREE, "smaller images are enlarged to this many pixels a side"),
+    NUMBER(INT, classifier.limit, 0, 2147483647, "0", FREE, "at most so many training images; 0: all"),
+    NUMBER(INT, classifier.epochs, 1, 1000000, "5", FREE, "passes over all training images"),
+    NUMBER(INT, classifier.batch_size, 2, 65536, "256", FREE, "images a step, over all ranks"),
+    NUMBER(REAL, classifier.learning_rate, 1e-12, 10, "0.001", FREE, "of Adam, falling to zero along a cosine"),
+    NUMBER(INT, classifier.slots, 1, 1024, "4", FREE, "parts of a batch, a power of two; more ranks stay idle"),
+    NUMBER(INT, classifier.shift, 0, 64, "2", FREE, "training images move by up to so many pixels"),
+    VALUE(BOOL, classifier.horizontal_flip, "true", FREE, "mirror half of the training images"),
+
+    NUMBER(INT, solver.epochs, 0, 1000000, "20", FREE, "passes over a task's images; 0: no solver"),
+    NUMBER(INT, solver.batch_size, 1, 65536, "128", FREE, "real images a step, and as many generated ones"),
+    NUMBER(REAL, solver.learning_rate, 1e-12, 10, "0.001", FREE, "of Adam"),
+    NUMBER(REAL, solver.temperature, 0.01, 1000, "2.0", FREE, "of the previous solver's soft labels"),
+
     VALUE(TEXT, output.directory, "runs/fashion_mnist_gd", FREE, "folder of the run"),
     NUMBER(REAL, output.checkpoint_minutes, 0, 1e6, "10.0", FREE, "minutes between checkpoints; 0: off"),
     NUMBER(INT, output.checkpoint_steps, 0, 2147483647, "0", FREE, "steps between checkpoints; 0: off"),
@@ -99,6 +121,11 @@ const char *gd_dataset_name_text(gd_dataset_name name) {
 
 int gd_dataset_channels(gd_dataset_name name) {
   return name == GD_CIFAR10 ? 3 : 1;
+}
+
+const char *gd_extractor_name(gd_extractor extractor) {
+  GD_REQUIRE(extractor <= GD_INCEPTION_V3);
+  return extractors[extractor];
 }
 
 int gd_key_find(const char *path) {

@@ -107,6 +107,19 @@ static gd_err check_sampling(const gd_config_reader *reader, const char *key, gd
                sampling->steps);
 }
 
+static gd_err check_slots(const gd_config_reader *reader, const char *key, int slots) {
+  if ((slots & (slots - 1)) == 0) return GD_OK;
+  return clash(reader, key, NULL, "must be a power of two, is '%d'", slots);
+}
+
+// Batch statistics are taken a slot: all slots must have the same number of images, and at least two.
+static gd_err check_classifier_batch(const gd_config_reader *reader) {
+  int batch = reader->config->classifier.batch_size, slots = reader->config->classifier.slots;
+  if (batch % slots == 0 && batch >= 2 * slots) return GD_OK;
+  return clash(reader, "classifier.batch_size", "classifier.slots",
+               "must be a multiple of classifier.slots (%d) and at least twice as large, is '%d'", slots, batch);
+}
+
 gd_err gd_config_validate(gd_config_reader *reader) {
   gd_config *config = reader->config;
   gd_err err = GD_OK;
@@ -118,9 +131,15 @@ gd_err gd_config_validate(gd_config_reader *reader) {
                  config->diffusion.beta_end));
   GD_TRY(check_sampling(reader, "replay.steps", &config->replay.sampling));
   GD_TRY(check_sampling(reader, "evaluation.steps", &config->evaluation.sampling));
-  int slots = config->training.slots;
-  if ((slots & (slots - 1)) != 0)
-    GD_TRY(clash(reader, "training.slots", NULL, "must be a power of two, is '%d'", slots));
+  GD_TRY(check_slots(reader, "training.slots", config->training.slots));
+  GD_TRY(check_slots(reader, "classifier.slots", config->classifier.slots));
+  GD_TRY(check_classifier_batch(reader));
+  if (config->evaluation.measures && config->evaluation.samples < 2)
+    GD_TRY(clash(reader, "evaluation.samples", "evaluation.measures",
+                 "must be at least 2 where evaluation.measures is true, is '%d'", config->evaluation.samples));
+  if (config->evaluation.features == GD_INCEPTION_V3 && strcmp(config->evaluation.inception_weights, "none") == 0)
+    GD_TRY(clash(reader, "evaluation.inception_weights", "evaluation.features",
+                 "must name a file where evaluation.features is inception_v3"));
 done:
   return err;
 }

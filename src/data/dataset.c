@@ -6,7 +6,7 @@
 
 enum { N_CLASSES = 10 };  // of each data set there is
 
-static void resize_one(const uint8_t *in, int size_in, int channels, uint8_t *out, int size_out) {
+void gd_resize_image(const uint8_t *in, int size_in, int channels, uint8_t *out, int size_out) {
   if (size_out == size_in)
     memcpy(out, in, (size_t)size_in * size_in * channels);
   else if (size_out > size_in)
@@ -31,7 +31,8 @@ static gd_err read_local(gd_dataset *dataset, const gd_config *config, gd_split 
   size_t nbytes_in = image_nbytes(raw.size, raw.channels), nbytes_out = image_nbytes(dataset->size, raw.channels);
   dataset->images = gd_alloc((size_t)raw.n * nbytes_out);
   for (int64_t i = 0; i < raw.n; i++)
-    resize_one(raw.images + i * nbytes_in, raw.size, raw.channels, dataset->images + i * nbytes_out, dataset->size);
+    gd_resize_image(raw.images + i * nbytes_in, raw.size, raw.channels, dataset->images + i * nbytes_out,
+                    dataset->size);
   dataset->labels = raw.labels;
   raw.labels = NULL;
 done:
@@ -80,15 +81,25 @@ void gd_dataset_destroy(gd_dataset **dataset) {
   *dataset = NULL;
 }
 
+uint64_t gd_dataset_digest(const gd_dataset *dataset) {
+  size_t nbytes = (size_t)dataset->n * image_nbytes(dataset->size, dataset->channels);
+  return gd_digest(dataset->labels, (size_t)dataset->n, gd_digest(dataset->images, nbytes, 0));
+}
+
+void gd_pixels_normalise(const uint8_t *pixels, int64_t n, float *out) {
+  // the reference's steps: to [0, 1], then normalised by mean and deviation 0.5
+  for (int64_t i = 0; i < n; i++) out[i] = ((float)pixels[i] / 255.0f - 0.5f) / 0.5f;
+}
+
 void gd_dataset_image(const gd_dataset *dataset, int64_t index, bool flip, float *out) {
   GD_REQUIRE(index >= 0 && index < dataset->n);
   int size = dataset->size, channels = dataset->channels;
   const uint8_t *image = dataset->images + (size_t)index * image_nbytes(size, channels);
-  for (int y = 0; y < size; y++) {
-    for (int x = 0; x < size; x++) {
-      const uint8_t *pixel = image + (y * size + (flip ? size - 1 - x : x)) * channels;
-      // the reference's steps: to [0, 1], then normalised by mean and deviation 0.5
-      for (int c = 0; c < channels; c++) *out++ = ((float)pixel[c] / 255.0f - 0.5f) / 0.5f;
-    }
+  if (!flip) {
+    gd_pixels_normalise(image, (int64_t)size * size * channels, out);
+    return;
   }
+  for (int y = 0; y < size; y++)
+    for (int x = size - 1; x >= 0; x--, out += channels)
+      gd_pixels_normalise(image + (y * size + x) * channels, channels, out);
 }

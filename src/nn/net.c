@@ -30,6 +30,19 @@ gd_shape gd_net_shape(const gd_net *net, gd_tensor tensor) {
   return net->shapes[tensor];
 }
 
+int gd_net_n_inputs(const gd_net *net) {
+  return net->n_inputs;
+}
+
+gd_shape gd_net_input_shape(const gd_net *net, int i) {
+  GD_REQUIRE(i >= 0 && i < net->n_inputs);
+  return net->shapes[net->inputs[i]];
+}
+
+gd_shape gd_net_output_shape(const gd_net *net) {
+  return net->shapes[net->output];
+}
+
 // Room for one more element; grows by doubling at powers of two.
 static void *grown(void *array, int n, size_t size) {
   if (n & (n - 1)) return array;
@@ -88,17 +101,33 @@ static gd_tensor add_node(gd_net *net, gd_node node, gd_shape out) {
   return node.output;
 }
 
+// Pixels along one side after a window has slid over n of them. No window may lie in the padding alone.
+static int n_windows(int n, int kernel, int stride, int pad) {
+  GD_REQUIRE(kernel > 0 && stride > 0 && pad >= 0 && pad < kernel && kernel <= n + 2 * pad);
+  return (n + 2 * pad - kernel) / stride + 1;
+}
+
+static gd_shape window_shape(gd_shape in, const gd_attributes *a, int c_out) {
+  return (gd_shape){n_windows(in.h, a->kernel[0], a->stride, a->pad[0]),
+                    n_windows(in.w, a->kernel[1], a->stride, a->pad[1]), c_out};
+}
+
+gd_tensor gd_net_conv_rect(gd_net *net, gd_tensor x, const char *name, int c_out, int kernel_h, int kernel_w,
+                           int stride, int pad_h, int pad_w, bool bias) {
+  gd_shape in = net->shapes[x];
+  gd_node node = {.kind = &gd_op_conv, .n_inputs = 1, .inputs = {x}};
+  node.attributes =
+      (gd_attributes){.kernel = {kernel_h, kernel_w}, .stride = stride, .pad = {pad_h, pad_w}, .bias = bias};
+  int64_t fan_in = (int64_t)in.c * kernel_h * kernel_w;
+  node.params[node.n_params++] =
+      add_param(net, name, "weight", 4, (int[]){c_out, in.c, kernel_h, kernel_w}, GD_INIT_UNIFORM, fan_in);
+  if (bias) node.params[node.n_params++] = add_param(net, name, "bias", 1, &c_out, GD_INIT_UNIFORM, fan_in);
+  return add_node(net, node, window_shape(in, &node.attributes, c_out));
+}
+
 gd_tensor gd_net_conv(gd_net *net, gd_tensor x, const char *name, int c_out, int kernel, int stride, int pad,
                       bool bias) {
-  gd_shape in = net->shapes[x];
-  gd_shape out = {(in.h + 2 * pad - kernel) / stride + 1, (in.w + 2 * pad - kernel) / stride + 1, c_out};
-  gd_node node = {.kind = &gd_op_conv, .n_inputs = 1, .inputs = {x}};
-  node.attributes = (gd_attributes){.kernel = kernel, .stride = stride, .pad = pad, .bias = bias};
-  int64_t fan_in = (int64_t)in.c * kernel * kernel;
-  node.params[node.n_params++] =
-      add_param(net, name, "weight", 4, (int[]){c_out, in.c, kernel, kernel}, GD_INIT_UNIFORM, fan_in);
-  if (bias) node.params[node.n_params++] = add_param(net, name, "bias", 1, &c_out, GD_INIT_UNIFORM, fan_in);
-  return add_node(net, node, out);
+  return gd_net_conv_rect(net, x, name, c_out, kernel, kernel, stride, pad, pad, bias);
 }
 
 gd_tensor gd_net_linear(gd_net *net, gd_tensor x, const char *name, int c_out) {
@@ -153,6 +182,11 @@ gd_tensor gd_net_add(gd_net *net, gd_tensor a, gd_tensor b) {
   return add_node(net, (gd_node){.kind = &gd_op_add, .n_inputs = 2, .inputs = {a, b}}, net->shapes[a]);
 }
 
+gd_tensor gd_net_multiply(gd_net *net, gd_tensor a, gd_tensor b) {
+  GD_REQUIRE(same_shape(net->shapes[a], net->shapes[b]));
+  return add_node(net, (gd_node){.kind = &gd_op_multiply, .n_inputs = 2, .inputs = {a, b}}, net->shapes[a]);
+}
+
 gd_tensor gd_net_add_vector(gd_net *net, gd_tensor x, gd_tensor v) {
   GD_REQUIRE(same_shape(net->shapes[v], (gd_shape){1, 1, net->shapes[x].c}));
   return add_node(net, (gd_node){.kind = &gd_op_add_vector, .n_inputs = 2, .inputs = {x, v}}, net->shapes[x]);
@@ -171,26 +205,35 @@ gd_tensor gd_net_upsample(gd_net *net, gd_tensor x) {
   return add_node(net, node, (gd_shape){2 * in.h, 2 * in.w, in.c});
 }
 
-static gd_tensor add_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad, bool average) {
+static gd_tensor add_pool(gd_net *net, gd_tensor x, gd_attributes attributes) {
   gd_shape in = net->shapes[x];
-  gd_node node = {.kind = &gd_op_pool, .n_inputs = 1, .inputs = {x}};
-  node.attributes = (gd_attributes){.kernel = kernel, .stride = stride, .pad = pad, .average = average};
-  gd_shape out = {(in.h + 2 * pad - kernel) / stride + 1, (in.w + 2 * pad - kernel) / stride + 1, in.c};
-  return add_node(net, node, out);
+  gd_node node = {.kind = &gd_op_pool, .n_inputs = 1, .inputs = {x}, .attributes = attributes};
+  return add_node(net, node, window_shape(in, &attributes, in.c));
 }
 
 gd_tensor gd_net_max_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad) {
-  return add_pool(net, x, kernel, stride, pad, false);
+  return add_pool(net, x, (gd_attributes){.kernel = {kernel, kernel}, .stride = stride, .pad = {pad, pad}});
+}
+
+gd_tensor gd_net_avg_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad, bool count_padding) {
+  return add_pool(net, x,
+                  (gd_attributes){.kernel = {kernel, kernel},
+                                  .stride = stride,
+                                  .pad = {pad, pad},
+                                  .average = true,
+                                  .count_padding = count_padding});
 }
 
 gd_tensor gd_net_global_avg_pool(gd_net *net, gd_tensor x) {
-  GD_REQUIRE(net->shapes[x].h == net->shapes[x].w);
-  return add_pool(net, x, net->shapes[x].h, 1, 0, true);
+  gd_shape in = net->shapes[x];
+  GD_REQUIRE(in.h == in.w);
+  return add_pool(net, x, (gd_attributes){.kernel = {in.h, in.w}, .stride = 1, .average = true});
 }
 
 gd_tensor gd_net_global_max_pool(gd_net *net, gd_tensor x) {
-  GD_REQUIRE(net->shapes[x].h == net->shapes[x].w);
-  return add_pool(net, x, net->shapes[x].h, 1, 0, false);
+  gd_shape in = net->shapes[x];
+  GD_REQUIRE(in.h == in.w);
+  return add_pool(net, x, (gd_attributes){.kernel = {in.h, in.w}, .stride = 1});
 }
 
 gd_tensor gd_net_time_embedding(gd_net *net, gd_tensor t, int channels) {

@@ -8,13 +8,14 @@ enum { GD_MAX_INPUTS = 3, GD_MAX_OP_PARAMS = 4 };
 
 /* Numbers that describe one op; each kind uses some of them. */
 typedef struct gd_attributes {
-  int kernel, stride, pad;
+  int kernel[2], stride, pad[2]; /* [0] along the height, [1] along the width */
   int groups;
   int head_dim;
   float eps;
   gd_activation activation;
   bool bias;
-  bool average; /* pooling: average instead of maximum */
+  bool average;       /* pooling: average instead of maximum */
+  bool count_padding; /* average pooling: divide by the whole window, also at the border */
 } gd_attributes;
 
 typedef struct gd_op gd_op;
@@ -90,6 +91,7 @@ static inline int64_t gd_shape_count(gd_shape s) {
 }
 
 extern const gd_op_class gd_op_conv, gd_op_linear, gd_op_group_norm, gd_op_batch_norm, gd_op_activation,
-    gd_op_attention, gd_op_add, gd_op_add_vector, gd_op_concat, gd_op_upsample, gd_op_pool, gd_op_time_embedding;
+    gd_op_attention, gd_op_add, gd_op_multiply, gd_op_add_vector, gd_op_concat, gd_op_upsample, gd_op_pool,
+    gd_op_time_embedding;
 
 #endif

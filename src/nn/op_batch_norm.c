@@ -1,104 +1,144 @@
-/* Batch normalisation by oneDNN: the plan's batch in training, running statistics in inference.
+/* Batch normalisation, channels-last: the plan's batch in training, running statistics in inference.
  *
- * The batch's mean and unbiased variance leave through the "gradients" of running_mean and running_var, so that the
- * reduction over slots and ranks makes them independent of the rank count. */
+ * Sums run over fixed blocks of rows (one row per pixel) in double precision: results do not depend on the thread
+ * count, and deep stacks of small batches lose nothing in them, as they do with oneDNN's float sums. The batch's mean
+ * and unbiased variance leave through the "gradients" of running_mean and running_var, so that the reduction over
+ * slots and ranks makes them independent of the rank count. */
+#include <math.h>
 #include <string.h>
 
-#include "nn/dnnl.h"
+#include "nn/net.h"
+#include "nn/simd.h"
 
 enum { WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR };
 
-typedef struct gd_batch_norm {
-  gd_primitive forward, backward;
-  int fwd_x, fwd_y, fwd_mean, fwd_var, fwd_scale, fwd_shift;
-  int bwd_x, bwd_dy, bwd_dx, bwd_mean, bwd_var, bwd_scale, bwd_shift, bwd_dscale, bwd_dshift;
-  float *unwanted_dx;  // oneDNN always writes the input's gradient
-} gd_batch_norm;
+enum { BLOCK = 128 };  // rows
 
-static gd_err prepare_backward(gd_op *op, gd_batch_norm *bn, dnnl_memory_desc_t x, dnnl_memory_desc_t vector) {
-  dnnl_batch_normalization_desc_t desc;
-  GD_DNNL(dnnl_batch_normalization_backward_desc_init(&desc, dnnl_backward, &x, &x, op->node->attributes.eps,
-                                                      dnnl_use_scale | dnnl_use_shift));
-  gd_err err = gd_primitive_create(&bn->backward, op, &desc, bn->forward.desc);
-  if (err != GD_OK) return err;
-  bn->bwd_x = gd_primitive_arg(&bn->backward, DNNL_ARG_SRC, &x);
-  bn->bwd_dy = gd_primitive_arg(&bn->backward, DNNL_ARG_DIFF_DST, &x);
-  bn->bwd_dx = gd_primitive_arg(&bn->backward, DNNL_ARG_DIFF_SRC, &x);
-  bn->bwd_mean = gd_primitive_arg(&bn->backward, DNNL_ARG_MEAN, &vector);
-  bn->bwd_var = gd_primitive_arg(&bn->backward, DNNL_ARG_VARIANCE, &vector);
-  bn->bwd_scale = gd_primitive_arg(&bn->backward, DNNL_ARG_SCALE, &vector);
-  bn->bwd_shift = gd_primitive_arg(&bn->backward, DNNL_ARG_SHIFT, &vector);  // oneDNN wants it, though it has no use
-  bn->bwd_dscale = gd_primitive_arg(&bn->backward, DNNL_ARG_DIFF_SCALE, &vector);
-  bn->bwd_dshift = gd_primitive_arg(&bn->backward, DNNL_ARG_DIFF_SHIFT, &vector);
-  if (!op->wants_dx[0])
-    bn->unwanted_dx = gd_alloc((size_t)op->batch * (size_t)gd_shape_count(op->in[0]) * sizeof(float));
-  return GD_OK;
+static int64_t n_rows(const gd_op *op) {
+  return (int64_t)op->batch * op->in[0].h * op->in[0].w;
+}
+
+static int64_t n_blocks(const gd_op *op) {
+  return (n_rows(op) + BLOCK - 1) / BLOCK;
+}
+
+static int block_rows(const gd_op *op, int64_t block) {
+  int64_t left = n_rows(op) - block * BLOCK;
+  return left < BLOCK ? (int)left : BLOCK;
+}
+
+// Sums over rows of each channel of a and of a b: (rows, C) -> (2, C).
+GD_SIMD static void sum_block(const float *a, const float *b, int rows, int channels, double *restrict sums) {
+  memset(sums, 0, 2 * (size_t)channels * sizeof(double));
+  for (int r = 0; r < rows; r++) {
+    for (int c = 0; c < channels; c++) {
+      double value = a[(int64_t)r * channels + c];
+      sums[c] += value;
+      sums[channels + c] += value * b[(int64_t)r * channels + c];
+    }
+  }
+}
+
+// The same over all rows; returns where they stand in scratch.
+static const double *sum_all(const gd_op *op, const float *a, const float *b) {
+  int channels = op->in[0].c;
+  double *sums = op->scratch;
+#pragma omp parallel for
+  for (int64_t i = 0; i < n_blocks(op); i++)
+    sum_block(a + i * BLOCK * channels, b + i * BLOCK * channels, block_rows(op, i), channels, sums + i * 2 * channels);
+  for (int64_t i = 1; i < n_blocks(op); i++)
+    for (int c = 0; c < 2 * channels; c++) sums[c] += sums[i * 2 * channels + c];
+  return sums;
+}
+
+// Factors of each channel, C floats each, behind the sums in scratch.
+typedef struct gd_coefficients {
+  float *scale, *shift, *slope;
+} gd_coefficients;
+
+static gd_coefficients coefficients(const gd_op *op) {
+  float *first = (float *)((double *)op->scratch + n_blocks(op) * 2 * op->in[0].c);
+  return (gd_coefficients){first, first + op->in[0].c, first + (int64_t)2 * op->in[0].c};
+}
+
+// y = (x - mean) scale + shift
+GD_SIMD static void normalise(const float *restrict x, int rows, int channels, const float *restrict mean,
+                              const float *restrict scale, const float *restrict shift, float *restrict y) {
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < channels; c++)
+      y[(int64_t)r * channels + c] = (x[(int64_t)r * channels + c] - mean[c]) * scale[c] + shift[c];
+}
+
+// dx = (dy - shift) scale - (x - mean) slope
+GD_SIMD static void input_gradient(const float *restrict x, const float *restrict dy, int rows, int channels,
+                                   const float *restrict mean, gd_coefficients k, float *restrict dx) {
+  const float *restrict scale = k.scale, *restrict shift = k.shift, *restrict slope = k.slope;
+  for (int r = 0; r < rows; r++) {
+    for (int c = 0; c < channels; c++) {
+      int64_t i = (int64_t)r * channels + c;
+      dx[i] = (dy[i] - shift[c]) * scale[c] - (x[i] - mean[c]) * slope[c];
+    }
+  }
 }
 
 static gd_err prepare(gd_op *op) {
-  gd_err err = GD_OK;
-  gd_batch_norm *bn = op->state = GD_NEW(gd_batch_norm);
-  dnnl_memory_desc_t x = gd_dnnl_nhwc(op->batch, op->in[0]), vector = gd_dnnl_vector(op->in[0].c);
-  unsigned flags = dnnl_use_scale | dnnl_use_shift | (op->training ? 0 : dnnl_use_global_stats);
-  dnnl_batch_normalization_desc_t desc;
-  GD_DNNL(dnnl_batch_normalization_forward_desc_init(
-      &desc, op->training ? dnnl_forward_training : dnnl_forward_inference, &x, op->node->attributes.eps, flags));
-  GD_TRY(gd_primitive_create(&bn->forward, op, &desc, NULL));
-  bn->fwd_x = gd_primitive_arg(&bn->forward, DNNL_ARG_SRC, &x);
-  bn->fwd_y = gd_primitive_arg(&bn->forward, DNNL_ARG_DST, &x);
-  bn->fwd_mean = gd_primitive_arg(&bn->forward, DNNL_ARG_MEAN, &vector);
-  bn->fwd_var = gd_primitive_arg(&bn->forward, DNNL_ARG_VARIANCE, &vector);
-  bn->fwd_scale = gd_primitive_arg(&bn->forward, DNNL_ARG_SCALE, &vector);
-  bn->fwd_shift = gd_primitive_arg(&bn->forward, DNNL_ARG_SHIFT, &vector);
-  op->saved_nbytes = 2 * (size_t)op->in[0].c * sizeof(float);  // mean, variance
-  if (op->training) GD_TRY(prepare_backward(op, bn, x, vector));
-done:
-  return err;
+  size_t channels = (size_t)op->in[0].c;
+  op->saved_nbytes = 2 * channels * sizeof(float);  // mean, variance
+  op->scratch_nbytes = (size_t)n_blocks(op) * 2 * channels * sizeof(double) + 3 * channels * sizeof(float);
+  return GD_OK;
 }
 
 static void forward(gd_op *op) {
-  gd_batch_norm *bn = op->state;
-  const float *mean = op->saved, *var = mean + op->in[0].c;
-  gd_primitive_set(&bn->forward, bn->fwd_x, op->x[0]);
-  gd_primitive_set(&bn->forward, bn->fwd_y, op->y);
-  gd_primitive_set(&bn->forward, bn->fwd_mean, op->training ? mean : gd_op_param(op, RUNNING_MEAN));
-  gd_primitive_set(&bn->forward, bn->fwd_var, op->training ? var : gd_op_param(op, RUNNING_VAR));
-  gd_primitive_set(&bn->forward, bn->fwd_scale, gd_op_param(op, WEIGHT));
-  gd_primitive_set(&bn->forward, bn->fwd_shift, gd_op_param(op, BIAS));
-  gd_primitive_run(&bn->forward, op);
-}
-
-static void backward(gd_op *op, float *grads) {
-  gd_batch_norm *bn = op->state;
   int channels = op->in[0].c;
-  const float *mean = op->saved, *var = mean + channels;
-  gd_primitive_set(&bn->backward, bn->bwd_x, op->x[0]);
-  gd_primitive_set(&bn->backward, bn->bwd_dy, op->dy);
-  gd_primitive_set(&bn->backward, bn->bwd_dx, op->dx[0] ? op->dx[0] : bn->unwanted_dx);
-  gd_primitive_set(&bn->backward, bn->bwd_mean, mean);
-  gd_primitive_set(&bn->backward, bn->bwd_var, var);
-  gd_primitive_set(&bn->backward, bn->bwd_scale, gd_op_param(op, WEIGHT));
-  gd_primitive_set(&bn->backward, bn->bwd_shift, gd_op_param(op, BIAS));
-  gd_primitive_set(&bn->backward, bn->bwd_dscale, gd_op_grad(op, grads, WEIGHT));
-  gd_primitive_set(&bn->backward, bn->bwd_dshift, gd_op_grad(op, grads, BIAS));
-  gd_primitive_run(&bn->backward, op);
-  float m = (float)op->batch * (float)(op->in[0].h * op->in[0].w), *out = gd_op_grad(op, grads, RUNNING_VAR);
-  memcpy(gd_op_grad(op, grads, RUNNING_MEAN), mean, (size_t)channels * sizeof(float));
-  for (int c = 0; c < channels; c++) out[c] = m > 1 ? var[c] * m / (m - 1) : var[c];
+  float *mean = op->saved, *variance = mean + channels;
+  double count = (double)n_rows(op);
+  if (op->training) {
+    const double *sums = sum_all(op, op->x[0], op->x[0]);
+    for (int c = 0; c < channels; c++) {
+      double m = sums[c] / count;
+      mean[c] = (float)m;
+      variance[c] = (float)fmax(sums[channels + c] / count - m * m, 0);
+    }
+  } else {
+    memcpy(mean, gd_op_param(op, RUNNING_MEAN), (size_t)channels * sizeof(float));
+    memcpy(variance, gd_op_param(op, RUNNING_VAR), (size_t)channels * sizeof(float));
+  }
+  gd_coefficients k = coefficients(op);
+  for (int c = 0; c < channels; c++)
+    k.scale[c] = gd_op_param(op, WEIGHT)[c] / sqrtf(variance[c] + op->node->attributes.eps);
+#pragma omp parallel for
+  for (int64_t i = 0; i < n_blocks(op); i++)
+    normalise(op->x[0] + i * BLOCK * channels, block_rows(op, i), channels, mean, k.scale, gd_op_param(op, BIAS),
+              op->y + i * BLOCK * channels);
 }
 
-static void release(gd_op *op) {
-  gd_batch_norm *bn = op->state;
-  if (!bn) return;
-  gd_primitive_release(&bn->forward);
-  gd_primitive_release(&bn->backward);
-  gd_free(bn->unwanted_dx);
-  gd_free(bn);
+// dbias = sum dy, dweight = sum dy xhat, dx = weight / sd (dy - dbias / n - xhat dweight / n); xhat = (x - mean) / sd.
+static void backward(gd_op *op, float *grads) {
+  int channels = op->in[0].c;
+  const float *mean = op->saved, *variance = mean + channels, *weight = gd_op_param(op, WEIGHT);
+  float *dweight = gd_op_grad(op, grads, WEIGHT), *dbias = gd_op_grad(op, grads, BIAS);
+  float *mean_out = gd_op_grad(op, grads, RUNNING_MEAN), *variance_out = gd_op_grad(op, grads, RUNNING_VAR);
+  double count = (double)n_rows(op);
+  const double *sums = sum_all(op, op->dy, op->x[0]);
+  gd_coefficients k = coefficients(op);
+  for (int c = 0; c < channels; c++) {
+    double rstd = 1.0 / sqrt((double)variance[c] + op->node->attributes.eps);
+    double dw = (sums[channels + c] - mean[c] * sums[c]) * rstd;
+    dweight[c] = (float)dw;
+    dbias[c] = (float)sums[c];
+    k.scale[c] = (float)(weight[c] * rstd);
+    k.shift[c] = (float)(sums[c] / count);
+    k.slope[c] = (float)(weight[c] * rstd * rstd * dw / count);
+    mean_out[c] = mean[c];
+    variance_out[c] = count > 1 ? (float)(variance[c] * count / (count - 1)) : variance[c];
+  }
+  if (!op->dx[0]) return;
+#pragma omp parallel for
+  for (int64_t i = 0; i < n_blocks(op); i++) {
+    int64_t o = i * BLOCK * channels;
+    input_gradient(op->x[0] + o, op->dy + o, block_rows(op, i), channels, mean, k, op->dx[0] + o);
+  }
 }
 
-const gd_op_class gd_op_batch_norm = {.kind = "batch_norm",
-                                      .backward_reads_inputs = 1,
-                                      .prepare = prepare,
-                                      .forward = forward,
-                                      .backward = backward,
-                                      .release = release};
+const gd_op_class gd_op_batch_norm = {
+    .kind = "batch_norm", .backward_reads_inputs = 1, .prepare = prepare, .forward = forward, .backward = backward};

@@ -1,4 +1,4 @@
-/* The small ops that only move or add numbers: activation, addition, concatenation, upsampling, time embedding. */
+/* The small ops without weights: activation, addition, multiplication, concatenation, upsampling, time embedding. */
 #include <math.h>
 #include <string.h>
 
@@ -87,6 +87,29 @@ static void add_backward(gd_op *op, float *grads) {
 
 const gd_op_class gd_op_add = {
     .kind = "add", .prepare = prepare_nothing, .forward = add_forward, .backward = add_backward};
+
+/* ---- multiply: a * b ---- */
+
+static void multiply_floats(const float *a, const float *b, int64_t n, float *y) {
+#pragma omp parallel for simd
+  for (int64_t i = 0; i < n; i++) y[i] = a[i] * b[i];
+}
+
+static void multiply_forward(gd_op *op) {
+  multiply_floats(op->x[0], op->x[1], batch_count(op, op->out), op->y);
+}
+
+static void multiply_backward(gd_op *op, float *grads) {
+  (void)grads;
+  for (int k = 0; k < 2; k++)
+    if (op->dx[k]) multiply_floats(op->dy, op->x[1 - k], batch_count(op, op->out), op->dx[k]);
+}
+
+const gd_op_class gd_op_multiply = {.kind = "multiply",
+                                    .backward_reads_inputs = 3,
+                                    .prepare = prepare_nothing,
+                                    .forward = multiply_forward,
+                                    .backward = multiply_backward};
 
 /* ---- add_vector: (H,W,C) + (1,1,C), per image ---- */
 

@@ -11,8 +11,9 @@ static gd_err prepare(gd_op *op) {
   gd_err err = GD_OK;
   const gd_attributes *a = &op->node->attributes;
   gd_pool *pool = op->state = GD_NEW(gd_pool);
-  dnnl_alg_kind_t alg = a->average ? dnnl_pooling_avg_exclude_padding : dnnl_pooling_max;
-  dnnl_dims_t kernel = {a->kernel, a->kernel}, strides = {a->stride, a->stride}, pad = {a->pad, a->pad};
+  dnnl_alg_kind_t alg = dnnl_pooling_max;
+  if (a->average) alg = a->count_padding ? dnnl_pooling_avg_include_padding : dnnl_pooling_avg_exclude_padding;
+  dnnl_dims_t kernel = {a->kernel[0], a->kernel[1]}, strides = {a->stride, a->stride}, pad = {a->pad[0], a->pad[1]};
   dnnl_memory_desc_t x = gd_dnnl_nhwc(op->batch, op->in[0]), y = gd_dnnl_nhwc(op->batch, op->out);
   dnnl_pooling_desc_t desc;
   GD_DNNL(dnnl_pooling_forward_desc_init(&desc, op->training ? dnnl_forward_training : dnnl_forward_inference, alg, &x,

@@ -3,6 +3,8 @@
  * A load reorders the flat array's weights into what the forward and the backward-data primitive want; backward
  * reorders the weight gradient back. Where oneDNN is content with the plain layout, the flat arrays are used as they
  * are. Linear works on a matrix with a row per pixel. */
+#include <string.h>
+
 #include "nn/dnnl.h"
 
 // Weights in the layout of one primitive: packed on load, or the flat array's own.
@@ -29,12 +31,55 @@ typedef struct gd_descs {
   dnnl_memory_desc_t x, y, plain_weights, bias;
 } gd_descs;
 
+// A strided 1x1 convolution reads one pixel of each stride x stride: those are copied together, and the convolution
+// runs on the copy without a stride. oneDNN's own strided weight gradient overruns its scratch on channels-last data of
+// fewer channels than one vector block, 8 or 16 (oneDNN issue 6035).
+static bool reads_samples(const gd_op *op) {
+  const gd_attributes *a = &op->node->attributes;
+  return op->node->kind == &gd_op_conv && a->kernel[0] == 1 && a->kernel[1] == 1 && a->stride > 1;
+}
+
+static gd_shape samples_shape(const gd_op *op) {
+  return (gd_shape){op->out.h, op->out.w, op->in[0].c};
+}
+
+// x: (N, H, W, C), samples: (N, H', W', C) with the output's H' and W'.
+static void take_samples(const gd_op *op, const float *x, float *samples) {
+  int stride = op->node->attributes.stride, c = op->in[0].c;
+  int64_t rows = (int64_t)op->batch * op->out.h;
+#pragma omp parallel for
+  for (int64_t r = 0; r < rows; r++) {
+    int64_t image = r / op->out.h, h = r % op->out.h * stride;
+    const float *row = x + (image * op->in[0].h + h) * op->in[0].w * c;
+    for (int w = 0; w < op->out.w; w++)
+      memcpy(samples + (r * op->out.w + w) * c, row + (int64_t)w * stride * c, (size_t)c * sizeof(float));
+  }
+}
+
+// The way back: every other pixel of x becomes zero.
+static void spread_samples(const gd_op *op, const float *samples, float *x) {
+  int stride = op->node->attributes.stride, c = op->in[0].c;
+  int64_t rows = (int64_t)op->batch * op->in[0].h;
+#pragma omp parallel for
+  for (int64_t r = 0; r < rows; r++) {
+    int64_t image = r / op->in[0].h, h = r % op->in[0].h;
+    float *row = x + r * op->in[0].w * c;
+    memset(row, 0, (size_t)op->in[0].w * (size_t)c * sizeof(float));
+    if (h % stride > 0) continue;
+    const float *from = samples + (image * op->out.h + h / stride) * op->out.w * c;
+    for (int w = 0; w < op->out.w; w++)
+      memcpy(row + (int64_t)w * stride * c, from + (int64_t)w * c, (size_t)c * sizeof(float));
+  }
+}
+
 static void describe_conv(const gd_op *op, gd_descs *d) {
   const gd_attributes *a = &op->node->attributes;
-  dnnl_dims_t weights = {op->out.c, op->in[0].c, a->kernel, a->kernel};
-  dnnl_dims_t strides = {a->stride, a->stride}, pad = {a->pad, a->pad};
+  bool sampled = reads_samples(op);
+  int stride = sampled ? 1 : a->stride;
+  dnnl_dims_t weights = {op->out.c, op->in[0].c, a->kernel[0], a->kernel[1]};
+  dnnl_dims_t strides = {stride, stride}, pad = {a->pad[0], a->pad[1]};
   dnnl_memory_desc_t w, b = {0};
-  d->x = gd_dnnl_nhwc(op->batch, op->in[0]);
+  d->x = gd_dnnl_nhwc(op->batch, sampled ? samples_shape(op) : op->in[0]);
   d->y = gd_dnnl_nhwc(op->batch, op->out);
   GD_DNNL(dnnl_memory_desc_init_by_tag(&w, 4, weights, dnnl_f32, dnnl_format_tag_any));
   GD_DNNL(dnnl_memory_desc_init_by_tag(&d->plain_weights, 4, weights, dnnl_f32, dnnl_oihw));
@@ -124,20 +169,9 @@ static gd_err prepare_backward_weights(gd_op *op, gd_weighted *w, const gd_descs
   return GD_OK;
 }
 
-// oneDNN's weight gradient of a strided 1x1 convolution on channels-last data overruns its scratch where the input has
-// fewer channels than one vector block, 8 or 16 (oneDNN issue 6035): wrong results or a crash, so it is refused.
-static gd_err refuse_narrow_strided_1x1(const gd_op *op) {
-  const gd_attributes *a = &op->node->attributes;
-  if (op->node->kind != &gd_op_conv || !op->training || a->kernel != 1 || a->stride == 1 || op->in[0].c >= 16)
-    return GD_OK;
-  return gd_error(GD_ERR_FAILED, "cannot train a 1x1 convolution of stride %d on %d channels: oneDNN needs at least 16",
-                  a->stride, op->in[0].c);
-}
-
 static gd_err prepare(gd_op *op) {
   gd_err err = GD_OK;
   gd_descs d;
-  GD_TRY(refuse_narrow_strided_1x1(op));
   if (op->node->kind == &gd_op_conv)
     describe_conv(op, &d);
   else
@@ -146,6 +180,8 @@ static gd_err prepare(gd_op *op) {
   GD_TRY(prepare_forward(op, w, &d));
   if (op->wants_dx[0]) GD_TRY(prepare_backward_data(op, w, &d));
   if (op->training) GD_TRY(prepare_backward_weights(op, w, &d));
+  if (reads_samples(op))
+    op->saved_nbytes = (size_t)op->batch * (size_t)gd_shape_count(samples_shape(op)) * sizeof(float);
 done:
   return err;
 }
@@ -163,25 +199,35 @@ static void load(gd_op *op, const float *params) {
 
 static void forward(gd_op *op) {
   gd_weighted *w = op->state;
-  gd_primitive_set(&w->forward, w->fwd_x, op->x[0]);
+  if (reads_samples(op)) take_samples(op, op->x[0], op->saved);
+  gd_primitive_set(&w->forward, w->fwd_x, reads_samples(op) ? op->saved : op->x[0]);
   gd_primitive_set(&w->forward, w->fwd_y, op->y);
   gd_primitive_run(&w->forward, op);
 }
 
-static void backward(gd_op *op, float *grads) {
+static void run_backward_weights(gd_op *op, float *grads) {
   gd_weighted *w = op->state;
-  if (op->dx[0]) {
-    gd_primitive_set(&w->backward_data, w->bwd_dy, op->dy);
-    gd_primitive_set(&w->backward_data, w->bwd_dx, op->dx[0]);
-    gd_primitive_run(&w->backward_data, op);
-  }
   float *plain = gd_op_grad(op, grads, 0);
-  gd_primitive_set(&w->backward_weights, w->grad_x, op->x[0]);
+  gd_primitive_set(&w->backward_weights, w->grad_x, reads_samples(op) ? op->saved : op->x[0]);
   gd_primitive_set(&w->backward_weights, w->grad_dy, op->dy);
   gd_primitive_set(&w->backward_weights, w->grad_w, w->weight_grad.memory ? w->weight_grad.memory : plain);
   if (op->node->attributes.bias) gd_primitive_set(&w->backward_weights, w->grad_b, gd_op_grad(op, grads, 1));
   gd_primitive_run(&w->backward_weights, op);
   if (w->weight_grad.memory) gd_reorder_run(&w->weight_grad.reorder, w->weight_grad.memory, plain);
+}
+
+static void run_backward_data(gd_op *op) {
+  gd_weighted *w = op->state;
+  bool sampled = reads_samples(op);  // the samples have served: their memory takes their gradient
+  gd_primitive_set(&w->backward_data, w->bwd_dy, op->dy);
+  gd_primitive_set(&w->backward_data, w->bwd_dx, sampled ? op->saved : op->dx[0]);
+  gd_primitive_run(&w->backward_data, op);
+  if (sampled) spread_samples(op, op->saved, op->dx[0]);
+}
+
+static void backward(gd_op *op, float *grads) {
+  run_backward_weights(op, grads);
+  if (op->dx[0]) run_backward_data(op);
 }
 
 static void release(gd_op *op) {

@@ -4,16 +4,6 @@
 
 #include "gendistill/replay.h"
 
-gd_range gd_sample_range(int64_t n_global, int size, int rank) {
-  int64_t n_chunks = (n_global + GD_SAMPLE_CHUNK - 1) / GD_SAMPLE_CHUNK;
-  gd_range range = gd_range_block(n_chunks, size, rank);
-  range.begin *= GD_SAMPLE_CHUNK;
-  range.end *= GD_SAMPLE_CHUNK;
-  if (range.end > n_global) range.end = n_global;
-  if (range.begin > n_global) range.begin = n_global;
-  return range;
-}
-
 typedef struct noise_context {
   gd_random key;  // step: the sampling step
   int64_t first, n_elements;
@@ -39,8 +29,8 @@ void gd_sample_images(gd_generator *generator, const gd_config_sampling *samplin
   gd_random start = {.seed = seed, .purpose = GD_RANDOM_SAMPLE_START, .task = task};
   noise_context context = {.key = start, .n_elements = n_elements};
   context.key.purpose = GD_RANDOM_SAMPLE_NOISE;
-  for (int64_t first = range.begin; first < range.end; first += GD_SAMPLE_CHUNK) {
-    int n = (int)(range.end - first < GD_SAMPLE_CHUNK ? range.end - first : GD_SAMPLE_CHUNK);
+  for (int64_t first = range.begin; first < range.end; first += GD_IMAGE_CHUNK) {
+    int n = (int)(range.end - first < GD_IMAGE_CHUNK ? range.end - first : GD_IMAGE_CHUNK);
     float *images = x + (first - range.begin) * n_elements;
     for (int i = 0; i < n; i++) {
       if (initial_noise)

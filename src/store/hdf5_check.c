@@ -145,7 +145,7 @@ gd_err gd_contents_check(const gd_hdf5 *file, const gd_contents *contents, const
 /* ---- Datasets ---- */
 
 static bool has_type(const gd_object *object, gd_hdf5_type type) {
-  H5T_class_t value_class = type == GD_HDF5_FLOAT32 ? H5T_FLOAT : H5T_INTEGER;
+  H5T_class_t value_class = type == GD_HDF5_FLOAT32 || type == GD_HDF5_FLOAT64 ? H5T_FLOAT : H5T_INTEGER;
   return object->value_class == value_class && object->value_nbytes == gd_hdf5_type_size(type);
 }
 

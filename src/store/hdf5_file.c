@@ -239,16 +239,27 @@ gd_err gd_hdf5_put_group(gd_hdf5 *file, const char *name) {
 
 /* ---- Datasets ---- */
 
+typedef struct type_traits {
+  size_t nbytes;
+  hid_t in_memory, in_file;
+} type_traits;
+
+static type_traits traits(gd_hdf5_type type) {
+  switch (type) {
+    case GD_HDF5_FLOAT32:
+      return (type_traits){4, H5T_NATIVE_FLOAT, H5T_IEEE_F32LE};
+    case GD_HDF5_FLOAT64:
+      return (type_traits){8, H5T_NATIVE_DOUBLE, H5T_IEEE_F64LE};
+    case GD_HDF5_UINT8:
+      return (type_traits){1, H5T_NATIVE_UINT8, H5T_STD_U8LE};
+    case GD_HDF5_INT64:
+      return (type_traits){8, H5T_NATIVE_INT64, H5T_STD_I64LE};
+  }
+  gd_abort("no HDF5 type %d", (int)type);
+}
+
 size_t gd_hdf5_type_size(gd_hdf5_type type) {
-  return type == GD_HDF5_FLOAT32 ? 4 : type == GD_HDF5_UINT8 ? 1 : 8;
-}
-
-static hid_t memory_type(gd_hdf5_type type) {
-  return type == GD_HDF5_FLOAT32 ? H5T_NATIVE_FLOAT : type == GD_HDF5_UINT8 ? H5T_NATIVE_UINT8 : H5T_NATIVE_INT64;
-}
-
-static hid_t file_type(gd_hdf5_type type) {
-  return type == GD_HDF5_FLOAT32 ? H5T_IEEE_F32LE : type == GD_HDF5_UINT8 ? H5T_STD_U8LE : H5T_STD_I64LE;
+  return traits(type).nbytes;
 }
 
 static hid_t dataspace(gd_hdf5_shape shape) {
@@ -293,7 +304,7 @@ static hid_t transfer_properties(const gd_hdf5 *file) {
 static hid_t create_dataset(gd_hdf5 *file, const char *name, gd_hdf5_shape shape) {
   hid_t properties = untimed(H5P_DATASET_CREATE), space = dataspace(shape);
   H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);  // every element is written anyway
-  hid_t dataset = H5Dcreate2(file->id, name, file_type(shape.type), space, H5P_DEFAULT, properties, H5P_DEFAULT);
+  hid_t dataset = H5Dcreate2(file->id, name, traits(shape.type).in_file, space, H5P_DEFAULT, properties, H5P_DEFAULT);
   H5Sclose(space);
   H5Pclose(properties);
   return dataset;
@@ -306,7 +317,7 @@ gd_err gd_hdf5_write(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_ra
   if (err == GD_OK && !is_empty(shape)) {
     hid_t space = H5Dget_space(dataset), memory = select_rows(space, shape, rows), transfer = transfer_properties(file);
     static const char nothing = 0;
-    if (H5Dwrite(dataset, memory_type(shape.type), memory, space, transfer, data ? data : &nothing) < 0)
+    if (H5Dwrite(dataset, traits(shape.type).in_memory, memory, space, transfer, data ? data : &nothing) < 0)
       err = gd_hdf5_error(file, "cannot write dataset '%s'", name);
     H5Pclose(transfer);
     H5Sclose(memory);
@@ -324,7 +335,7 @@ gd_err gd_hdf5_read_rows(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, g
   if (dataset < 0) return gd_hdf5_error(file, "cannot open dataset '%s'", name);
   gd_err err = GD_OK;
   hid_t space = H5Dget_space(dataset), memory = select_rows(space, shape, rows), transfer = transfer_properties(file);
-  if (H5Dread(dataset, memory_type(shape.type), memory, space, transfer, data) < 0)
+  if (H5Dread(dataset, traits(shape.type).in_memory, memory, space, transfer, data) < 0)
     err = gd_hdf5_error(file, "cannot read dataset '%s'", name);
   H5Pclose(transfer);
   H5Sclose(memory);

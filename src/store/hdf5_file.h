@@ -21,7 +21,7 @@ typedef struct gd_hdf5 {
   bool has_checksums;
 } gd_hdf5;
 
-typedef enum gd_hdf5_type { GD_HDF5_FLOAT32, GD_HDF5_UINT8, GD_HDF5_INT64 } gd_hdf5_type;
+typedef enum gd_hdf5_type { GD_HDF5_FLOAT32, GD_HDF5_FLOAT64, GD_HDF5_UINT8, GD_HDF5_INT64 } gd_hdf5_type;
 
 typedef struct gd_hdf5_shape {
   gd_hdf5_type type;

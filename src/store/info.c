@@ -31,6 +31,8 @@ static void note(verdict *v, const char *name, bool holds) {
 static bool native_type(const gd_object *object, gd_hdf5_type *type) {
   if (strcmp(object->type, "float32") == 0)
     *type = GD_HDF5_FLOAT32;
+  else if (strcmp(object->type, "float64") == 0)
+    *type = GD_HDF5_FLOAT64;
   else if (strcmp(object->type, "uint8") == 0)
     *type = GD_HDF5_UINT8;
   else if (strcmp(object->type, "int64") == 0)
@@ -40,19 +42,20 @@ static bool native_type(const gd_object *object, gd_hdf5_type *type) {
   return object->n_dims >= 1 && object->n_dims <= 4;
 }
 
-// Images are checked where they are read, a part on each rank; everything else is small enough for each.
-static bool dataset_holds(gd_hdf5 *file, const gd_object *object, bool is_images) {
+// Sets of images or features are checked where they are read, a part on each rank; everything else is small enough for
+// each.
+static bool dataset_holds(gd_hdf5 *file, const gd_object *object, bool is_sharded) {
   gd_hdf5_shape shape = {.n_dims = object->n_dims};
   bool ok = native_type(object, &shape.type) && gd_contents_check_size(file, object) == GD_OK;
-  if (!ok || (is_images && object->dims[0] > INT32_MAX)) return false;
+  if (!ok || (is_sharded && object->dims[0] > INT32_MAX)) return false;
   memcpy(shape.dims, object->dims, sizeof shape.dims);
   int64_t n = shape.dims[0];
-  gd_range rows = is_images ? gd_range_block(n, file->comm->size, file->comm->rank) : (gd_range){0, n};
+  gd_range rows = is_sharded ? gd_range_block(n, file->comm->size, file->comm->rank) : (gd_range){0, n};
   size_t row_nbytes = n ? (size_t)(object->count / n) * object->value_nbytes : 0;
   uint8_t *values = gd_alloc_zero((size_t)(rows.end - rows.begin) * row_nbytes);
-  gd_err err = is_images ? gd_comm_agree(file->comm, gd_hdf5_read_rows(file, object->name, shape, rows, values))
-                         : gd_hdf5_read_whole(file, object->name, shape, values);
-  if (err == GD_OK && is_images)
+  gd_err err = is_sharded ? gd_comm_agree(file->comm, gd_hdf5_read_rows(file, object->name, shape, rows, values))
+                          : gd_hdf5_read_whole(file, object->name, shape, values);
+  if (err == GD_OK && is_sharded)
     ok = gd_sample_images_digest(file->comm, n, rows, values, row_nbytes) == object->digest;
   else
     ok = err == GD_OK && gd_digest(values, (size_t)n * row_nbytes, 0) == object->digest;
@@ -62,12 +65,13 @@ static bool dataset_holds(gd_hdf5 *file, const gd_object *object, bool is_images
 
 static void verify(gd_hdf5 *file, const gd_contents *contents, verdict *out) {
   const gd_attribute *kind = gd_contents_attribute(contents, "kind");
-  bool is_set = kind && strcmp(kind->text, "sample_set") == 0;
+  bool is_set = kind && (strcmp(kind->text, "sample_set") == 0 || strcmp(kind->text, "feature_set") == 0);
   for (int i = 0; i < contents->n_objects; i++) {
     const gd_object *object = &contents->objects[i];
     if (!object->has_digest) continue;
-    bool is_images = is_set && (strcmp(object->name, "/images") == 0 || strcmp(object->name, "/x_0") == 0);
-    note(out, object->name, dataset_holds(file, object, is_images));
+    bool is_sharded = is_set && (strcmp(object->name, "/images") == 0 || strcmp(object->name, "/x_0") == 0 ||
+                                 strcmp(object->name, "/features") == 0);
+    note(out, object->name, dataset_holds(file, object, is_sharded));
   }
   if (gd_contents_attribute(contents, "header_xxh3")) note(out, "header_xxh3", gd_contents_seal_holds(contents));
 }

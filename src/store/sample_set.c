@@ -11,6 +11,10 @@
 
 enum { SAMPLE_SET_FORMAT = 1 };
 
+char *gd_sample_set_path(const char *run, int task) {
+  return gd_format("%s/samples/samples-task%02d.h5", run, task + 1);
+}
+
 uint64_t gd_sample_images_digest(const gd_comm *comm, int64_t n_global, gd_range local, const uint8_t *images,
                                  size_t image_nbytes) {
   GD_REQUIRE(n_global <= INT_MAX);
@@ -148,7 +152,7 @@ static gd_err read_shape(const gd_hdf5 *file, const gd_contents *contents, gd_sa
   out->h = (int)dims[1];
   out->w = (int)dims[2];
   out->c = (int)dims[3];
-  out->local = gd_range_block(out->n_global, file->comm->size, file->comm->rank);
+  out->local = gd_range_images(file->comm, out->n_global);
   *digest = images->digest;
   return gd_contents_expect(file, contents, "/index", index_shape(dims[0]), &index);
 }

@@ -18,47 +18,73 @@ struct gd_metrics {
   bool write_failed;
 };
 
-// Steps of the lines to keep: a resumed run writes the later ones again.
-static bool belongs_to_past(const char *line, int64_t global_step) {
-  json_t *object = json_loads(line, 0, NULL);
-  json_t *step = object ? json_object_get(object, "global_step") : NULL;
-  bool keep = json_is_integer(step) && json_integer_value(step) <= global_step;
-  json_decref(object);
-  return keep;
-}
-
 static gd_err failed(const char *path, const char *what) {
   return gd_error(GD_ERR_FAILED, "%s: cannot %s: %s", path, what, strerror(errno));
 }
 
-// Rewrites the file with the past's lines only.
-static gd_err drop_future_lines(const char *path, int64_t global_step) {
+typedef bool (*keep_line)(const json_t *line, const gd_position *position);
+
+static int64_t number(const json_t *line, const char *key) {
+  json_t *value = json_object_get(line, key);
+  return json_is_integer(value) ? json_integer_value(value) : INT64_MAX;
+}
+
+static bool is_evaluation(const json_t *line) {
+  const char *event = json_string_value(json_object_get(line, "event"));
+  return event && strcmp(event, "evaluation") == 0;
+}
+
+// A resumed run does the later steps again, and evaluates its task again if that was done.
+static bool is_past(const json_t *line, const gd_position *position) {
+  if (is_evaluation(line)) return number(line, "task") <= position->task;  // tasks count from 1 in the file
+  return number(line, "global_step") <= position->global_step;
+}
+
+static bool is_no_evaluation(const json_t *line, const gd_position *position) {
+  (void)position;
+  return !is_evaluation(line);
+}
+
+// Rewrites the file with the lines to keep, then `n` new ones.
+static gd_err rewrite(const char *path, keep_line keep, const gd_position *position, int n, char *const *lines) {
   FILE *in = fopen(path, "r");
-  if (!in) return errno == ENOENT ? GD_OK : failed(path, "read");
+  if (!in && (errno != ENOENT || n == 0)) return errno == ENOENT ? GD_OK : failed(path, "read");
   gd_err err = GD_OK;
-  char *tmp = gd_format("%s.tmp", path), *line = NULL;
+  char *tmp = gd_format("%s.tmp", path), *text = NULL;
   size_t capacity = 0;
   FILE *out = fopen(tmp, "w");
   if (!out) err = failed(tmp, "write");
-  while (out && getline(&line, &capacity, in) > 0)
-    if (belongs_to_past(line, global_step)) fputs(line, out);
-  fclose(in);
+  while (in && out && getline(&text, &capacity, in) > 0) {
+    json_t *line = json_loads(text, 0, NULL);  // NULL for what a killed run left of its last line
+    if (line && keep(line, position)) fputs(text, out);
+    json_decref(line);
+  }
+  if (in) fclose(in);
+  for (int i = 0; i < n && out; i++) fprintf(out, "%s\n", lines[i]);
   if (out && (fclose(out) != 0 || rename(tmp, path) != 0)) err = failed(tmp, "write");
-  free(line);
+  free(text);
   gd_free(tmp);
   return err;
 }
 
-gd_err gd_metrics_create(gd_metrics **out, const gd_comm *comm, const char *directory, int64_t global_step,
+gd_err gd_metrics_replace_evaluations(const char *run, int n, char *const *lines) {
+  char *path = gd_format("%s/metrics.jsonl", run);
+  gd_err err = rewrite(path, is_no_evaluation, NULL, n, lines);
+  gd_free(path);
+  return err;
+}
+
+gd_err gd_metrics_create(gd_metrics **out, const gd_comm *comm, const char *directory, const gd_position *position,
                          int64_t total_steps) {
   gd_err err = GD_OK;
   gd_metrics *m = GD_NEW(gd_metrics);
-  *m = (gd_metrics){.comm = comm, .total_steps = total_steps, .first_step = global_step, .start = gd_seconds()};
+  *m = (gd_metrics){
+      .comm = comm, .total_steps = total_steps, .first_step = position->global_step, .start = gd_seconds()};
   m->path = gd_format("%s/metrics.jsonl", directory);
   m->terminal = isatty(STDERR_FILENO);
   m->last_shown = m->last_step = m->start;
   if (comm->rank == 0) {
-    err = drop_future_lines(m->path, global_step);
+    err = rewrite(m->path, is_past, position, 0, NULL);
     if (err == GD_OK && !(m->file = fopen(m->path, "a"))) err = failed(m->path, "write");
   }
   err = gd_comm_agree(comm, err);
@@ -105,6 +131,10 @@ void gd_metrics_step(gd_metrics *m, const gd_position *p, int n_images, const gd
                   seconds_io);
   if (n < 0) m->write_failed = true;
   show_progress(m, p, rate, s);
+}
+
+void gd_metrics_line(gd_metrics *m, const char *line) {
+  if (m->file && fprintf(m->file, "%s\n", line) < 0) m->write_failed = true;
 }
 
 gd_err gd_metrics_flush(gd_metrics *m) {

@@ -6,9 +6,10 @@
 
 typedef struct gd_metrics gd_metrics;
 
-/* Opens DIRECTORY/metrics.jsonl on rank 0, dropping lines after `global_step` (those of steps that a resumed run
- * repeats). total_steps: of the whole run, for the time left. Collective on comm. GD_ERR_FAILED naming the file. */
-gd_err gd_metrics_create(gd_metrics **out, const gd_comm *comm, const char *directory, int64_t global_step,
+/* Opens DIRECTORY/metrics.jsonl on rank 0, dropping lines of what a run resumed at `position` repeats: later steps, and
+ * evaluations from its task on. total_steps: of the whole run, for the time left. Collective on comm. GD_ERR_FAILED
+ * naming the file. */
+gd_err gd_metrics_create(gd_metrics **out, const gd_comm *comm, const char *directory, const gd_position *position,
                          int64_t total_steps);
 void gd_metrics_destroy(gd_metrics **metrics);
 
@@ -16,6 +17,9 @@ void gd_metrics_destroy(gd_metrics **metrics);
  * A failed write is kept and comes out of gd_metrics_flush. */
 void gd_metrics_step(gd_metrics *metrics, const gd_position *position, int n_images, const gd_step_metrics *step,
                      double seconds_io);
+
+/* One line as it is. Local; rank 0 writes. A failed write is kept likewise. */
+void gd_metrics_line(gd_metrics *metrics, const char *line);
 
 /* Writes out what is buffered. Collective on comm. GD_ERR_FAILED if any write failed. */
 gd_err gd_metrics_flush(gd_metrics *metrics);

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "train/metrics.h"
@@ -19,23 +18,11 @@ typedef struct gd_run {
   uint64_t digest;         // of the newest checkpoint
   double last_checkpoint;  // when
   double seconds_io;       // on files since the last line of metrics
+  gd_after_task after_task;
+  void *after_task_context;
 } gd_run;
 
 /* ---- The run folder ---- */
-
-static gd_err make_folder(const char *path) {
-  char *partial = gd_strdup(path);
-  for (char *slash = strchr(partial + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-    *slash = 0;
-    mkdir(partial, 0777);  // the last one tells whether it worked
-    *slash = '/';
-  }
-  gd_err err = GD_OK;
-  if (mkdir(partial, 0777) != 0 && errno != EEXIST)
-    err = gd_error(GD_ERR_FAILED, "%s: cannot make the folder: %s", path, strerror(errno));
-  gd_free(partial);
-  return err;
-}
 
 static gd_err write_text(const char *path, const char *text) {
   FILE *file = fopen(path, "w");
@@ -49,7 +36,7 @@ static gd_err prepare_folder(const gd_config *config) {
   gd_err err = GD_OK;
   for (int i = 0; i < 2 && err == GD_OK; i++) {
     char *path = gd_format("%s/%s", config->output.directory, folders[i]);
-    err = make_folder(path);
+    err = gd_folder_make(path);
     gd_free(path);
   }
   if (err != GD_OK) return err;
@@ -102,7 +89,7 @@ static gd_err write_samples(gd_run *run) {
   if (config->evaluation.samples == 0) return err;
   double start = gd_seconds();
   int task = run->position.task;
-  char *path = gd_format("%s/samples/samples-task%02d.h5", config->output.directory, task + 1);
+  char *path = gd_sample_set_path(config->output.directory, task);
   char *png = gd_format("%s/samples/samples-task%02d.png", config->output.directory, task + 1);
   if (!samples_are_there(run, path, png)) {
     const float *params = run->trainer->ema ? run->trainer->ema : run->trainer->params;
@@ -113,6 +100,20 @@ static gd_err write_samples(gd_run *run) {
   run->seconds_io += gd_seconds() - start;
   gd_free(path);
   gd_free(png);
+  return err;
+}
+
+// Sample set, and what else is to be done with a finished task.
+static gd_err conclude_task(gd_run *run) {
+  char *json = NULL;
+  gd_err err;
+  GD_TRY(write_samples(run));
+  if (!run->after_task) goto done;
+  GD_TRY(run->after_task(run->after_task_context, run->position.task, &json));
+  gd_metrics_line(run->metrics, json);
+  err = gd_metrics_flush(run->metrics);
+done:
+  gd_free(json);
   return err;
 }
 
@@ -166,7 +167,7 @@ static gd_err run_task(gd_run *run, const uint32_t *images, int64_t n_images) {
   }
   p->task_done = true;
   gd_err err = save(run);
-  return err == GD_OK ? write_samples(run) : err;
+  return err == GD_OK ? conclude_task(run) : err;
 }
 
 static gd_err task_images(const gd_run *run, int task, uint32_t **images, int64_t *n) {
@@ -194,7 +195,7 @@ static gd_err run_tasks(gd_run *run, bool resumed) {
   gd_position *p = &run->position;
   bool in_task = resumed && !p->task_done;
   if (resumed && p->task_done) {
-    GD_TRY(write_samples(run));  // the run may have ended before they were whole
+    GD_TRY(conclude_task(run));  // the run may have ended before that was done
     *p = (gd_position){.task = p->task + 1, .global_step = p->global_step};
   }
   for (; p->task < gd_strategy_n_tasks(run->config);
@@ -217,9 +218,14 @@ done:
   return err;
 }
 
-gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, uint64_t *digest) {
+gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, gd_after_task after_task, void *context,
+                    uint64_t *digest) {
   gd_err err = GD_OK;
-  gd_run run = {.comm = comm, .config = config, .last_checkpoint = gd_seconds()};
+  gd_run run = {.comm = comm,
+                .config = config,
+                .last_checkpoint = gd_seconds(),
+                .after_task = after_task,
+                .after_task_context = context};
   bool resumed = false;
   int64_t n_steps = 0;
   GD_TRY(gd_dataset_read(&run.dataset, comm, config, GD_TRAIN));
@@ -233,7 +239,7 @@ gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, u
   if (resume && !resumed)
     gd_log(GD_LOG_INFO, "no checkpoint in %s: starting at the beginning", config->output.directory);
   run.digest = gd_param_table_digest(run.trainer->table, run.trainer->params);
-  GD_TRY(gd_metrics_create(&run.metrics, comm, config->output.directory, run.position.global_step, n_steps));
+  GD_TRY(gd_metrics_create(&run.metrics, comm, config->output.directory, &run.position, n_steps));
   GD_TRY(run_tasks(&run, resumed));
   *digest = run.digest;
 done:

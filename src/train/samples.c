@@ -56,14 +56,14 @@ gd_err gd_sample_write(const gd_comm *comm, const gd_config *config, const gd_ne
                        .seed = config->seed,
                        .checkpoint_digest = digest};
   memcpy(set.sampler, sampling->sampler == GD_DDPM ? "ddpm" : "ddim", 5);
-  set.local = gd_sample_range(set.n_global, comm->size, comm->rank);
+  set.local = gd_range_images(comm, set.n_global);
   int64_t count = (set.local.end - set.local.begin) * shape.h * shape.w * shape.c;
   float *x = GD_NEW_ARRAY(float, count);
   float *unrounded = NULL;
   uint8_t *bytes = GD_NEW_ARRAY(uint8_t, count);
 
   gd_schedule_create(&schedule, &config->diffusion);
-  GD_TRY(gd_comm_agree(comm, gd_generator_create(&generator, net, schedule, GD_SAMPLE_CHUNK)));
+  GD_TRY(gd_comm_agree(comm, gd_generator_create(&generator, net, schedule, GD_IMAGE_CHUNK)));
   gd_generator_load(generator, params);
   gd_sample_images(generator, sampling, shape, config->seed, task, set.local, initial_noise, x);
   gd_images_to_bytes(x, count, bytes);

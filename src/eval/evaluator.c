@@ -1,0 +1,319 @@
+/* Measures of one sample set after another: Fréchet distance, class balance, shares and distances of each task, the
+ * solver's accuracy; each with the protocol that it was got by. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eval/cache.h"
+#include "eval/solver_training.h"
+#include "gendistill/eval.h"
+#include "gendistill/replay.h"
+
+enum { DIGITS = 10 };  // of the numbers in JSON
+
+struct gd_evaluator {
+  const gd_comm *comm;
+  const gd_config *config;
+  gd_dataset *train, *test;
+  gd_task_split split;
+  gd_classifier *classifier;
+  gd_grid *grid;
+  gd_features real;  // of all test images; values NULL until they are needed
+  gd_solver_training *solver;
+};
+
+// A sample set as the classifier sees it.
+typedef struct sample_view {
+  gd_sample_set set;
+  uint8_t *images;
+  uint8_t *labels;  // (local)
+  gd_features features;
+  int64_t counts[GD_MAX_CLASSES];  // over all ranks
+} sample_view;
+
+int gd_tasks_seen(const gd_config *config, int task) {
+  return gd_strategy_get(config->strategy.name)->data == GD_DATA_ALL ? config->tasks.count : task + 1;
+}
+
+char *gd_frechet_name(gd_extractor extractor) {
+  return extractor == GD_INCEPTION_V3 ? gd_strdup("fid") : gd_format("frechet_%s", gd_extractor_name(extractor));
+}
+
+gd_err gd_evaluator_create(gd_evaluator **out, const gd_comm *comm, const gd_config *config) {
+  gd_err err;
+  gd_evaluator *e = GD_NEW(gd_evaluator);
+  *out = NULL;
+  e->comm = comm;
+  e->config = config;
+  GD_TRY(gd_dataset_read(&e->train, comm, config, GD_TRAIN));
+  GD_TRY(gd_dataset_read(&e->test, comm, config, GD_TEST));
+  GD_TRY(gd_comm_agree(comm, gd_task_split_make(&e->split, config, e->test->n_classes)));
+  if (config->solver.epochs > 0)
+    GD_TRY(gd_solver_training_create(&e->solver, comm, config, e->train, e->test, &e->split));
+  GD_TRY(gd_classifier_obtain(&e->classifier, comm, config, e->train, e->test));
+  gd_grid_create(&e->grid, comm, gd_grid_ranks_for(gd_classifier_width(e->classifier)));
+  *out = e;
+  e = NULL;
+done:
+  gd_evaluator_destroy(&e);
+  return err;
+}
+
+void gd_evaluator_destroy(gd_evaluator **evaluator) {
+  gd_evaluator *e = *evaluator;
+  if (!e) return;
+  gd_solver_training_destroy(&e->solver);
+  gd_grid_destroy(&e->grid);
+  gd_classifier_destroy(&e->classifier);
+  gd_features_clear(&e->real);
+  gd_dataset_destroy(&e->train);
+  gd_dataset_destroy(&e->test);
+  gd_free(e);
+  *evaluator = NULL;
+}
+
+/* ---- Real images ---- */
+
+static void mark_task(const gd_evaluator *e, int task, bool wanted[GD_MAX_CLASSES]) {
+  for (int i = 0; i < e->split.n_classes[task]; i++) wanted[e->split.classes[task][i]] = true;
+}
+
+// Which labels are of wanted classes; new array.
+static bool *select_rows(const uint8_t *labels, int64_t n, const bool *wanted) {
+  bool *selected = GD_NEW_ARRAY(bool, n);
+  for (int64_t i = 0; i < n; i++) selected[i] = wanted[labels[i]];
+  return selected;
+}
+
+static gd_moments *measure_real(gd_evaluator *e, const bool *wanted) {
+  const gd_dataset *test = e->test;
+  gd_range local = gd_range_images(e->comm, test->n);
+  size_t image_nbytes = (size_t)test->size * (size_t)test->size * (size_t)test->channels;
+  if (!e->real.values)
+    gd_classifier_look(e->classifier, test->n, test->size, test->images + (size_t)local.begin * image_nbytes, NULL,
+                       &e->real);
+  bool *selected = select_rows(test->labels + local.begin, local.end - local.begin, wanted);
+  gd_moments *moments;
+  gd_moments_create(&moments, e->grid, &e->real, selected);
+  gd_free(selected);
+  return moments;
+}
+
+// Moments of the test images of the wanted classes, from the cache where they are there.
+static gd_err real_moments(gd_evaluator *e, const bool *wanted, gd_moments **out) {
+  gd_err err = GD_OK;
+  char *draft = NULL;
+  uint64_t key = gd_digest(wanted, sizeof(bool) * (size_t)e->test->n_classes,
+                           gd_dataset_digest(e->test) ^ gd_classifier_digest(e->classifier));
+  char *path = gd_cache_path(e->config->evaluation.cache, "moments", key);
+  *out = NULL;
+  if (gd_cache_has(e->comm, path)) {
+    if (gd_moments_read(out, e->grid, path, gd_classifier_width(e->classifier)) == GD_OK) goto done;
+    gd_log(GD_LOG_WARN, "%s; measuring the real images again", gd_error_message());
+  }
+  *out = measure_real(e, wanted);
+  GD_TRY(gd_cache_begin(e->comm, path, &draft));
+  GD_TRY(gd_moments_write(*out, draft));
+  GD_TRY(gd_cache_publish(e->comm, draft, path));
+done:
+  gd_free(draft);
+  gd_free(path);
+  return err;
+}
+
+/* ---- Generated images ---- */
+
+static void clear_view(sample_view *view) {
+  gd_free(view->images);
+  gd_free(view->labels);
+  gd_features_clear(&view->features);
+}
+
+static gd_err check_set(const gd_evaluator *e, const gd_sample_set *set, const char *path) {
+  if (set->h != e->test->size || set->w != e->test->size || set->c != e->test->channels)
+    return gd_error(GD_ERR_INPUT, "%s: its images are %d x %d x %d, those of the configuration %d x %d x %d", path,
+                    set->h, set->w, set->c, e->test->size, e->test->size, e->test->channels);
+  if (set->n_global < 2)
+    return gd_error(GD_ERR_INPUT, "%s: a Fréchet distance needs at least 2 images, it holds %lld", path,
+                    (long long)set->n_global);
+  return GD_OK;
+}
+
+static gd_err view_samples(gd_evaluator *e, const char *path, sample_view *out) {
+  gd_err err = gd_sample_set_read(e->comm, path, &out->set, &out->images);
+  if (err == GD_OK) err = check_set(e, &out->set, path);
+  if (err != GD_OK) return err;
+  int64_t n = out->set.local.end - out->set.local.begin;
+  out->labels = gd_alloc_zero((size_t)n + 1);
+  gd_classifier_look(e->classifier, out->set.n_global, out->set.h, out->images, out->labels, &out->features);
+  for (int64_t i = 0; i < n; i++) out->counts[out->labels[i]]++;
+  MPI_Allreduce(MPI_IN_PLACE, out->counts, GD_MAX_CLASSES, MPI_INT64_T, MPI_SUM, e->comm->mpi);
+  return GD_OK;
+}
+
+// Distance of the generated images labelled as of the wanted classes (or of all of them) from the real ones.
+static gd_err distance(gd_evaluator *e, const sample_view *view, const bool *wanted, bool all_generated,
+                       gd_frechet *out) {
+  gd_err err;
+  gd_moments *real = NULL, *generated = NULL;
+  bool *selected =
+      all_generated ? NULL : select_rows(view->labels, view->set.local.end - view->set.local.begin, wanted);
+  GD_TRY(real_moments(e, wanted, &real));
+  gd_moments_create(&generated, e->grid, &view->features, selected);
+  err = gd_frechet_distance(out, real, generated);
+done:
+  gd_moments_destroy(&real);
+  gd_moments_destroy(&generated);
+  gd_free(selected);
+  return err;
+}
+
+/* ---- Numbers to JSON ---- */
+
+static json_t *counts_json(const int64_t *counts, int n) {
+  json_t *out = json_array();
+  for (int c = 0; c < n; c++) json_array_append_new(out, json_integer(counts[c]));
+  return out;
+}
+
+static void put_digest(json_t *object, const char *key, uint64_t digest) {
+  char text[17];
+  snprintf(text, sizeof text, "%016" PRIx64, digest);
+  json_object_set_new(object, key, json_string(text));
+}
+
+// How the numbers were got.
+static void put_protocol(const gd_evaluator *e, int task, const sample_view *view, json_t *out) {
+  const gd_sample_set *set = &view->set;
+  json_object_set_new(out, "event", json_string("evaluation"));
+  json_object_set_new(out, "task", json_integer(task + 1));
+  json_object_set_new(out, "n_tasks", json_integer(gd_strategy_n_tasks(e->config)));
+  json_object_set_new(out, "tasks_seen", json_integer(gd_tasks_seen(e->config, task)));
+  json_object_set_new(out, "features", json_string(gd_extractor_name(e->config->evaluation.features)));
+  put_digest(out, "classifier_digest", gd_classifier_digest(e->classifier));
+  json_object_set_new(out, "classifier_accuracy", json_real(gd_classifier_accuracy(e->classifier)));
+  json_object_set_new(out, "split", json_string("test"));
+  json_object_set_new(out, "n_generated", json_integer(set->n_global));
+  json_object_set_new(out, "sampler", json_string(set->sampler));
+  json_object_set_new(out, "steps", json_integer(set->steps));
+  json_object_set_new(out, "eta", json_real(set->eta));
+  json_object_set_new(out, "seed", json_integer((json_int_t)set->seed));
+  json_object_set_new(out, "ema", json_boolean(e->config->training.ema_decay > 0));
+  put_digest(out, "checkpoint_digest", set->checkpoint_digest);
+}
+
+static void count_real(const gd_evaluator *e, const bool *wanted, int64_t *counts) {
+  for (int64_t i = 0; i < e->test->n; i++)
+    if (wanted[e->test->labels[i]]) counts[e->test->labels[i]]++;
+}
+
+// Distance and class balance of the whole set.
+static gd_err put_whole(gd_evaluator *e, int task, const sample_view *view, json_t *out) {
+  bool wanted[GD_MAX_CLASSES] = {false};
+  int64_t real_counts[GD_MAX_CLASSES] = {0}, n_real = 0;
+  int n_classes = e->test->n_classes;
+  for (int t = 0; t < gd_tasks_seen(e->config, task); t++) mark_task(e, t, wanted);
+  count_real(e, wanted, real_counts);
+  for (int c = 0; c < n_classes; c++) n_real += real_counts[c];
+  if (n_real < 2) return gd_error(GD_ERR_INPUT, "%s: no test images of the tasks so far", e->config->dataset.path);
+  gd_frechet frechet;
+  gd_err err = distance(e, view, wanted, true, &frechet);
+  if (err != GD_OK) return err;
+  gd_balance balance = gd_class_balance(n_classes, real_counts, view->counts);
+  json_object_set_new(out, "n_real", json_integer(n_real));
+  char *name = gd_frechet_name(e->config->evaluation.features);
+  json_object_set_new(out, name, json_real(frechet.distance));
+  gd_free(name);
+  json_object_set_new(out, "frechet_clipped", json_real(frechet.clipped));
+  json_object_set_new(out, "kld", json_real(balance.kld));
+  json_object_set_new(out, "absolute_ratio_difference", json_real(balance.absolute_ratio_difference));
+  json_object_set_new(out, "true_counts", counts_json(real_counts, n_classes));
+  json_object_set_new(out, "generated_counts", counts_json(view->counts, n_classes));
+  return GD_OK;
+}
+
+// One row of the forgetting matrices: each task's share of the generated images, and their distance from its real ones.
+static gd_err put_tasks(gd_evaluator *e, int task, const sample_view *view, json_t *out) {
+  gd_err err = GD_OK;
+  json_t *classes = json_array(), *share = json_array(), *distances = json_array();
+  for (int t = 0; t < gd_tasks_seen(e->config, task) && err == GD_OK; t++) {
+    bool wanted[GD_MAX_CLASSES] = {false};
+    int64_t real_counts[GD_MAX_CLASSES] = {0}, n_real = 0, n = 0;
+    json_t *task_classes = json_array();
+    mark_task(e, t, wanted);
+    count_real(e, wanted, real_counts);
+    for (int i = 0; i < e->split.n_classes[t]; i++) {
+      int class = e->split.classes[t][i];
+      n += view->counts[class];
+      n_real += real_counts[class];
+      json_array_append_new(task_classes, json_integer(class));
+    }
+    gd_frechet frechet;
+    bool measurable = n >= 2 && n_real >= 2;
+    if (measurable) err = distance(e, view, wanted, false, &frechet);
+    json_array_append_new(classes, task_classes);
+    json_array_append_new(share, json_real((double)n / (double)view->set.n_global));
+    json_array_append_new(distances, measurable && err == GD_OK ? json_real(frechet.distance) : json_null());
+  }
+  json_object_set_new(out, "task_classes", classes);
+  json_object_set_new(out, "task_share", share);
+  json_object_set_new(out, "task_frechet", distances);
+  return err;
+}
+
+// The numbers for a person, and what they rest on.
+static void log_summary(const gd_evaluator *e, int task, const json_t *numbers, double seconds) {
+  char *name = gd_frechet_name(e->config->evaluation.features);
+  gd_log(GD_LOG_INFO, "task %d: %s %.5g, KLD %.4f, ratio difference %.4f (classifier right on %.2f %%), %.1f s",
+         task + 1, name, json_real_value(json_object_get(numbers, name)),
+         json_real_value(json_object_get(numbers, "kld")),
+         json_real_value(json_object_get(numbers, "absolute_ratio_difference")),
+         100 * gd_classifier_accuracy(e->classifier), seconds);
+  const json_t *solver = json_object_get(numbers, "solver");
+  if (solver)
+    gd_log(GD_LOG_INFO, "task %d: solver's average accuracy %.2f %%, forgetting %.2f %%", task + 1,
+           100 * json_real_value(json_object_get(solver, "average_accuracy")),
+           100 * json_real_value(json_object_get(solver, "forgetting")));
+  gd_free(name);
+}
+
+static char *one_line(const json_t *object) {
+  char *text = json_dumps(object, JSON_REAL_PRECISION(DIGITS)), *copy = gd_strdup(text);
+  free(text);
+  return copy;
+}
+
+static gd_err evaluate(gd_evaluator *e, int task, const char *path, bool with_solver, char **json) {
+  gd_err err;
+  double start = gd_seconds();
+  sample_view view = {0};
+  json_t *out = json_object();
+  *json = NULL;
+  GD_TRY(view_samples(e, path, &view));
+  put_protocol(e, task, &view, out);
+  GD_TRY(put_whole(e, task, &view, out));
+  GD_TRY(put_tasks(e, task, &view, out));
+  if (with_solver && e->solver) {
+    GD_TRY(gd_solver_training_reach(e->solver, task));
+    json_object_set_new(out, "solver", gd_solver_training_json(e->solver));
+  }
+  log_summary(e, task, out, gd_seconds() - start);
+  *json = one_line(out);
+done:
+  json_decref(out);
+  clear_view(&view);
+  return err;
+}
+
+gd_err gd_evaluator_samples(gd_evaluator *e, int task, const char *path, char **json) {
+  return evaluate(e, task, path, false, json);
+}
+
+gd_err gd_evaluator_task(gd_evaluator *e, int task, char **json) {
+  char *path = gd_sample_set_path(e->config->output.directory, task);
+  gd_err err = evaluate(e, task, path, true, json);
+  gd_free(path);
+  return err;
+}

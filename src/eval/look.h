@@ -1,0 +1,15 @@
+/* Outputs of an inference plan for many images. */
+#ifndef GD_EVAL_LOOK_H
+#define GD_EVAL_LOOK_H
+
+#include "gendistill/nn.h"
+
+/* Runs `plan` (of `net`, one input, batch GD_IMAGE_CHUNK) over n images (n, size, size, channels), enlarged where the
+ * network's input is larger, and writes the outputs (n, width). Chunks of fixed size and place: the same bits for any
+ * rank count, where `images` starts at a whole chunk. Local. */
+void gd_look(gd_plan *plan, const gd_net *net, int64_t n, int size, const uint8_t *images, float *out);
+
+/* Index of the largest of n values. */
+int gd_largest(const float *values, int n);
+
+#endif

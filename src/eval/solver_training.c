@@ -1,0 +1,339 @@
+/* One task after the other: find the stored solver of a task or train it, then measure it on the test images. */
+#include "eval/solver_training.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "eval/learner.h"
+#include "eval/look.h"
+#include "gendistill/eval.h"
+#include "gendistill/model.h"
+#include "gendistill/replay.h"
+#include "gendistill/store.h"
+
+enum { MIN_IMAGE_SIZE = 12 };
+static const float dropout_probability = 0.25f;
+
+struct gd_solver_training {
+  const gd_comm *comm;
+  const gd_config *config;
+  const gd_dataset *train, *test;
+  const gd_task_split *split;
+  gd_net *net;                                            // without dropout, for labels
+  gd_plan *plan;                                          // inference
+  int task;                                               // reached; -1 at first
+  gd_checkpoint of;                                       // the solver of that task
+  int64_t n_replay;                                       // images in the pool of that task's replay; 0: none
+  double accuracy[GD_MAX_CLASSES], best[GD_MAX_CLASSES];  // a task: now, and the highest before this task
+};
+
+gd_err gd_solver_training_create(gd_solver_training **out, const gd_comm *comm, const gd_config *config,
+                                 const gd_dataset *train, const gd_dataset *test, const gd_task_split *split) {
+  *out = NULL;
+  if (train->size < MIN_IMAGE_SIZE)
+    return gd_error(GD_ERR_INPUT,
+                    "key 'dataset.image_size': the solver needs at least %d pixels a side, is '%d' "
+                    "(solver.epochs 0: no solver)",
+                    MIN_IMAGE_SIZE, train->size);
+  gd_solver_training *s = GD_NEW(gd_solver_training);
+  *s = (gd_solver_training){.comm = comm, .config = config, .train = train, .test = test, .split = split, .task = -1};
+  gd_solver_create(&s->net, train->size, train->channels, train->n_classes, false);
+  gd_err err = gd_comm_agree(comm, gd_plan_create(&s->plan, s->net, GD_IMAGE_CHUNK, GD_INFERENCE));
+  if (err != GD_OK) gd_solver_training_destroy(&s);
+  *out = s;
+  return err;
+}
+
+void gd_solver_training_destroy(gd_solver_training **solver) {
+  gd_solver_training *s = *solver;
+  if (!s) return;
+  gd_plan_destroy(&s->plan);
+  gd_net_destroy(&s->net);
+  gd_checkpoint_clear(&s->of);
+  gd_free(s);
+  *solver = NULL;
+}
+
+/* ---- Replay: generated images and what the solver before made of them ---- */
+
+typedef struct replay_pool {
+  int64_t n;
+  float *images;  // (n, size, size, channels) in [-1, 1]
+  float *labels;  // (n, n_classes) probabilities at the temperature
+  uint64_t digest;
+} replay_pool;
+
+static void clear_pool(replay_pool *pool) {
+  gd_free(pool->images);
+  gd_free(pool->labels);
+  *pool = (replay_pool){0};
+}
+
+// Every rank gets all rows of `width` floats, of which each has its gd_range_images. Collective on comm.
+static float *gather_rows(const gd_comm *comm, int64_t n, int64_t width, const float *mine) {
+  float *all = GD_NEW_ARRAY(float, n *width);
+  for (int rank = 0; rank < comm->size; rank++) {
+    gd_range part = gd_range_chunks(n, GD_IMAGE_CHUNK, comm->size, rank);
+    size_t count = (size_t)((part.end - part.begin) * width);
+    float *place = all + part.begin * width;
+    if (rank == comm->rank && count) memcpy(place, mine, count * sizeof *mine);
+    GD_REQUIRE(count <= INT32_MAX);
+    MPI_Bcast(place, (int)count, MPI_FLOAT, rank, comm->mpi);
+  }
+  return all;
+}
+
+static void soften(float *logits, int n, double temperature) {
+  double total = 0;
+  float most = logits[gd_largest(logits, n)];
+  for (int c = 0; c < n; c++) total += exp((logits[c] - most) / temperature);
+  for (int c = 0; c < n; c++) logits[c] = (float)(exp((logits[c] - most) / temperature) / total);
+}
+
+// The pool of task `task` > 0, labelled by the solver as it stands.
+static gd_err make_pool(gd_solver_training *s, int task, replay_pool *out) {
+  gd_sample_set set;
+  uint8_t *bytes = NULL;
+  char *path = gd_sample_set_path(s->config->output.directory, task - 1);
+  gd_err err;
+  GD_TRY(gd_sample_set_read(s->comm, path, &set, &bytes));
+  if (set.h != s->train->size || set.w != set.h || set.c != s->train->channels || set.n_global < 1)
+    GD_TRY(gd_error(GD_ERR_INPUT, "%s: holds no images of the configuration's size, which the solver replays", path));
+  int n_classes = s->train->n_classes;
+  int64_t n_local = set.local.end - set.local.begin, n_elements = (int64_t)set.h * set.w * set.c;
+  float *images = GD_NEW_ARRAY(float, n_local *n_elements), *logits = GD_NEW_ARRAY(float, n_local *n_classes);
+  gd_pixels_normalise(bytes, n_local * n_elements, images);
+  gd_look(s->plan, s->net, n_local, set.h, bytes, logits);
+  for (int64_t i = 0; i < n_local; i++) soften(logits + i * n_classes, n_classes, s->config->solver.temperature);
+  out->n = set.n_global;
+  out->images = gather_rows(s->comm, out->n, n_elements, images);
+  out->digest = gd_digest(out->images, (size_t)(out->n * n_elements) * sizeof(float), 0);
+  out->labels = gather_rows(s->comm, out->n, n_classes, logits);
+  gd_free(images);
+  gd_free(logits);
+done:
+  gd_free(bytes);
+  gd_free(path);
+  return err;
+}
+
+/* ---- Training on one task ---- */
+
+typedef struct task_training {
+  const gd_solver_training *s;
+  const replay_pool *pool;
+  gd_shape masks[3];
+  double task;             // from 1
+  uint32_t step;           // of the task
+  const uint32_t *images;  // of this step (n_real)
+  int64_t n_real, n_replay;
+} task_training;
+
+static gd_random keyed(const task_training *t, gd_purpose purpose) {
+  return (gd_random){.seed = t->s->config->seed, .purpose = purpose, .task = (uint32_t)t->task - 1, .step = t->step};
+}
+
+// Masks of 0 and 1 / (1 - p), one after the other from one stream.
+static void fill_masks(const task_training *t, int64_t row, gd_learner_row *out) {
+  int64_t counts[3], total = 0;
+  for (int i = 0; i < 3; i++) total += counts[i] = (int64_t)t->masks[i].h * t->masks[i].w * t->masks[i].c;
+  float *draws = GD_NEW_ARRAY(float, total), *draw = draws;
+  gd_random_uniform(keyed(t, GD_RANDOM_DROPOUT), (uint64_t)row, (size_t)total, draws);
+  for (int i = 0; i < 3; i++)
+    for (int64_t k = 0; k < counts[i]; k++)
+      out->inputs[i + 1][k] = *draw++ < dropout_probability ? 0.0f : 1.0f / (1.0f - dropout_probability);
+  gd_free(draws);
+}
+
+// Rows 0 .. n_real-1: real images with hard labels; behind them generated ones with soft labels.
+static void fill_row(void *context, int64_t row, gd_learner_row *out) {
+  const task_training *t = context;
+  const gd_dataset *train = t->s->train;
+  double real_share = t->n_replay ? 1.0 / t->task : 1.0;
+  fill_masks(t, row, out);
+  if (row < t->n_real) {
+    gd_dataset_image(train, t->images[row], false, out->inputs[0]);
+    out->target[train->labels[t->images[row]]] = 1;
+    out->weight = real_share / (double)t->n_real;
+    return;
+  }
+  int64_t picked = gd_random_below(keyed(t, GD_RANDOM_SOLVER_REPLAY), (uint64_t)row, (uint32_t)t->pool->n);
+  size_t n_elements = (size_t)train->size * (size_t)train->size * (size_t)train->channels;
+  memcpy(out->inputs[0], t->pool->images + (size_t)picked * n_elements, n_elements * sizeof(float));
+  memcpy(out->target, t->pool->labels + picked * train->n_classes, (size_t)train->n_classes * sizeof(float));
+  out->weight = (1 - real_share) / (double)t->n_replay;
+  out->temperature = t->s->config->solver.temperature;
+}
+
+static gd_err train_epoch(gd_learner *learner, task_training *t, const uint32_t *order, int64_t n) {
+  const gd_config *config = t->s->config;
+  for (int64_t first = 0; first < n; first += config->solver.batch_size) {
+    double loss;
+    int64_t left = n - first;
+    t->images = order + first;
+    t->n_real = left < config->solver.batch_size ? left : config->solver.batch_size;
+    t->n_replay = t->pool->n ? config->solver.batch_size : 0;
+    gd_err err = gd_learner_step(learner, config->solver.learning_rate, t->n_real + t->n_replay, fill_row, t, &loss);
+    if (err != GD_OK) return gd_error_context(err, "solver, task %d", (int)t->task);
+    t->step++;
+  }
+  return GD_OK;
+}
+
+static gd_err train_task(const gd_solver_training *s, int task, const replay_pool *pool, float **params) {
+  gd_err err;
+  gd_net *net = NULL;
+  gd_learner *learner = NULL;
+  int64_t n, n_rows = s->config->solver.batch_size * (pool->n ? 2 : 1);
+  uint32_t *images = gd_task_indices(s->train, s->split, s->config, task, &n);
+  uint32_t *order = GD_NEW_ARRAY(uint32_t, n);
+  task_training t = {.s = s, .pool = pool, .task = task + 1};
+  gd_solver_create(&net, s->train->size, s->train->channels, s->train->n_classes, true);
+  for (int i = 0; i < 3; i++) t.masks[i] = gd_net_input_shape(net, i + 1);
+  GD_TRY(gd_learner_create(&learner, s->comm, net, s->config->training.slots, n_rows, s->config->seed, s->of.model));
+  for (int epoch = 0; epoch < s->config->solver.epochs && err == GD_OK; epoch++) {
+    gd_epoch_order(s->config->seed, task, epoch, n, order);
+    for (int64_t i = 0; i < n; i++) order[i] = images[order[i]];
+    err = train_epoch(learner, &t, order, n);
+  }
+  GD_TRY(gd_comm_agree(s->comm, err));
+  size_t nbytes = (size_t)gd_net_params(net)->total * sizeof(float);
+  *params = memcpy(gd_alloc(nbytes), gd_learner_params(learner), nbytes);
+done:
+  gd_learner_destroy(&learner);
+  gd_net_destroy(&net);
+  gd_free(images);
+  gd_free(order);
+  return err;
+}
+
+/* ---- Stored solvers ---- */
+
+// What the solver of a task is made from; a stored one that says something else is of no use.
+static char *describe(const gd_solver_training *s, int task, const replay_pool *pool) {
+  const gd_config *c = s->config;
+  int64_t n;
+  uint32_t *images = gd_task_indices(s->train, s->split, c, task, &n);
+  uint64_t real = gd_digest(images, (size_t)n * sizeof *images, gd_dataset_digest(s->train));
+  gd_free(images);
+  return gd_format(
+      "solver of task: %d\nreal images: %016" PRIx64 "\nreplay: %lld %016" PRIx64 "\nsolver before: %016" PRIx64
+      "\nseed: %llu\nepochs: %d\nbatch_size: %d\nlearning_rate: %.17g\n"
+      "temperature: %.17g\nslots: %d\n",
+      task + 1, real, (long long)pool->n, pool->digest, s->of.model ? s->of.digest : 0, (unsigned long long)c->seed,
+      c->solver.epochs, c->solver.batch_size, c->solver.learning_rate, c->solver.temperature, c->training.slots);
+}
+
+// Takes the stored solver if it is the one described. Collective on comm.
+static bool find(gd_solver_training *s, const char *path, const char *description) {
+  int there = s->comm->rank == 0 && access(path, F_OK) == 0;
+  MPI_Bcast(&there, 1, MPI_INT, 0, s->comm->mpi);
+  gd_checkpoint stored = {0};
+  bool usable = there && gd_checkpoint_read(s->comm, path, gd_net_params(s->net), &stored) == GD_OK &&
+                strcmp(stored.config_text, description) == 0;
+  if (there && !usable) gd_log(GD_LOG_INFO, "%s: of other images or settings, or damaged: made again", path);
+  gd_checkpoint *unwanted = usable ? &s->of : &stored;
+  gd_checkpoint_clear(unwanted);
+  if (usable) s->of = stored;
+  return usable;
+}
+
+static gd_err train_and_store(gd_solver_training *s, int task, const replay_pool *pool, const char *path,
+                              const char *description) {
+  double start = gd_seconds();
+  float *params = NULL;
+  char *folder = gd_format("%s/solver", s->config->output.directory);
+  gd_err err = train_task(s, task, pool, &params);
+  if (err == GD_OK) {
+    gd_checkpoint_clear(&s->of);
+    s->of = (gd_checkpoint){.task = task,
+                            .task_done = true,
+                            .seed = s->config->seed,
+                            .config_text = gd_strdup(description),
+                            .code_version = gd_strdup(GD_VERSION),
+                            .model = params};
+    err = gd_comm_agree(s->comm, s->comm->rank == 0 ? gd_folder_make(folder) : GD_OK);
+  }
+  if (err == GD_OK) err = gd_checkpoint_write(s->comm, path, gd_net_params(s->net), &s->of);
+  gd_log(GD_LOG_INFO, "task %d: solver trained in %.1f s", task + 1, gd_seconds() - start);
+  gd_free(folder);
+  return err;
+}
+
+/* ---- Accuracy ---- */
+
+// Right and all test images of each class. Collective on comm.
+static void count_right(gd_solver_training *s, int64_t *right, int64_t *all) {
+  const gd_dataset *test = s->test;
+  gd_range local = gd_range_images(s->comm, test->n);
+  int64_t n = local.end - local.begin;
+  float *logits = GD_NEW_ARRAY(float, n * test->n_classes);
+  size_t image_nbytes = (size_t)test->size * (size_t)test->size * (size_t)test->channels;
+  gd_look(s->plan, s->net, n, test->size, test->images + (size_t)local.begin * image_nbytes, logits);
+  for (int64_t i = 0; i < n; i++) {
+    int label = test->labels[local.begin + i];
+    all[label]++;
+    right[label] += gd_largest(logits + i * test->n_classes, test->n_classes) == label;
+  }
+  gd_free(logits);
+  MPI_Allreduce(MPI_IN_PLACE, right, test->n_classes, MPI_INT64_T, MPI_SUM, s->comm->mpi);
+  MPI_Allreduce(MPI_IN_PLACE, all, test->n_classes, MPI_INT64_T, MPI_SUM, s->comm->mpi);
+}
+
+static void measure(gd_solver_training *s) {
+  int64_t right[GD_MAX_CLASSES] = {0}, all[GD_MAX_CLASSES] = {0};
+  count_right(s, right, all);
+  for (int t = 0; t < s->split->n_tasks; t++) {
+    int64_t task_right = 0, task_all = 0;
+    for (int i = 0; i < s->split->n_classes[t]; i++) {
+      task_right += right[s->split->classes[t][i]];
+      task_all += all[s->split->classes[t][i]];
+    }
+    if (s->accuracy[t] > s->best[t]) s->best[t] = s->accuracy[t];
+    s->accuracy[t] = task_all ? (double)task_right / (double)task_all : 0;
+  }
+}
+
+/* ---- The course over the tasks ---- */
+
+static gd_err next_task(gd_solver_training *s) {
+  gd_err err = GD_OK;
+  int task = s->task + 1;
+  replay_pool pool = {0};
+  bool replays = task > 0 && gd_strategy_get(s->config->strategy.name)->data == GD_DATA_TASK;
+  char *path = gd_format("%s/solver/solver-task%02d.h5", s->config->output.directory, task + 1), *description = NULL;
+  if (replays) GD_TRY(make_pool(s, task, &pool));
+  description = describe(s, task, &pool);
+  if (!find(s, path, description)) GD_TRY(train_and_store(s, task, &pool, path, description));
+  gd_plan_load(s->plan, s->of.model);
+  s->task = task;
+  s->n_replay = pool.n;
+  measure(s);
+done:
+  clear_pool(&pool);
+  gd_free(path);
+  gd_free(description);
+  return err;
+}
+
+gd_err gd_solver_training_reach(gd_solver_training *s, int task) {
+  gd_err err = GD_OK;
+  while (s->task < task && err == GD_OK) err = next_task(s);
+  return err;
+}
+
+json_t *gd_solver_training_json(const gd_solver_training *s) {
+  int n = gd_tasks_seen(s->config, s->task), n_before = n == s->task + 1 ? s->task : 0;
+  double sum = 0;
+  json_t *accuracy = json_array();
+  for (int t = 0; t < n; t++) {
+    sum += s->accuracy[t];
+    json_array_append_new(accuracy, json_real(s->accuracy[t]));
+  }
+  return json_pack("{s:i, s:i, s:I, s:f, s:o, s:f, s:f}", "epochs", s->config->solver.epochs, "batch_size",
+                   s->config->solver.batch_size, "replay_images", (json_int_t)s->n_replay, "temperature",
+                   s->config->solver.temperature, "task_accuracy", accuracy, "average_accuracy", sum / n, "forgetting",
+                   gd_forgetting(n_before, s->best, s->accuracy));
+}

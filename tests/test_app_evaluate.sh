@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Measures after each task, by train itself and by evaluate: the same numbers on any number of ranks, in metrics.jsonl
+# too; solvers and statistics found again; sample sets and runs that cannot be measured.
+set -eu
+# shellcheck source=app_support.sh
+. "$(dirname "$0")/app_support.sh"
+
+write_config "$folder/run.yaml"
+# larger images, for the solver; a small budget; one cache for all
+settings=(dataset.image_size=16 training.epochs=1 evaluation.measures=true "evaluation.cache=$folder/cache"
+  classifier.epochs=8 classifier.batch_size=16 classifier.slots=2 solver.epochs=2 solver.batch_size=10)
+for setting in "${settings[@]}"; do sets+=(--set "$setting"); done
+
+# evaluations NAME: the lines of the run's evaluations, alone in a file.
+evaluations() {
+  grep '"event": "evaluation"' "$folder/$1/metrics.jsonl" >"$folder/$1.evaluations" || fail "$1: no evaluation"
+}
+
+succeeds 1 train "$folder/run.yaml" "${sets[@]}" --set "output.directory=$folder/run-1"
+evaluations run-1
+[ "$(wc -l <"$folder/run-1.evaluations")" -eq 3 ] || fail "not one evaluation a task"
+for key in frechet_resnet18 kld absolute_ratio_difference classifier_accuracy average_accuracy forgetting task_share \
+  task_frechet n_real n_generated sampler checkpoint_digest; do
+  has "$folder/run-1.evaluations" "\"$key\"" "train with evaluation.measures"
+done
+[ "$(find "$folder/cache" -name 'classifier-*.h5' | wc -l)" -eq 1 ] || fail "not one classifier in the cache"
+[ "$(find "$folder/cache" -name 'moments-*.h5' | wc -l)" -ge 3 ] || fail "not the statistics of the tasks so far"
+[ "$(find "$folder/cache" -type f | wc -l)" -eq "$(find "$folder/cache" -name '*.h5' | wc -l)" ] ||
+  fail "drafts are left in the cache"
+
+# ---- Other numbers of ranks: the classifier from the cache, and one trained there
+for ranks in 2 3 4; do
+  succeeds "$ranks" train "$folder/run.yaml" "${sets[@]}" --set "output.directory=$folder/run-$ranks" \
+    --set "evaluation.cache=$folder/cache-$((ranks % 2))"
+  evaluations "run-$ranks"
+  cmp "$folder/run-1.evaluations" "$folder/run-$ranks.evaluations" || fail "on $ranks ranks other numbers"
+done
+
+# ---- evaluate: the same lines, printed and put in place of the old ones; solvers are found again
+for ranks in 1 3; do
+  stamp=$(stat -c %Y.%i "$folder/run-2/solver/solver-task03.h5")
+  succeeds "$ranks" evaluate "$folder/run-2"
+  cmp "$folder/run-1.evaluations" "$folder/out" || fail "evaluate prints other numbers"
+  evaluations run-2
+  cmp "$folder/run-1.evaluations" "$folder/run-2.evaluations" || fail "evaluate stores other numbers"
+  [ "$stamp" = "$(stat -c %Y.%i "$folder/run-2/solver/solver-task03.h5")" ] || fail "a solver was trained again"
+done
+"$fixture" flip "$folder/run-2/solver/solver-task02.h5"
+succeeds 2 evaluate "$folder/run-2"
+cmp "$folder/run-1.evaluations" "$folder/out" || fail "with a damaged solver other numbers"
+rm -r "$folder/run-2/solver" "$folder/cache"
+succeeds 2 evaluate "$folder/run-2"
+cmp "$folder/run-1.evaluations" "$folder/out" || fail "with everything made again other numbers"
+
+# ---- resuming a finished run leaves its evaluations as they are
+succeeds 2 train "$folder/run.yaml" "${sets[@]}" --set "output.directory=$folder/run-3" --resume
+evaluations run-3
+cmp "$folder/run-1.evaluations" "$folder/run-3.evaluations" || fail "resumed, other numbers"
+
+# ---- One sample set
+set=$folder/run-1/samples/samples-task03.h5
+succeeds 2 evaluate "$set" --config "$folder/run-1/config.resolved.yaml"
+value=$(sed -n '3s/.*"frechet_resnet18": \([0-9.e+-]*\).*/\1/p' "$folder/run-1.evaluations")
+[ -n "$value" ] || fail "no distance after the third task"
+has "$folder/out" "\"frechet_resnet18\": $value" "evaluate SAMPLES"
+
+# ---- What cannot be measured
+refused 2 "no such run" 2 evaluate "$folder/nosuch"
+refused 2 "needs --config" 2 evaluate "$set"
+refused 2 "its images are 16 x 16 x 1" 2 evaluate "$set" --config "$folder/run.yaml" "${sets[@]}" \
+  --set dataset.image_size=32
+refused 2 "the solver needs at least 12 pixels" 2 train "$folder/run.yaml" "${sets[@]}" --set dataset.image_size=8 \
+  --set "output.directory=$folder/small"
+refused 2 "evaluation.samples" 2 train "$folder/run.yaml" "${sets[@]}" --set evaluation.samples=0
+refused 2 "classifier.batch_size" 2 classifier "$folder/run.yaml" --set classifier.batch_size=6
+refused 2 "strategy.lambda" 2 evaluate "$folder/run-1" --config "$folder/run.yaml" "${sets[@]}" --set strategy.lambda=2
+mkdir "$folder/empty"
+refused 2 "config.resolved.yaml" 2 evaluate "$folder/empty"
+"$fixture" flip "$set"
+refused 2 "$set" 2 evaluate "$folder/run-1"
