@@ -8,7 +8,7 @@ set -eu
 write_config "$folder/run.yaml"
 # larger images, for the solver; a small budget; one cache for all
 settings=(dataset.image_size=16 training.epochs=1 evaluation.measures=true "evaluation.cache=$folder/cache"
-  classifier.epochs=8 classifier.batch_size=16 classifier.slots=2 solver.epochs=2 solver.batch_size=10)
+  classifier.epochs=3 classifier.batch_size=16 classifier.slots=2 solver.epochs=2 solver.batch_size=10)
 for setting in "${settings[@]}"; do sets+=(--set "$setting"); done
 
 # evaluations NAME: the lines of the run's evaluations, alone in a file.
@@ -78,3 +78,11 @@ mkdir "$folder/empty"
 refused 2 "config.resolved.yaml" 2 evaluate "$folder/empty"
 "$fixture" flip "$set"
 refused 2 "$set" 2 evaluate "$folder/run-1"
+
+# ---- A report, on two ranks
+succeeds 2 report "$folder/run-3" "$folder/run-4" --output "$folder/report"
+has "$folder/out" "$folder/report/report.md" "report"
+has "$folder/report/report.md" "| generative_distillation |" "report"
+[ "$(grep -c ',kld,' "$folder/report/report.csv")" -eq 6 ] || fail "not one KLD a task and run in report.csv"
+refused 2 "report: needs a run's folder" 2 report --output "$folder/report"
+refused 2 "$folder/nosuch: no such run" 2 report "$folder/run-3" "$folder/nosuch"

@@ -35,8 +35,6 @@ static int open_data(void **state) {
 
 static int close_data(void **state) {
   gd_data *data = *state;
-  char *cache = gd_format("%s/cache", data->folder);
-  test_folder_remove(cache);
   test_folder_remove(data->folder);
   gd_dataset_destroy(&data->train);
   gd_dataset_destroy(&data->test);

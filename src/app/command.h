@@ -20,6 +20,7 @@ gd_err gd_command_bench(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_classifier(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_evaluate(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_frechet(const gd_comm *comm, int argc, char **argv);
+gd_err gd_command_report(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_import(const gd_comm *comm, int argc, char **argv);
 
 /* ---- Options ---- */
@@ -32,7 +33,7 @@ typedef enum gd_option_type {
   GD_OPTION_TEXTS, /* gd_texts *: may stand several times */
 } gd_option_type;
 
-enum { GD_MAX_TEXTS = 64 };
+enum { GD_MAX_TEXTS = 256 };
 
 typedef struct gd_texts {
   int n;
@@ -46,8 +47,9 @@ typedef struct gd_option {
   bool required;
 } gd_option;
 
-/* Reads --name VALUE, --name=VALUE and the one positional argument, if `positional` is not NULL. `options` ends with a
- * NULL name; --log-level is understood everywhere. Local. GD_ERR_INPUT with one message. */
+/* Reads --name VALUE, --name=VALUE and the one positional argument, if `positional` is not NULL, or one or several into
+ * an option of type GD_OPTION_TEXTS with an empty name. `options` ends with a NULL name; --log-level is understood
+ * everywhere. Local. GD_ERR_INPUT with one message. */
 gd_err gd_options_parse(int argc, char **argv, const gd_option *options, const char *positional_name,
                         const char **positional);
 

@@ -16,6 +16,7 @@ static const gd_command commands[] = {
      "Fréchet distance, class balance and accuracy of a run's samples", gd_command_evaluate},
     {"frechet", "--real F.h5[:/DATASET] --generated F.h5[:/DATASET]", "Fréchet distance of two feature sets",
      gd_command_frechet},
+    {"report", "RUN... [--output DIRECTORY]", "tables and pictures of several runs", gd_command_report},
     {"import", "--safetensors F --config CONFIG --output F.h5 [--set key=value]...",
      "diffusers weights to a checkpoint", gd_command_import},
     {"info", "FILE.h5", "what is in a file, and whether its checksums hold", gd_command_info},

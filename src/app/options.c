@@ -44,7 +44,7 @@ static const gd_option *find(const gd_option *options, const char *name, size_t 
 static gd_err parse_option(int argc, char **argv, int *i, const gd_option *options) {
   const char *name = argv[*i] + 2, *equals = strchr(name, '=');
   size_t length = equals ? (size_t)(equals - name) : strlen(name);
-  const gd_option *option = find(options, name, length);
+  const gd_option *option = length ? find(options, name, length) : NULL;
   gd_log_level level = GD_LOG_INFO;
   bool is_level = length == 9 && strncmp(name, "log-level", 9) == 0;
   if (!option && !is_level)
@@ -66,6 +66,7 @@ static bool was_given(const gd_option *option) {
 gd_err gd_options_parse(int argc, char **argv, const gd_option *options, const char *positional_name,
                         const char **positional) {
   gd_err err = GD_OK;
+  const gd_option *several = find(options, "", 0);
   if (positional) *positional = NULL;
   for (int i = 1; i < argc; i++) {
     if (strncmp(argv[i], "--", 2) == 0) {
@@ -73,11 +74,15 @@ gd_err gd_options_parse(int argc, char **argv, const gd_option *options, const c
       if (err != GD_OK) return err;
     } else if (positional && !*positional) {
       *positional = argv[i];
+    } else if (several) {
+      err = set_value(several, argv[i]);
+      if (err != GD_OK) return err;
     } else {
       return gd_error(GD_ERR_INPUT, "%s: unexpected argument '%s' (gendistill --help)", argv[0], argv[i]);
     }
   }
-  if (positional && !*positional) return gd_error(GD_ERR_INPUT, "%s: needs %s", argv[0], positional_name);
+  if ((positional && !*positional) || (several && ((gd_texts *)several->value)->n == 0))
+    return gd_error(GD_ERR_INPUT, "%s: needs %s", argv[0], positional_name);
   for (; options->name; options++)
     if (options->required && !was_given(options))
       return gd_error(GD_ERR_INPUT, "%s: needs --%s", argv[0], options->name);

@@ -1,0 +1,54 @@
+/* report.csv: one row a run, task and number, for other programs. */
+#include <string.h>
+
+#include "report/report.h"
+
+typedef struct csv_row {
+  FILE *out;
+  const gd_report_group *group;
+  const gd_report_run *run;
+  int task;  // from 1
+} csv_row;
+
+static void write_number(const csv_row *row, const char *metric, double value) {
+  fprintf(row->out, "%s,\"%s\",%llu,%d,%s,%.10g\n", gd_strategy_name(row->run->config->strategy.name),
+          row->group->label, (unsigned long long)row->run->config->seed, row->task, metric, value);
+}
+
+// Numbers, arrays of numbers and objects of them, with names like solver.task_accuracy.2
+static void write_value(const csv_row *row, const char *name, const json_t *value) {
+  const char *key;
+  json_t *child;
+  size_t i;
+  if (json_is_number(value)) write_number(row, name, json_number_value(value));
+  if (json_is_array(value)) json_array_foreach(value, i, child) {
+      char *inner = gd_format("%s.%zu", name, i);
+      write_value(row, inner, child);
+      gd_free(inner);
+    }
+  if (json_is_object(value)) json_object_foreach((json_t *)value, key, child) {
+      char *inner = gd_format(*name ? "%s.%s" : "%s%s", name, key);
+      if (strcmp(inner, "task") != 0 && strcmp(inner, "seed") != 0) write_value(row, inner, child);
+      gd_free(inner);
+    }
+}
+
+gd_err gd_report_write_csv(const gd_report *report) {
+  gd_err err;
+  csv_row row = {.out = gd_report_open(report, "report.csv", &err)};
+  if (!row.out) return err;
+  fprintf(row.out, "strategy,label,seed,task,metric,value\n");
+  for (int g = 0; g < report->n_groups; g++) {
+    row.group = &report->groups[g];
+    for (int r = 0; r < row.group->n_runs; r++) {
+      row.run = row.group->runs[r];
+      size_t i;
+      json_t *evaluation;
+      json_array_foreach(row.run->evaluations, i, evaluation) {
+        row.task = (int)gd_report_number(evaluation, "task");
+        write_value(&row, "", evaluation);
+      }
+    }
+  }
+  return gd_report_close(report, "report.csv", row.out);
+}

@@ -1,0 +1,137 @@
+/* Reading a run: its configuration, the steps and the evaluations in metrics.jsonl. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "report/report.h"
+
+void gd_report_run_clear(gd_report_run *run) {
+  gd_config_destroy(&run->config);
+  gd_free(run->settings);
+  gd_free(run->loss);
+  gd_free(run->task);
+  gd_free(run->frechet);
+  json_decref(run->evaluations);
+  *run = (gd_report_run){0};
+}
+
+static double real(const json_t *object, const char *key) {
+  return json_number_value(json_object_get(object, key));
+}
+
+// Room for one more; arrays grow by doubling.
+static void add_step(gd_report_run *run, const json_t *line) {
+  int64_t n = run->n_steps;
+  if ((n & (n - 1)) == 0) {
+    int64_t room = n ? 2 * n : 1;
+    float *loss = GD_NEW_ARRAY(float, room);
+    int *task = GD_NEW_ARRAY(int, room);
+    if (n) {
+      memcpy(loss, run->loss, (size_t)n * sizeof *loss);
+      memcpy(task, run->task, (size_t)n * sizeof *task);
+    }
+    gd_free(run->loss);
+    gd_free(run->task);
+    run->loss = loss;
+    run->task = task;
+  }
+  run->loss[n] = (float)real(line, "loss");
+  run->task[n] = (int)real(line, "task");
+  run->n_steps++;
+  run->cost.seconds_compute += real(line, "seconds_compute");
+  run->cost.seconds_replay += real(line, "seconds_replay");
+  run->cost.seconds_reduction += real(line, "seconds_reduction");
+  run->cost.seconds_io += real(line, "seconds_io");
+}
+
+static void take_line(gd_report_run *run, json_t *line) {
+  const char *event = json_string_value(json_object_get(line, "event"));
+  if (event && strcmp(event, "step") == 0) add_step(run, line);
+  if (event && strcmp(event, "evaluation") == 0) json_array_append(run->evaluations, line);
+}
+
+static gd_err read_lines(gd_report_run *run, const char *path, FILE *file) {
+  gd_err err = GD_OK;
+  char *text = NULL;
+  size_t capacity = 0;
+  ssize_t length;
+  for (int number = 1; err == GD_OK && (length = getline(&text, &capacity, file)) > 0; number++) {
+    json_error_t why;
+    json_t *line = json_loads(text, 0, &why);
+    if (line)
+      take_line(run, line);
+    else if (text[length - 1] == '\n')
+      err = gd_error(GD_ERR_INPUT, "%s:%d: not a JSON object: %s", path, number, why.text);
+    else
+      gd_log(GD_LOG_WARN, "%s:%d: the last line is cut off, left out", path, number);
+    json_decref(line);
+  }
+  free(text);
+  return err;
+}
+
+// The distance's name: fid, or the key that begins with frechet_ and is none of the others.
+static void find_frechet(gd_report_run *run) {
+  const char *key;
+  json_t *value;
+  json_object_foreach(json_array_get(run->evaluations, 0), key, value) {
+    bool is_distance = strncmp(key, "frechet_", 8) == 0 && strcmp(key, "frechet_clipped") != 0;
+    if (is_distance || strcmp(key, "fid") == 0) run->frechet = gd_strdup(key);
+  }
+}
+
+gd_err gd_report_run_read(gd_report_run *out, const char *path) {
+  gd_err err;
+  FILE *file = NULL;
+  struct stat status;
+  *out = (gd_report_run){.path = path, .evaluations = json_array()};
+  char *config = gd_format("%s/config.resolved.yaml", path), *metrics = gd_format("%s/metrics.jsonl", path);
+  if (stat(path, &status) != 0 || !S_ISDIR(status.st_mode))
+    GD_TRY(gd_error(GD_ERR_INPUT, "%s: no such run folder", path));
+  GD_TRY(gd_config_create(&out->config, config, 0, NULL));
+  out->settings = gd_config_dump(out->config);
+  file = fopen(metrics, "r");
+  if (!file) GD_TRY(gd_error(GD_ERR_INPUT, "%s: cannot read: %s", metrics, strerror(errno)));
+  GD_TRY(read_lines(out, metrics, file));
+  out->cost.images = (double)out->n_steps * out->config->training.batch_size;
+  find_frechet(out);
+  if (json_array_size(out->evaluations) == 0)
+    gd_log(GD_LOG_WARN, "%s: holds no evaluation: only its loss is reported (gendistill evaluate %s)", metrics, path);
+done:
+  if (file) fclose(file);
+  if (err != GD_OK) gd_report_run_clear(out);
+  gd_free(config);
+  gd_free(metrics);
+  return err;
+}
+
+/* ---- Numbers of an evaluation ---- */
+
+double gd_report_number(const json_t *evaluation, const char *key) {
+  char *path = gd_strdup(key);
+  for (char *part = path; part && evaluation;) {
+    char *dot = strchr(part, '.');
+    if (dot) *dot = 0;
+    evaluation =
+        json_is_array(evaluation) ? json_array_get(evaluation, (size_t)atoi(part)) : json_object_get(evaluation, part);
+    part = dot ? dot + 1 : NULL;
+  }
+  gd_free(path);
+  return json_is_number(evaluation) ? json_number_value(evaluation) : NAN;
+}
+
+const json_t *gd_report_last(const gd_report_run *run) {
+  size_t n = json_array_size(run->evaluations);
+  return n ? json_array_get(run->evaluations, n - 1) : NULL;
+}
+
+const json_t *gd_report_seen(const gd_report_run *run, int n_tasks) {
+  size_t i;
+  json_t *evaluation;
+  json_array_foreach(run->evaluations, i, evaluation) {
+    if ((int)gd_report_number(evaluation, "tasks_seen") == n_tasks) return evaluation;
+  }
+  return NULL;
+}

@@ -1,0 +1,1 @@
+gd_test(test_report_runs TIMEOUT 60)

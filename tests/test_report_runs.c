@@ -1,0 +1,182 @@
+/* The report: means and errors worked out by hand, groups, pictures, and what is refused. */
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gendistill/report.h"
+#include "report_fixture.h"
+
+static const fixture_run runs[] = {{"finetune", 1, 40, 2, 0.2, true},
+                                   {"joint", 1, 4, 0.02, 0.9, true},
+                                   {"joint", 2, 5, 0.04, 0.8, true},
+                                   {"lwf", 1, 20, 1, 0.5, true},
+                                   {"lwf", 2, 26, 1.5, 0.75, true}};
+enum { N_RUNS = sizeof runs / sizeof *runs };
+
+static char *read_text(const char *folder, const char *name) {
+  char *path = gd_format("%s/%s", folder, name);
+  FILE *file = fopen(path, "r");
+  if (!file) fail_msg("%s was not written", path);
+  char *text = gd_alloc_zero(1 << 18);
+  assert_true(fread(text, 1, (1 << 18) - 1, file) > 0);
+  fclose(file);
+  gd_free(path);
+  return text;
+}
+
+static void contains(const char *text, const char *what) {
+  if (!strstr(text, what)) fail_msg("no '%s' in:\n%s", what, text);
+}
+
+// Makes the runs and reports them to FOLDER/report.
+static void report_all(const char *folder) {
+  const char *paths[N_RUNS];
+  for (int i = 0; i < N_RUNS; i++) {
+    char *name = gd_format("%s-%d", runs[i].strategy, (int)runs[i].seed);
+    fixture_make_run(folder, name, &runs[i], NULL);
+    paths[i] = gd_format("%s/%s", folder, name);
+    gd_free(name);
+  }
+  char *directory = gd_format("%s/report", folder);
+  assert_ok(gd_report_write(N_RUNS, paths, directory));
+  for (int i = 0; i < N_RUNS; i++) gd_free((char *)paths[i]);
+  gd_free(directory);
+}
+
+static void tables_hold_means_and_errors(void **state) {
+  (void)state;
+  char *folder = test_folder_create();
+  report_all(folder);
+  char *text = read_text(folder, "report/report.md");
+  // joint: 4.5 +- sqrt(0.5 / 2), ACC 85 +- 5; lwf: 23 +- 3, 1.25 +- 0.25; finetune: one seed
+  contains(text, "| joint | **4.50** ± 0.50 | **0.030** ± 0.010 | **0.250** ± 0.000 | **85.0** ± 5.0 |");
+  contains(text, "| lwf | 23.00 ± 3.00 | 1.250 ± 0.250 |");
+  contains(text, "| finetune | 40.00 | 2.000 |");
+  contains(text, "| lwf | 11.50 ± 1.50 | 11.50 ± 1.50 | 23.00 ± 3.00 |");
+  contains(text, "| joint | - | - | 4.50 ± 0.50 |");
+  contains(text, "| after 2 | 50.0 ± 0.0 | 50.0 ± 0.0 | - |");
+  contains(text, "| strategy | T-shirt | Trouser |");
+  contains(text, "| finetune | 60 | 128.0 | 30.0 | 15.0 | 15.0 | 0.0 |");
+  assert_true(strstr(text, "| joint |") < strstr(text, "| lwf |") &&
+              strstr(text, "| lwf |") < strstr(text, "| finetune |"));
+  assert_null(strstr(text, "cannot be compared"));
+  gd_free(text);
+  text = read_text(folder, "report/report.csv");
+  contains(text, "strategy,label,seed,task,metric,value\n");
+  contains(text, "lwf,\"lwf\",2,3,frechet_resnet18,26\n");
+  contains(text, "lwf,\"lwf\",2,2,solver.task_accuracy.1,0.375\n");
+  gd_free(text);
+  test_folder_remove(folder);
+}
+
+static void assert_png(const char *folder, const char *name, int least_width) {
+  char *path = gd_format("%s/report/%s", folder, name);
+  FILE *file = fopen(path, "rb");
+  if (!file) fail_msg("%s was not drawn", path);
+  unsigned char head[24];
+  assert_int_equal(fread(head, 1, sizeof head, file), sizeof head);
+  assert_memory_equal(head, "\x89PNG", 4);
+  assert_true((head[18] << 8 | head[19]) >= least_width);
+  fclose(file);
+  gd_free(path);
+}
+
+static void pictures_are_drawn(void **state) {
+  (void)state;
+  char *folder = test_folder_create();
+  report_all(folder);
+  assert_png(folder, "loss.png", 1000);
+  assert_png(folder, "metrics.png", 1000);
+  assert_png(folder, "classes.png", 1000);
+  assert_png(folder, "grid.png", 600);
+  char *text = read_text(folder, "report/report.md");
+  contains(text, "(metrics.png)");
+  gd_free(text);
+  test_folder_remove(folder);
+}
+
+static void without_gnuplot_the_tables_come(void **state) {
+  (void)state;
+  char *folder = test_folder_create(), *path = gd_strdup(getenv("PATH"));
+  setenv("PATH", folder, 1);
+  report_all(folder);
+  setenv("PATH", path, 1);
+  char *text = read_text(folder, "report/report.md");
+  contains(text, "| lwf | 23.00 ± 3.00 |");
+  assert_null(strstr(text, ".png"));
+  gd_free(text);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
+static void settings_tell_groups_apart(void **state) {
+  (void)state;
+  char *folder = test_folder_create(), *directory = gd_format("%s/report", folder);
+  fixture_run run = {"lwf", 1, 20, 1, 0.5, true}, plain = {"finetune", 1, 0, 0, 0, false};
+  fixture_make_run(folder, "a", &run, "strategy.lambda=0.5");
+  run.seed = 2;
+  fixture_make_run(folder, "b", &run, "strategy.lambda=0.5");
+  fixture_make_run(folder, "c", &run, "strategy.lambda=2");
+  fixture_make_run(folder, "d", &plain, NULL);
+  char *paths[4];
+  for (int i = 0; i < 4; i++) paths[i] = gd_format("%s/%c", folder, 'a' + i);
+  assert_ok(gd_report_write(4, (const char *const *)paths, directory));
+  char *text = read_text(folder, "report/report.md");
+  contains(text, "| lwf strategy.lambda=0.5 | **20.00** ± 0.00 |");
+  contains(text, "| lwf strategy.lambda=2.0 | **20.00** |");
+  contains(text, "| finetune | - |");  // not evaluated
+  contains(text, "cannot be compared");
+  gd_free(text);
+  for (int i = 0; i < 4; i++) gd_free(paths[i]);
+  gd_free(directory);
+  test_folder_remove(folder);
+}
+
+static void refused(int n, const char *const *paths, const char *folder, const char *what) {
+  char *directory = gd_format("%s/report", folder);
+  assert_int_equal(gd_report_write(n, paths, directory), GD_ERR_INPUT);
+  contains(gd_error_message(), what);
+  assert_int_not_equal(access(directory, F_OK), 0);
+  gd_free(directory);
+}
+
+static void append(const char *run, const char *text) {
+  char *path = gd_format("%s/metrics.jsonl", run);
+  FILE *file = fopen(path, "a");
+  assert_non_null(file);
+  fputs(text, file);
+  assert_int_equal(fclose(file), 0);
+  gd_free(path);
+}
+
+static void bad_runs_are_refused_by_name(void **state) {
+  (void)state;
+  char *folder = test_folder_create(), *run = gd_format("%s/a", folder), *again = gd_format("%s/../a", run);
+  char *metrics = gd_format("%s/metrics.jsonl", run), *directory = gd_format("%s/report", folder);
+  const fixture_run one = {"lwf", 1, 20, 1, 0.5, true};
+  fixture_make_run(folder, "a", &one, NULL);
+  refused(2, (const char *[]){run, again}, folder, "given twice");
+  refused(1, (const char *[]){"/nosuch"}, folder, "/nosuch: no such run folder");
+  append(run, "{\"event\": \"step\", \"task\": 3, \"lo");  // cut off: a killed run
+  assert_ok(gd_report_write(1, (const char *[]){run}, directory));
+  test_folder_remove(directory);
+  append(run, "ss\": x}\n");
+  refused(1, (const char *[]){run}, folder, "metrics.jsonl:64: not a JSON object");
+  assert_int_equal(unlink(metrics), 0);
+  refused(1, (const char *[]){run}, folder, "metrics.jsonl: cannot read");
+  char *yaml = gd_format("%s/config.resolved.yaml", run);
+  assert_int_equal(unlink(yaml), 0);
+  refused(1, (const char *[]){run}, folder, "config.resolved.yaml");
+  char *all[] = {run, again, metrics, yaml};
+  for (int i = 0; i < 4; i++) gd_free(all[i]);
+  test_folder_remove(folder);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(tables_hold_means_and_errors),    cmocka_unit_test(pictures_are_drawn),
+      cmocka_unit_test(without_gnuplot_the_tables_come), cmocka_unit_test(settings_tell_groups_apart),
+      cmocka_unit_test(bad_runs_are_refused_by_name),
+  };
+  return GD_TEST_MAIN(tests);
+}
