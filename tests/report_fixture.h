@@ -18,7 +18,7 @@ typedef struct fixture_run {
   bool evaluated;
 } fixture_run;
 
-static void fixture_evaluation(FILE *out, const fixture_run *run, int task, int seen, double share) {
+static void fixture_evaluation(FILE *out, const fixture_run *run, int task, int n_tasks, int seen, double share) {
   fprintf(
       out,
       "{\"event\": \"evaluation\", \"task\": %d, \"n_tasks\": %d, \"tasks_seen\": %d, \"features\": \"resnet18\", "
@@ -26,7 +26,7 @@ static void fixture_evaluation(FILE *out, const fixture_run *run, int task, int 
       "\"sampler\": \"ddim\", \"steps\": 10, \"eta\": 0.0, \"seed\": %d, \"ema\": false, \"n_real\": %d, "
       "\"frechet_resnet18\": %.17g, \"frechet_clipped\": 0.5, \"kld\": %.17g, \"absolute_ratio_difference\": 0.25, "
       "\"true_counts\": [10, 10, 10, 10, 10, 10, 0, 0, 0, 0], \"generated_counts\": [4, 6, 0, 0, 0, 0, 0, 0, 0, 0], ",
-      task, FIXTURE_TASKS, seen, FIXTURE_IMAGES, (int)run->seed, 20 * seen, share * run->frechet, share * run->kld);
+      task, n_tasks, seen, FIXTURE_IMAGES, (int)run->seed, 20 * seen, share * run->frechet, share * run->kld);
   fprintf(out, "\"task_classes\": [");
   for (int t = 0; t < seen; t++) fprintf(out, "%s[%d, %d]", t ? ", " : "", 2 * t, 2 * t + 1);
   fprintf(out, "], \"task_share\": [");
@@ -50,7 +50,7 @@ static void fixture_metrics(const char *folder, const fixture_run *run, int n_ta
             task, step, 1.0 / step);
     bool joint = strcmp(run->strategy, "joint") == 0;
     if (run->evaluated && step % FIXTURE_STEPS == 0)
-      fixture_evaluation(out, run, task, joint ? FIXTURE_TASKS : task, task == n_tasks ? 1 : 0.5);
+      fixture_evaluation(out, run, task, n_tasks, joint ? FIXTURE_TASKS : task, task == n_tasks ? 1 : 0.5);
   }
   assert_int_equal(fclose(out), 0);
   gd_free(path);

@@ -10,7 +10,9 @@ static const fixture_run runs[] = {{"finetune", 1, 40, 2, 0.2, true},
                                    {"joint", 1, 4, 0.02, 0.9, true},
                                    {"joint", 2, 5, 0.04, 0.8, true},
                                    {"lwf", 1, 20, 1, 0.5, true},
-                                   {"lwf", 2, 26, 1.5, 0.75, true}};
+                                   {"lwf", 2, 26, 1.5, 0.75, true},
+                                   {"generative_distillation", 1, 1000, 4, 0.25, true},
+                                   {"generative_distillation", 2, 1300, 5, 0.5, true}};
 enum { N_RUNS = sizeof runs / sizeof *runs };
 
 static char *read_text(const char *folder, const char *name) {
@@ -49,13 +51,15 @@ static void tables_hold_means_and_errors(void **state) {
   report_all(folder);
   char *text = read_text(folder, "report/report.md");
   // joint: 4.5 +- sqrt(0.5 / 2), ACC 85 +- 5; lwf: 23 +- 3, 1.25 +- 0.25; finetune: one seed
-  contains(text, "| joint | **4.50** ± 0.50 | **0.030** ± 0.010 | **0.250** ± 0.000 | **85.0** ± 5.0 |");
+  contains(text, "| joint | **4.500** ± 0.500 | **0.030** ± 0.010 | **0.250** ± 0.000 | **85.0** ± 5.0 |");
   contains(text, "| lwf | 23.00 ± 3.00 | 1.250 ± 0.250 |");
   contains(text, "| finetune | 40.00 | 2.000 |");
   contains(text, "| lwf | 11.50 ± 1.50 | 11.50 ± 1.50 | 23.00 ± 3.00 |");
-  contains(text, "| joint | - | - | 4.50 ± 0.50 |");
+  contains(text, "| joint | - | - | 4.500 ± 0.500 |");
   contains(text, "| after 2 | 50.0 ± 0.0 | 50.0 ± 0.0 | - |");
-  contains(text, "| strategy | T-shirt | Trouser |");
+  contains(text, "| generative_distillation | 1150 ± 150 | 4.500 ± 0.500 |");
+  contains(text, "| images | T-shirt | Trouser |");
+  contains(text, "| *test images* | 10 | 10 |");
   contains(text, "| finetune | 60 | 128.0 | 30.0 | 15.0 | 15.0 | 0.0 |");
   assert_true(strstr(text, "| joint |") < strstr(text, "| lwf |") &&
               strstr(text, "| lwf |") < strstr(text, "| finetune |"));
@@ -69,14 +73,15 @@ static void tables_hold_means_and_errors(void **state) {
   test_folder_remove(folder);
 }
 
-static void assert_png(const char *folder, const char *name, int least_width) {
+static void assert_png(const char *folder, const char *name, int width, int height) {
   char *path = gd_format("%s/report/%s", folder, name);
   FILE *file = fopen(path, "rb");
   if (!file) fail_msg("%s was not drawn", path);
   unsigned char head[24];
   assert_int_equal(fread(head, 1, sizeof head, file), sizeof head);
   assert_memory_equal(head, "\x89PNG", 4);
-  assert_true((head[18] << 8 | head[19]) >= least_width);
+  assert_int_equal(head[18] << 8 | head[19], width);
+  assert_int_equal(head[22] << 8 | head[23], height);
   fclose(file);
   gd_free(path);
 }
@@ -85,10 +90,10 @@ static void pictures_are_drawn(void **state) {
   (void)state;
   char *folder = test_folder_create();
   report_all(folder);
-  assert_png(folder, "loss.png", 1000);
-  assert_png(folder, "metrics.png", 1000);
-  assert_png(folder, "classes.png", 1000);
-  assert_png(folder, "grid.png", 600);
+  assert_png(folder, "loss.png", 1100, 650);
+  assert_png(folder, "metrics.png", 1200, 1016);
+  assert_png(folder, "classes.png", 1200, 620);
+  assert_png(folder, "grid.png", 667, 382);
   char *text = read_text(folder, "report/report.md");
   contains(text, "(metrics.png)");
   gd_free(text);
@@ -109,26 +114,104 @@ static void without_gnuplot_the_tables_come(void **state) {
   test_folder_remove(folder);
 }
 
+static void append(const char *folder, const char *run, const char *text) {
+  char *path = gd_format("%s/%s/metrics.jsonl", folder, run);
+  FILE *file = fopen(path, "a");
+  assert_non_null(file);
+  fputs(text, file);
+  assert_int_equal(fclose(file), 0);
+  gd_free(path);
+}
+
+// Reports the runs FOLDER/a, b, ... and returns report.md.
+static char *report_first(const char *folder, int n) {
+  char *paths[8], *directory = gd_format("%s/report", folder);
+  for (int i = 0; i < n; i++) paths[i] = gd_format("%s/%c", folder, 'a' + i);
+  assert_ok(gd_report_write(n, (const char *const *)paths, directory));
+  for (int i = 0; i < n; i++) gd_free(paths[i]);
+  gd_free(directory);
+  return read_text(folder, "report/report.md");
+}
+
 static void settings_tell_groups_apart(void **state) {
   (void)state;
-  char *folder = test_folder_create(), *directory = gd_format("%s/report", folder);
+  char *folder = test_folder_create();
   fixture_run run = {"lwf", 1, 20, 1, 0.5, true}, plain = {"finetune", 1, 0, 0, 0, false};
   fixture_make_run(folder, "a", &run, "strategy.lambda=0.5");
+  fixture_make_run(folder, "c", &run, "strategy.lambda=2");
   run.seed = 2;
   fixture_make_run(folder, "b", &run, "strategy.lambda=0.5");
-  fixture_make_run(folder, "c", &run, "strategy.lambda=2");
   fixture_make_run(folder, "d", &plain, NULL);
-  char *paths[4];
-  for (int i = 0; i < 4; i++) paths[i] = gd_format("%s/%c", folder, 'a' + i);
-  assert_ok(gd_report_write(4, (const char *const *)paths, directory));
-  char *text = read_text(folder, "report/report.md");
-  contains(text, "| lwf strategy.lambda=0.5 | **20.00** ± 0.00 |");
-  contains(text, "| lwf strategy.lambda=2.0 | **20.00** |");
+  char *text = report_first(folder, 4);
+  contains(text, "| lwf lambda=0.5 | **20.00** ± 0.00 |");
+  contains(text, "| lwf lambda=2.0 | **20.00** |");
   contains(text, "| finetune | - |");  // not evaluated
-  contains(text, "cannot be compared");
+  assert_null(strstr(text, "cannot be compared"));
   gd_free(text);
-  for (int i = 0; i < 4; i++) gd_free(paths[i]);
-  gd_free(directory);
+  test_folder_remove(folder);
+}
+
+static void other_ways_of_measuring_are_pointed_out(void **state) {
+  (void)state;
+  char *folder = test_folder_create();
+  fixture_run run = {"lwf", 1, 20, 1, 0.5, true};
+  fixture_make_run(folder, "a", &run, NULL);
+  run.seed = 2;
+  fixture_make_run(folder, "b", &run, NULL);
+  // the later evaluation of the last task counts
+  append(folder, "b",
+         "{\"event\": \"evaluation\", \"task\": 3, \"n_tasks\": 3, \"tasks_seen\": 3, \"steps\": 50, "
+         "\"frechet_resnet18\": 30, \"kld\": 1, \"features\": \"resnet18\"}\n");
+  char *text = report_first(folder, 2);
+  contains(text, "| lwf | **25.00** ± 5.00 | **1.000** ± 0.000 |");
+  contains(text, "cannot be compared; these differ:");
+  contains(text, ", steps,");
+  assert_null(strstr(text, "features,"));
+  gd_free(text);
+  test_folder_remove(folder);
+}
+
+static void unfinished_runs_stay_out_of_the_final_table(void **state) {
+  (void)state;
+  char *folder = test_folder_create();
+  fixture_run run = {"lwf", 1, 20, 1, 0.5, true};
+  fixture_make_run(folder, "a", &run, "solver.epochs=20");
+  run.seed = 2;
+  run.evaluated = false;
+  fixture_make_run(folder, "b", &run, "solver.epochs=3");  // no group of its own before it is measured
+  append(folder, "a",
+         "{\"event\": \"evaluation\", \"task\": 2, \"n_tasks\": 3, \"tasks_seen\": 2, "
+         "\"frechet_resnet18\": 12, \"kld\": 0.5}\n");
+  char *text = report_first(folder, 2);
+  contains(text, "| lwf | **20.00** | **1.000** | **0.250** | **50.0** | **12.5** | 1 |");
+  contains(text, "| lwf | 10.00 | 12.00 | 20.00 |");
+  gd_free(text);
+  append(folder, "b",
+         "{\"event\": \"evaluation\", \"task\": 1, \"n_tasks\": 3, \"tasks_seen\": 1, "
+         "\"frechet_resnet18\": 99, \"kld\": 9}\n");
+  text = report_first(folder, 2);
+  contains(text, "| lwf solver.epochs=20 | **20.00** | **1.000** | **0.250** | **50.0** | **12.5** | 1 |");
+  contains(text, "| lwf solver.epochs=3 | - | - | - | - | - | 0 |");
+  contains(text, "| lwf solver.epochs=3 | 99.00 | - | - |");
+  gd_free(text);
+  test_folder_remove(folder);
+}
+
+static void unmeasured_runs_have_loss_and_images(void **state) {
+  (void)state;
+  char *folder = test_folder_create();
+  fixture_run run = {"lwf", 1, 0, 0, 0, false};
+  fixture_make_run(folder, "a", &run, NULL);
+  run.strategy = "joint";
+  fixture_make_run(folder, "b", &run, NULL);
+  char *text = report_first(folder, 2);
+  contains(text, "(loss.png)");
+  contains(text, "(grid.png)");
+  contains(text, "| lwf | 60 | 128.0 |");
+  assert_null(strstr(text, "(metrics.png)"));
+  assert_null(strstr(text, "After the last task"));
+  gd_free(text);
+  assert_png(folder, "loss.png", 1100, 650);
   test_folder_remove(folder);
 }
 
@@ -140,15 +223,6 @@ static void refused(int n, const char *const *paths, const char *folder, const c
   gd_free(directory);
 }
 
-static void append(const char *run, const char *text) {
-  char *path = gd_format("%s/metrics.jsonl", run);
-  FILE *file = fopen(path, "a");
-  assert_non_null(file);
-  fputs(text, file);
-  assert_int_equal(fclose(file), 0);
-  gd_free(path);
-}
-
 static void bad_runs_are_refused_by_name(void **state) {
   (void)state;
   char *folder = test_folder_create(), *run = gd_format("%s/a", folder), *again = gd_format("%s/../a", run);
@@ -157,11 +231,17 @@ static void bad_runs_are_refused_by_name(void **state) {
   fixture_make_run(folder, "a", &one, NULL);
   refused(2, (const char *[]){run, again}, folder, "given twice");
   refused(1, (const char *[]){"/nosuch"}, folder, "/nosuch: no such run folder");
-  append(run, "{\"event\": \"step\", \"task\": 3, \"lo");  // cut off: a killed run
+  append(folder, "a", "{\"event\": \"step\", \"task\": 3, \"lo");  // cut off: a killed run
   assert_ok(gd_report_write(1, (const char *[]){run}, directory));
   test_folder_remove(directory);
-  append(run, "ss\": x}\n");
+  append(folder, "a", "ss\": x}\n");
   refused(1, (const char *[]){run}, folder, "metrics.jsonl:64: not a JSON object");
+  fixture_metrics(run, &one, FIXTURE_TASKS);
+  append(folder, "a", "[1]\n");
+  refused(1, (const char *[]){run}, folder, "metrics.jsonl:64: not a JSON object");
+  fixture_metrics(run, &one, FIXTURE_TASKS);
+  append(folder, "a", "{\"event\": \"evaluation\", \"task\": 1.5}\n");
+  refused(1, (const char *[]){run}, folder, "metrics.jsonl:64: an evaluation without task");
   assert_int_equal(unlink(metrics), 0);
   refused(1, (const char *[]){run}, folder, "metrics.jsonl: cannot read");
   char *yaml = gd_format("%s/config.resolved.yaml", run);
@@ -174,8 +254,13 @@ static void bad_runs_are_refused_by_name(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(tables_hold_means_and_errors),    cmocka_unit_test(pictures_are_drawn),
-      cmocka_unit_test(without_gnuplot_the_tables_come), cmocka_unit_test(settings_tell_groups_apart),
+      cmocka_unit_test(tables_hold_means_and_errors),
+      cmocka_unit_test(pictures_are_drawn),
+      cmocka_unit_test(without_gnuplot_the_tables_come),
+      cmocka_unit_test(settings_tell_groups_apart),
+      cmocka_unit_test(other_ways_of_measuring_are_pointed_out),
+      cmocka_unit_test(unfinished_runs_stay_out_of_the_final_table),
+      cmocka_unit_test(unmeasured_runs_have_loss_and_images),
       cmocka_unit_test(bad_runs_are_refused_by_name),
   };
   return GD_TEST_MAIN(tests);

@@ -88,7 +88,7 @@ typedef struct gd_config {
     gd_config_sampling sampling; /* keys sampler, steps, eta */
     bool measures;               /* train measures after each task; `evaluate` always does */
     gd_extractor features;       /* resnet18, inception_v3 */
-    char *inception_weights;     /* safetensors file of the network behind inception_v3, or "none" */
+    char *inception_weights;     /* safetensors or HDF5 file of the network behind inception_v3, or "none" */
     char *cache;                 /* folder of trained classifiers and of the real images' statistics */
   } evaluation;
   struct {

@@ -1,9 +1,6 @@
 /* gendistill report: tables and pictures of several runs, by rank 0. */
 #include "gendistill/report.h"
 
-#include <stdio.h>
-#include <sys/stat.h>
-
 #include "app/command.h"
 
 static gd_err write_report(const gd_texts *runs, const char *output) {
@@ -11,7 +8,6 @@ static gd_err write_report(const gd_texts *runs, const char *output) {
                     : runs->n == 1 ? gd_format("%s/report", runs->values[0])
                                    : gd_strdup("report");
   gd_err err = gd_report_write(runs->n, runs->values, directory);
-  if (err == GD_OK) printf("%s/report.md\n%s/report.csv\n", directory, directory);
   gd_free(directory);
   return err;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "eval/cache.h"
+#include "eval/inception.h"
 #include "eval/solver_training.h"
 #include "gendistill/eval.h"
 #include "gendistill/replay.h"
@@ -19,6 +20,7 @@ struct gd_evaluator {
   gd_dataset *train, *test;
   gd_task_split split;
   gd_classifier *classifier;
+  gd_inception *inception;  // NULL where the classifier's own features are asked for
   gd_grid *grid;
   gd_features real;  // of all test images; values NULL until they are needed
   gd_solver_training *solver;
@@ -41,6 +43,24 @@ char *gd_frechet_name(gd_extractor extractor) {
   return extractor == GD_INCEPTION_V3 ? gd_strdup("fid") : gd_format("frechet_%s", gd_extractor_name(extractor));
 }
 
+/* ---- Features ---- */
+
+static int features_width(const gd_evaluator *e) {
+  return e->inception ? gd_inception_width(e->inception) : gd_classifier_width(e->classifier);
+}
+
+static uint64_t features_digest(const gd_evaluator *e) {
+  return e->inception ? gd_inception_digest(e->inception) : gd_classifier_digest(e->classifier);
+}
+
+// Features of this rank's images, and the classifier's labels where `labels` is not NULL.
+static void look(gd_evaluator *e, int64_t n_global, const uint8_t *images, uint8_t *labels, gd_features *features) {
+  int size = e->test->size;
+  if (labels || !e->inception)
+    gd_classifier_look(e->classifier, n_global, size, images, labels, e->inception ? NULL : features);
+  if (e->inception) gd_inception_look(e->inception, n_global, size, e->test->channels, images, features);
+}
+
 gd_err gd_evaluator_create(gd_evaluator **out, const gd_comm *comm, const gd_config *config) {
   gd_err err;
   gd_evaluator *e = GD_NEW(gd_evaluator);
@@ -53,7 +73,9 @@ gd_err gd_evaluator_create(gd_evaluator **out, const gd_comm *comm, const gd_con
   if (config->solver.epochs > 0)
     GD_TRY(gd_solver_training_create(&e->solver, comm, config, e->train, e->test, &e->split));
   GD_TRY(gd_classifier_obtain(&e->classifier, comm, config, e->train, e->test));
-  gd_grid_create(&e->grid, comm, gd_grid_ranks_for(gd_classifier_width(e->classifier)));
+  if (config->evaluation.features == GD_INCEPTION_V3)
+    GD_TRY(gd_inception_create(&e->inception, comm, config->evaluation.inception_weights));
+  gd_grid_create(&e->grid, comm, gd_grid_ranks_for(features_width(e)));
   *out = e;
   e = NULL;
 done:
@@ -66,6 +88,7 @@ void gd_evaluator_destroy(gd_evaluator **evaluator) {
   if (!e) return;
   gd_solver_training_destroy(&e->solver);
   gd_grid_destroy(&e->grid);
+  gd_inception_destroy(&e->inception);
   gd_classifier_destroy(&e->classifier);
   gd_features_clear(&e->real);
   gd_dataset_destroy(&e->train);
@@ -91,9 +114,7 @@ static gd_moments *measure_real(gd_evaluator *e, const bool *wanted) {
   const gd_dataset *test = e->test;
   gd_range local = gd_range_images(e->comm, test->n);
   size_t image_nbytes = (size_t)test->size * (size_t)test->size * (size_t)test->channels;
-  if (!e->real.values)
-    gd_classifier_look(e->classifier, test->n, test->size, test->images + (size_t)local.begin * image_nbytes, NULL,
-                       &e->real);
+  if (!e->real.values) look(e, test->n, test->images + (size_t)local.begin * image_nbytes, NULL, &e->real);
   bool *selected = select_rows(test->labels + local.begin, local.end - local.begin, wanted);
   gd_moments *moments;
   gd_moments_create(&moments, e->grid, &e->real, selected);
@@ -105,12 +126,12 @@ static gd_moments *measure_real(gd_evaluator *e, const bool *wanted) {
 static gd_err real_moments(gd_evaluator *e, const bool *wanted, gd_moments **out) {
   gd_err err = GD_OK;
   char *draft = NULL;
-  uint64_t key = gd_digest(wanted, sizeof(bool) * (size_t)e->test->n_classes,
-                           gd_dataset_digest(e->test) ^ gd_classifier_digest(e->classifier));
+  uint64_t key =
+      gd_digest(wanted, sizeof(bool) * (size_t)e->test->n_classes, gd_dataset_digest(e->test) ^ features_digest(e));
   char *path = gd_cache_path(e->config->evaluation.cache, "moments", key);
   *out = NULL;
   if (gd_cache_has(e->comm, path)) {
-    if (gd_moments_read(out, e->grid, path, gd_classifier_width(e->classifier)) == GD_OK) goto done;
+    if (gd_moments_read(out, e->grid, path, features_width(e)) == GD_OK) goto done;
     gd_log(GD_LOG_WARN, "%s; measuring the real images again", gd_error_message());
   }
   *out = measure_real(e, wanted);
@@ -147,7 +168,7 @@ static gd_err view_samples(gd_evaluator *e, const char *path, sample_view *out) 
   if (err != GD_OK) return err;
   int64_t n = out->set.local.end - out->set.local.begin;
   out->labels = gd_alloc_zero((size_t)n + 1);
-  gd_classifier_look(e->classifier, out->set.n_global, out->set.h, out->images, out->labels, &out->features);
+  look(e, out->set.n_global, out->images, out->labels, &out->features);
   for (int64_t i = 0; i < n; i++) out->counts[out->labels[i]]++;
   MPI_Allreduce(MPI_IN_PLACE, out->counts, GD_MAX_CLASSES, MPI_INT64_T, MPI_SUM, e->comm->mpi);
   return GD_OK;

@@ -1,6 +1,7 @@
 /* Thin wrappers that turn gd_matrix into ScaLAPACK's arguments and ask it for its work space. */
 #include "eval/matrix.h"
 
+#include <limits.h>
 #include <math.h>
 
 #include "eval/scalapack.h"
@@ -59,6 +60,10 @@ gd_matrix gd_matrix_create(const gd_grid *grid, int m, int n) {
   if (grid->context < 0) return a;
   a.local_m = numroc_(&m, &block, &grid->row, &zero, &grid->rows);
   a.local_n = numroc_(&n, &block, &grid->column, &zero, &grid->columns);
+  // ScaLAPACK counts in int, and its eigenvectors take work space of more than two matrices
+  if ((int64_t)a.local_m * a.local_n > INT_MAX / 4)
+    gd_abort("a matrix of %d x %d is too large for ScaLAPACK on a grid of %d x %d ranks: take more ranks", m, n,
+             grid->rows, grid->columns);
   int info, leading = a.local_m > 0 ? a.local_m : 1;
   descinit_(a.descriptor, &m, &n, &block, &block, &zero, &zero, &grid->context, &leading, &info);
   GD_REQUIRE(info == 0);

@@ -1,4 +1,4 @@
-/* report.csv: one row a run, task and number, for other programs. */
+/* report.csv: one row a run, task and number, for other programs. report.md says what the columns are. */
 #include <string.h>
 
 #include "report/report.h"
@@ -11,8 +11,12 @@ typedef struct csv_row {
 } csv_row;
 
 static void write_number(const csv_row *row, const char *metric, double value) {
-  fprintf(row->out, "%s,\"%s\",%llu,%d,%s,%.10g\n", gd_strategy_name(row->run->config->strategy.name),
-          row->group->label, (unsigned long long)row->run->config->seed, row->task, metric, value);
+  fprintf(row->out, "%s,\"", gd_strategy_name(row->run->config->strategy.name));
+  for (const char *at = row->group->label; *at; at++) {
+    if (*at == '"') fputc('"', row->out);
+    fputc(*at, row->out);
+  }
+  fprintf(row->out, "\",%llu,%d,%s,%.10g\n", (unsigned long long)row->run->config->seed, row->task, metric, value);
 }
 
 // Numbers, arrays of numbers and objects of them, with names like solver.task_accuracy.2

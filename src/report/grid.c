@@ -1,9 +1,11 @@
 /* The picture of generated images: a row a group, a column block a task, the first images of the group's first run;
  * drawn pixel by pixel into grid-images.png, labelled by gnuplot. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "gendistill/data.h"
 #include "gendistill/store.h"
 #include "report/report.h"
 
@@ -28,14 +30,14 @@ static void make_canvas(const gd_report *report, canvas *out) {
   out->pixels = memset(gd_alloc(nbytes), 255, nbytes);
 }
 
-// Image (size, size, channels) with its upper left corner at (y, x).
-static void draw_image(canvas *out, const uint8_t *image, int channels, int y, int x) {
+// Image (h, w, c), scaled to the canvas's size of an image, with its upper left corner at (y, x).
+static void draw_image(canvas *out, const gd_sample_set *set, const uint8_t *image, int y, int x) {
   int n = out->size * out->zoom;
   for (int i = 0; i < n; i++)
     for (int j = 0; j < n; j++) {
-      const uint8_t *from = image + (i / out->zoom * out->size + j / out->zoom) * channels;
+      const uint8_t *from = image + (i * set->h / n * set->w + j * set->w / n) * set->c;
       uint8_t *to = out->pixels + ((int64_t)(y + i) * out->width + x + j) * 3;
-      for (int c = 0; c < 3; c++) to[c] = from[channels == 3 ? c : 0];
+      for (int c = 0; c < 3; c++) to[c] = from[set->c == 3 ? c : 0];
     }
 }
 
@@ -43,11 +45,9 @@ static gd_err draw_block(canvas *out, const gd_comm *alone, const char *path, in
   gd_sample_set set;
   uint8_t *images = NULL;
   gd_err err = gd_sample_set_read(alone, path, &set, &images);
-  if (err == GD_OK && (set.h != out->size || set.w != out->size))
-    err = gd_error(GD_ERR_INPUT, "%s: images of %d x %d pixels, not %d x %d", path, set.h, set.w, out->size, out->size);
   int cell = out->size * out->zoom + GAP;
   for (int i = 0; err == GD_OK && i < BLOCK_ROWS * BLOCK_COLUMNS && i < set.n_global; i++)
-    draw_image(out, images + (int64_t)i * set.h * set.w * set.c, set.c,
+    draw_image(out, &set, images + (int64_t)i * set.h * set.w * set.c,
                row * out->block_height + i / BLOCK_COLUMNS * cell,
                column * out->block_width + i % BLOCK_COLUMNS * cell);
   gd_free(images);
@@ -67,43 +67,63 @@ static gd_err draw_group(const gd_report *report, const gd_comm *alone, canvas *
   return err;
 }
 
-// "after task 2\nPullover, Dress", the classes where all runs have the same.
+// The classes of the tasks; none of a task where the runs in the picture do not have the same.
+static gd_task_split *common_split(const gd_report *report) {
+  gd_task_split *common = GD_NEW(gd_task_split), *other = GD_NEW(gd_task_split);
+  bool first = true;
+  for (int g = 0; g < report->n_groups; g++) {
+    const gd_config *config = report->groups[g].runs[0]->config;
+    if (config->strategy.name == GD_JOINT) continue;  // learns all classes at once
+    if (gd_task_split_make(first ? common : other, config, GD_REPORT_CLASSES) != GD_OK) continue;
+    for (int t = 0; !first && t < common->n_tasks; t++)
+      if (memcmp(common->classes[t], other->classes[t], sizeof common->classes[t]) != 0) common->n_classes[t] = 0;
+    first = false;
+  }
+  gd_free(other);
+  return common;
+}
+
+// "after task 2:\nPullover, Dress"
 static void write_column_labels(const gd_report *report, const canvas *c, FILE *gp) {
-  const gd_report_run *last = report->groups[report->n_groups - 1].runs[0];
-  const json_t *classes = json_object_get(gd_report_last(last), "task_classes");
+  enum { MOST_NAMES = 2 };
+  gd_task_split *split = common_split(report);
   for (int t = 0; t < report->n_tasks; t++) {
-    fprintf(gp, "set label \"after task %d", t + 1);
-    const json_t *task = json_array_get(classes, (size_t)t);
-    for (size_t i = 0; i < json_array_size(task) && i < 4; i++)
-      fprintf(gp, "%s%s", i ? ", " : "\\n",
-              gd_report_class_name(report, (int)json_integer_value(json_array_get(task, i))));
-    fprintf(gp, "\" at %d, %d center offset 0,1.6 font 'Sans,12'\n",
+    int n = split->n_classes[t];
+    fprintf(gp, "set label \"after task %d%s", t + 1, n ? ":" : "");
+    for (int i = 0; i < n && i < MOST_NAMES; i++)
+      fprintf(gp, "%s%s", i ? ", " : "\\n", gd_report_class_name(report, split->classes[t][i]));
+    fprintf(gp, "%s\" at %d, %d center offset 0,1.6 font 'Sans,12'\n", n > MOST_NAMES ? ", ..." : "",
             t * c->block_width + (c->block_width - BLOCK_GAP) / 2, c->height);
+  }
+  gd_free(split);
+}
+
+static void write_row_labels(const gd_report *report, const canvas *c, FILE *gp) {
+  for (int g = 0; g < report->n_groups; g++) {
+    fprintf(gp, "set label ");
+    gd_report_write_quoted(gp, report->groups[g].label);
+    fprintf(gp, " noenhanced at 0, %d right offset -1,0 font 'Sans,12'\n",
+            c->height - g * c->block_height - (c->block_height - BLOCK_GAP) / 2);
   }
 }
 
 static gd_err write_script(const gd_report *report, const canvas *c) {
-  enum { LEFT = 215, RIGHT = 15, TOP = 60, BOTTOM = 10 };
+  enum { RIGHT = 15, TOP = 60, BOTTOM = 10, LETTER = 8 };
   gd_err err;
   FILE *gp = gd_report_open(report, "grid.gp", &err);
   if (!gp) return err;
-  int width = c->width + LEFT + RIGHT, height = c->height + TOP + BOTTOM;
+  int longest = 0;
+  for (int g = 0; g < report->n_groups; g++) longest = (int)fmax(longest, (double)strlen(report->groups[g].label));
+  int left = 30 + LETTER * longest, width = c->width + left + RIGHT, height = c->height + TOP + BOTTOM;
   gd_report_begin_plot(gp, "grid.png", width, height);
   fprintf(gp, "unset grid\nunset border\nunset tics\nunset key\nset xrange [0:%d]\nset yrange [0:%d]\n", c->width,
           c->height);
   fprintf(gp,
           "set lmargin at screen %.6f\nset rmargin at screen %.6f\nset bmargin at screen %.6f\nset tmargin at screen "
           "%.6f\n",
-          (double)LEFT / width, 1 - (double)RIGHT / width, (double)BOTTOM / height, 1 - (double)TOP / height);
+          (double)left / width, 1 - (double)RIGHT / width, (double)BOTTOM / height, 1 - (double)TOP / height);
   write_column_labels(report, c, gp);
-  for (int g = 0; g < report->n_groups; g++) {
-    char *label = gd_strdup(report->groups[g].label);
-    for (char *at = label; *at; at++)
-      if (*at == '_') *at = ' ';
-    fprintf(gp, "set label \"%s\" noenhanced at %d, %d right offset -1,0 font 'Sans,12'\n", label, 0,
-            c->height - g * c->block_height - (c->block_height - BLOCK_GAP) / 2);
-    gd_free(label);
-  }
+  write_row_labels(report, c, gp);
   fprintf(gp, "plot 'grid-images.png' binary filetype=png origin=(0.5,0.5) with rgbimage\n");
   return gd_report_close(report, "grid.gp", gp);
 }
@@ -117,6 +137,7 @@ gd_err gd_report_write_grid(const gd_report *report) {
   char *path = gd_format("%s/grid-images.png", report->directory);
   for (int g = 0; g < report->n_groups; g++) GD_TRY(draw_group(report, alone, &c, g));
   GD_TRY(gd_png_write_grid(path, c.pixels, 1, c.height, c.width, 3, 1, 1));
+  printf("%s\n", path);
   err = write_script(report, &c);
 done:
   gd_free(path);

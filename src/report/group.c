@@ -6,7 +6,7 @@
 #include "report/report.h"
 
 const gd_report_metric gd_report_metrics[GD_N_METRICS] = {
-    {"frechet", "Fréchet distance", 1, 2, false},
+    {"frechet", "Fréchet distance", 1, -1, false},
     {"kld", "KLD of class frequencies", 1, 3, false},
     {"absolute_ratio_difference", "absolute ratio difference", 1, 3, false},
     {"solver.average_accuracy", "ACC, %", 100, 1, true},
@@ -48,20 +48,32 @@ static char *setting_of(const char *line, char section[64]) {
                    (int)(length - (size_t)(value - line)), value);
 }
 
+static bool starts_with(const char *text, const char *start) {
+  return strncmp(text, start, strlen(start)) == 0;
+}
+
 static bool tells_nothing(const char *setting) {
-  static const char *const free_keys[] = {"seed=", "output.", "dataset.path=", "evaluation.cache=", "strategy.name="};
+  static const char *const free_keys[] = {
+      "seed=", "output.", "dataset.path=", "evaluation.cache=", "strategy.name=", "evaluation.measures="};
   for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
-    if (strncmp(setting, free_keys[i], strlen(free_keys[i])) == 0) return true;
+    if (starts_with(setting, free_keys[i])) return true;
   return false;
 }
 
-static bool another_differs(const gd_report *report, const gd_report_run *run, const char *line) {
+// Settings of the measures tell runs apart only once they are measured.
+static bool is_of_measures(const char *setting) {
+  return starts_with(setting, "evaluation.") || starts_with(setting, "classifier.") || starts_with(setting, "solver.");
+}
+
+// Whether the setting on this line is another one in some run of the same strategy.
+static bool another_differs(const gd_report *report, const gd_report_run *run, const char *line, bool of_measures) {
   size_t length = strcspn(line, "\n");
   int number = 0;
   for (const char *at = run->settings; at < line; at++) number += *at == '\n';
   for (int i = 0; i < report->n_runs; i++) {
     const gd_report_run *other = &report->runs[i];
     if (other->config->strategy.name != run->config->strategy.name) continue;
+    if (of_measures && (!gd_report_newest(run) || !gd_report_newest(other))) continue;
     const char *theirs = other->settings;  // the same keys stand in the same lines
     for (int k = 0; k < number && theirs; k++) theirs = strchr(theirs, '\n') ? strchr(theirs, '\n') + 1 : NULL;
     if (!theirs || strcspn(theirs, "\n") != length || strncmp(theirs, line, length) != 0) return true;
@@ -73,8 +85,8 @@ static char *label_of(const gd_report *report, const gd_report_run *run) {
   char section[64] = "", *label = gd_strdup(gd_strategy_name(run->config->strategy.name));
   for (const char *line = run->settings; line && *line;) {
     char *setting = setting_of(line, section);
-    if (setting && !tells_nothing(setting) && another_differs(report, run, line)) {
-      char *longer = gd_format("%s %s", label, setting);
+    if (setting && !tells_nothing(setting) && another_differs(report, run, line, is_of_measures(setting))) {
+      char *longer = gd_format("%s %s", label, setting + (starts_with(setting, "strategy.") ? 9 : 0));
       gd_free(label);
       label = longer;
     }
@@ -106,11 +118,15 @@ void gd_report_group_runs(gd_report *report) {
           (gd_report_group){.label = gd_strdup(label), .runs = GD_NEW_ARRAY(const gd_report_run *, report->n_runs)};
       report->n_groups++;
     }
+    for (int r = 0; r < group->n_runs; r++)
+      if (group->runs[r]->config->seed == run->config->seed)
+        gd_log(GD_LOG_WARN, "%s and %s have the same settings and seed: their spread says nothing about seeds",
+               group->runs[r]->path, run->path);
     group->runs[group->n_runs++] = run;
     gd_free(label);
     int seen = run->config->tasks.count;
     if (seen > report->n_tasks) report->n_tasks = seen;
-    int classes = (int)json_array_size(json_object_get(gd_report_last(run), "generated_counts"));
+    int classes = (int)json_array_size(json_object_get(gd_report_newest(run), "generated_counts"));
     if (classes > report->n_classes) report->n_classes = classes;
   }
   qsort(report->groups, (size_t)report->n_groups, sizeof *report->groups, compare_groups);

@@ -8,13 +8,15 @@
 
 static void write_mean(FILE *out, gd_report_mean m, const gd_report_metric *metric, bool bold) {
   const char *mark = bold ? "**" : "";
+  double mean = metric->factor * m.mean;
+  int digits = metric->digits;
+  if (digits < 0) digits = mean != 0 && fabs(mean) < 1000 ? (int)fmin(3 - floor(log10(fabs(mean))), 9) : 0;
   if (m.n == 0)
     fprintf(out, " - |");
   else if (m.n == 1)
-    fprintf(out, " %s%.*f%s |", mark, metric->digits, metric->factor * m.mean, mark);
+    fprintf(out, " %s%.*f%s |", mark, digits, mean, mark);
   else
-    fprintf(out, " %s%.*f%s ± %.*f |", mark, metric->digits, metric->factor * m.mean, mark, metric->digits,
-            metric->factor * m.error);
+    fprintf(out, " %s%.*f%s ± %.*f |", mark, digits, mean, mark, digits, metric->factor * m.error);
 }
 
 static void write_rule(FILE *out, int n_columns) {
@@ -42,7 +44,7 @@ static double best_mean(const gd_report *report, const gd_report_metric *metric)
 }
 
 static void write_final(const gd_report *report, FILE *out) {
-  fprintf(out, "## After the last task\n\n| strategy |");
+  fprintf(out, "\n## After the last task\n\n| strategy |");
   for (int k = 0; k < GD_N_METRICS; k++)
     fprintf(out, " %s %s |", metric_title(report, &gd_report_metrics[k]),
             gd_report_metrics[k].higher_is_better ? "↑" : "↓");
@@ -56,9 +58,13 @@ static void write_final(const gd_report *report, FILE *out) {
       gd_report_mean m = gd_report_group_mean(group, 0, metric->key);
       write_mean(out, m, metric, m.n > 0 && m.mean == best_mean(report, metric));
     }
-    fprintf(out, " %d |\n", group->n_runs);
+    fprintf(out, " %d |\n", gd_report_group_mean(group, 0, "kld").n);
   }
-  fprintf(out, "\nMean ± standard error over seeds; ↓ lower is better. ACC and forgetting are the solver's.\n");
+  fprintf(
+      out,
+      "\nMean ± standard error over seeds; ↓ lower is better. ACC and forgetting are the solver's. All numbers of\n"
+      "every run and task are in report.csv: strategy, label (the group), seed, task (from 1), metric (its name in\n"
+      "metrics.jsonl; `task_share.0` is the first of an array), value.\n");
 }
 
 static void write_task_heads(const gd_report *report, FILE *out, const char *corner, const char *prefix) {
@@ -82,51 +88,69 @@ static void write_course(const gd_report *report, FILE *out) {
   }
 }
 
-// Rows: after task i; columns: task j.
-static void write_matrix(const gd_report *report, FILE *out, const char *title, const char *key,
-                         const gd_report_metric *format) {
-  fprintf(out, "\n### %s\n", title);
-  for (int g = 0; g < report->n_groups; g++) {
-    const gd_report_group *group = &report->groups[g];
-    fprintf(out, "\n");
-    write_task_heads(report, out, group->label, "of task");
-    for (int i = 1; i <= report->n_tasks; i++) {
-      char *first = gd_format("%s.0", key);
-      bool any = gd_report_group_mean(group, i, first).n > 0;
-      gd_free(first);
-      if (!any) continue;
-      fprintf(out, "| after %d |", i);
-      for (int j = 0; j < report->n_tasks; j++) {
-        char *element = gd_format("%s.%d", key, j);
-        write_mean(out, gd_report_group_mean(group, i, element), format, false);
-        gd_free(element);
-      }
+// Rows: after task i; columns: task j. Tasks after which the group has no number `needs` have no row.
+static void write_matrix(const gd_report *report, const gd_report_group *group, FILE *out, const char *key,
+                         const char *needs, const gd_report_metric *format) {
+  bool begun = false;
+  for (int i = 1; i <= report->n_tasks; i++) {
+    if (gd_report_group_mean(group, i, needs).n == 0) continue;
+    if (!begun) {
       fprintf(out, "\n");
+      write_task_heads(report, out, group->label, "of task");
     }
-  }
-}
-
-static void write_forgetting(const gd_report *report, FILE *out) {
-  static const gd_report_metric percent = {"", "", 100, 1, false}, plain = {"", "", 1, 2, false};
-  fprintf(out, "\n## Forgetting, task by task\n");
-  write_matrix(report, out, "Share of the generated images that are of a task's classes, %", "task_share", &percent);
-  write_matrix(report, out, "Fréchet distance of these images from the task's test images", "task_frechet", &plain);
-  write_matrix(report, out, "Accuracy of the solver on a task's test images, %", "solver.task_accuracy", &percent);
-}
-
-static void write_counts(const gd_report *report, FILE *out) {
-  static const gd_report_metric plain = {"", "", 1, 0, false};
-  fprintf(out, "\n## Generated images of each class after the last task\n\n| strategy |");
-  for (int c = 0; c < report->n_classes; c++) fprintf(out, " %s |", gd_report_class_name(report, c));
-  write_rule(out, report->n_classes + 1);
-  for (int g = 0; g < report->n_groups; g++) {
-    fprintf(out, "| %s |", report->groups[g].label);
-    for (int c = 0; c < report->n_classes; c++) {
-      char *element = gd_format("generated_counts.%d", c);
-      write_mean(out, gd_report_group_mean(&report->groups[g], 0, element), &plain, false);
+    begun = true;
+    fprintf(out, "| after %d |", i);
+    for (int j = 0; j < report->n_tasks; j++) {
+      char *element = gd_format("%s.%d", key, j);
+      write_mean(out, gd_report_group_mean(group, i, element), format, false);
       gd_free(element);
     }
     fprintf(out, "\n");
+  }
+}
+
+static void write_matrices(const gd_report *report, FILE *out, const char *title, const char *key, const char *needs,
+                           const gd_report_metric *format) {
+  fprintf(out, "\n### %s\n", title);
+  for (int g = 0; g < report->n_groups; g++) write_matrix(report, &report->groups[g], out, key, needs, format);
+}
+
+static void write_forgetting(const gd_report *report, FILE *out) {
+  static const gd_report_metric percent = {"", "", 100, 1, false}, distance = {"", "", 1, -1, false};
+  fprintf(out, "\n## Forgetting, task by task\n");
+  write_matrices(report, out, "Share of the generated images that are of a task's classes, %", "task_share",
+                 "tasks_seen", &percent);
+  write_matrices(report, out, "Fréchet distance of these images from the task's test images", "task_frechet",
+                 "tasks_seen", &distance);
+  write_matrices(report, out, "Accuracy of the solver on a task's test images, %", "solver.task_accuracy",
+                 "solver.average_accuracy", &percent);
+}
+
+static void write_counts_row(const gd_report *report, const gd_report_group *group, FILE *out, const char *head,
+                             const char *key) {
+  static const gd_report_metric plain = {"", "", 1, 0, false};
+  fprintf(out, "| %s |", head);
+  for (int c = 0; c < report->n_classes; c++) {
+    char *element = gd_format("%s.%d", key, c);
+    gd_report_mean m = gd_report_group_mean(group, 0, element);
+    if (strcmp(key, "true_counts") == 0 && m.n > 1) m.n = 1;  // all runs have the same test images
+    write_mean(out, m, &plain, false);
+    gd_free(element);
+  }
+  fprintf(out, "\n");
+}
+
+static void write_counts(const gd_report *report, FILE *out) {
+  bool real = false;
+  fprintf(out, "\n## Images of each class after the last task\n\n| images |");
+  for (int c = 0; c < report->n_classes; c++) fprintf(out, " %s |", gd_report_class_name(report, c));
+  write_rule(out, report->n_classes + 1);
+  for (int g = 0; g < report->n_groups; g++) {
+    const gd_report_group *group = &report->groups[g];
+    if (gd_report_group_mean(group, 0, "n_real").n == 0) continue;
+    if (!real) write_counts_row(report, group, out, "*test images*", "true_counts");
+    real = true;
+    write_counts_row(report, group, out, group->label, "generated_counts");
   }
 }
 
@@ -158,50 +182,78 @@ static void write_cost(const gd_report *report, FILE *out) {
 
 /* ---- Protocol ---- */
 
-static const char *const protocol_keys[] = {
-    "features", "classifier_digest", "classifier_accuracy", "split", "n_real", "n_generated", "sampler", "steps", "eta",
-    "ema"};
+static const char *const protocol_keys[] = {"features",
+                                            "classifier_digest",
+                                            "classifier_accuracy",
+                                            "split",
+                                            "n_real",
+                                            "n_generated",
+                                            "sampler",
+                                            "steps",
+                                            "eta",
+                                            "ema",
+                                            "seed",
+                                            "solver.epochs",
+                                            "solver.temperature"};
 enum { N_PROTOCOL_KEYS = sizeof protocol_keys / sizeof *protocol_keys };
 
 static char *protocol_value(const gd_report_run *run, const char *key) {
-  const json_t *value = json_object_get(gd_report_last(run), key);
-  if (!value) return gd_strdup("-");
+  const json_t *evaluation = gd_report_newest(run), *value = json_object_get(evaluation, key);
+  double number = gd_report_number(evaluation, key);
   if (json_is_string(value)) return gd_strdup(json_string_value(value));
   if (json_is_boolean(value)) return gd_strdup(json_is_true(value) ? "yes" : "no");
-  return gd_format("%.10g", json_number_value(value));
+  return isnan(number) ? gd_strdup("-") : gd_format("%.10g", number);
+}
+
+// Whether two runs were measured in different ways; their seeds may differ, and how far they have come.
+static bool differ(const gd_report_run *a, const gd_report_run *b, const char *key) {
+  if (!gd_report_newest(a) || !gd_report_newest(b) || strcmp(key, "seed") == 0) return false;
+  if (strcmp(key, "n_real") == 0 && (!gd_report_last(a) || !gd_report_last(b))) return false;
+  char *x = protocol_value(a, key), *y = protocol_value(b, key);
+  bool out = strcmp(x, y) != 0;
+  gd_free(x);
+  gd_free(y);
+  return out;
+}
+
+static bool any_differ(const gd_report *report, const char *key) {
+  for (int i = 1; i < report->n_runs; i++)
+    for (int k = 0; k < i; k++)
+      if (differ(&report->runs[i], &report->runs[k], key)) return true;
+  return false;
 }
 
 static void write_protocol(const gd_report *report, FILE *out) {
   bool differs = false;
-  fprintf(out, "\n## How the numbers were got\n\n| run | seed |");
+  fprintf(out, "\n## How the numbers were got\n\n| run |");
   for (int k = 0; k < N_PROTOCOL_KEYS; k++) fprintf(out, " %s |", protocol_keys[k]);
-  write_rule(out, N_PROTOCOL_KEYS + 2);
+  write_rule(out, N_PROTOCOL_KEYS + 1);
   for (int i = 0; i < report->n_runs; i++) {
-    const gd_report_run *run = &report->runs[i];
-    fprintf(out, "| %s | %llu |", run->path, (unsigned long long)run->config->seed);
+    fprintf(out, "| %s |", report->runs[i].path);
     for (int k = 0; k < N_PROTOCOL_KEYS; k++) {
-      char *mine = protocol_value(run, protocol_keys[k]), *first = protocol_value(&report->runs[0], protocol_keys[k]);
-      fprintf(out, " %s |", mine);
-      differs = differs || strcmp(mine, first) != 0;
-      gd_free(mine);
-      gd_free(first);
+      char *value = protocol_value(&report->runs[i], protocol_keys[k]);
+      fprintf(out, " %s |", value);
+      gd_free(value);
     }
     fprintf(out, "\n");
   }
-  if (differs) fprintf(out, "\n**The runs were not measured in the same way: their numbers cannot be compared.**\n");
+  for (int k = 0; k < N_PROTOCOL_KEYS; k++) {
+    if (!any_differ(report, protocol_keys[k])) continue;
+    fprintf(out, "%s %s",
+            differs ? "," : "\n**Warning: the runs' numbers cannot be compared; these differ:", protocol_keys[k]);
+    differs = true;
+  }
+  if (differs) fprintf(out, ".**\n");
 }
 
-gd_err gd_report_write_markdown(const gd_report *report, bool pictures) {
+gd_err gd_report_write_markdown(const gd_report *report) {
   gd_err err;
   FILE *out = gd_report_open(report, "report.md", &err);
   if (!out) return err;
-  fprintf(out, "# Continual training: %d runs\n\n", report->n_runs);
+  fprintf(out, "# Continual training: %d run%s\n", report->n_runs, report->n_runs > 1 ? "s" : "");
   if (report->n_classes > 0) write_final(report, out);
-  if (pictures) {
-    fprintf(out, "\n![generated images after each task](grid.png)\n\n![training loss](loss.png)\n");
-    if (report->n_classes > 0)
-      fprintf(out, "\n![measures after each task](metrics.png)\n\n![images of each class](classes.png)\n");
-  }
+  for (int i = 0; i < GD_N_PICTURES; i++)
+    if (report->drawn[i]) fprintf(out, "\n![%s](%s.png)\n", gd_report_pictures[i].caption, gd_report_pictures[i].name);
   if (report->n_classes > 0) {
     write_course(report, out);
     write_forgetting(report, out);

@@ -1,17 +1,25 @@
 /* Data and scripts for gnuplot, which draws the pictures: training loss, measures after each task, class histograms.
  * The scripts stay beside the pictures, to be changed and run again: cd DIRECTORY && gnuplot loss.gp */
-#define _GNU_SOURCE  // posix_spawn_file_actions_addchdir_np
 #include <errno.h>
 #include <math.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "report/report.h"
 
 extern char **environ;
 
 enum { SMOOTHED_STEPS = 50 };
+
+const gd_report_picture gd_report_pictures[GD_N_PICTURES] = {
+    {"grid", "Images after each task, a row a strategy"},
+    {"loss", "Training loss"},
+    {"metrics", "Measures after each task"},
+    {"classes", "Classes of the images after the last task"},
+};
 
 // Okabe and Ito's palette, which colour-blind readers can tell apart; then shades of grey.
 static const char *const palette[] = {"#000000", "#0072B2", "#56B4E9", "#009E73", "#E69F00",
@@ -27,37 +35,74 @@ void gd_report_begin_plot(FILE *gp, const char *png, int width, int height) {
   fprintf(gp, "set encoding utf8\nset tics nomirror\nset grid ytics lc rgb '#dddddd'\nset border 3\n");
 }
 
-// Labels without the characters that gnuplot's enhanced text takes for layout.
+void gd_report_write_quoted(FILE *gp, const char *text) {
+  fputc('\'', gp);
+  for (; *text; text++) {
+    if (*text == '\'') fputc('\'', gp);
+    fputc(*text, gp);
+  }
+  fputc('\'', gp);
+}
+
 static void write_title(FILE *gp, const gd_report_group *group) {
-  fprintf(gp, "title \"%s\" noenhanced", group->label);
+  fprintf(gp, "title ");
+  gd_report_write_quoted(gp, group->label);
+  fprintf(gp, " noenhanced");
 }
 
 /* ---- Training loss ---- */
 
-static int64_t shortest(const gd_report_group *group) {
-  int64_t n = group->runs[0]->n_steps;
+static const gd_report_run *longest_run(const gd_report_group *group) {
+  const gd_report_run *longest = group->runs[0];
   for (int r = 1; r < group->n_runs; r++)
-    if (group->runs[r]->n_steps < n) n = group->runs[r]->n_steps;
-  return n;
+    if (group->runs[r]->n_steps > longest->n_steps) longest = group->runs[r];
+  return longest;
 }
 
-// A running mean over steps and the group's runs, which begins again with each task.
-static void write_loss_data(const gd_report_group *group, FILE *data) {
-  int64_t n = shortest(group), first = 0;
+// Mean loss of the runs that have come to step s (from 0).
+static double mean_loss(const gd_report_group *group, int64_t s) {
   double sum = 0;
-  for (int64_t s = 0; s < n; s++) {
-    const gd_report_run *run = group->runs[0];
-    if (s > 0 && run->task[s] != run->task[s - 1]) first = s, sum = 0;
-    for (int r = 0; r < group->n_runs; r++) {
-      sum += group->runs[r]->loss[s];
-      if (s - first >= SMOOTHED_STEPS) sum -= group->runs[r]->loss[s - SMOOTHED_STEPS];
-    }
-    int64_t window = s - first + 1 < SMOOTHED_STEPS ? s - first + 1 : SMOOTHED_STEPS;
-    if (s - first >= SMOOTHED_STEPS / 5)
-      fprintf(data, "%lld %.6g\n", (long long)s + 1, sum / (double)window / group->n_runs);
-    if (s + 1 < n && run->task[s + 1] != run->task[s]) fprintf(data, "\n");  // a gap in the line
+  int n = 0;
+  for (int r = 0; r < group->n_runs; r++) {
+    if (group->runs[r]->n_steps <= s) continue;
+    sum += group->runs[r]->loss[s];
+    n++;
   }
-  fprintf(data, "\n\n");
+  return sum / n;
+}
+
+// A running mean, which begins again with each task.
+static void write_loss_data(const gd_report_group *group, FILE *data) {
+  const gd_report_run *run = longest_run(group);
+  int64_t first = 0;
+  double sum = 0;
+  for (int64_t s = 0; s < run->n_steps; s++) {
+    if (s > 0 && run->task[s] != run->task[s - 1]) {
+      fprintf(data, "\n");  // a gap in the line
+      first = s;
+      sum = 0;
+    }
+    int64_t window = s - first + 1;
+    sum += mean_loss(group, s);
+    if (window > SMOOTHED_STEPS) sum -= mean_loss(group, s - SMOOTHED_STEPS);
+    if (window > SMOOTHED_STEPS) window = SMOOTHED_STEPS;
+    fprintf(data, "%lld %.6g\n", (long long)s + 1, sum / (double)window);
+  }
+  fprintf(data, run->n_steps > 0 ? "\n\n" : "? ?\n\n\n");
+}
+
+static void write_task_lines(const gd_report *report, FILE *gp) {
+  const gd_report_run *run = longest_run(&report->groups[0]);
+  for (int g = 1; g < report->n_groups; g++) {  // one that goes task by task
+    const gd_report_run *other = longest_run(&report->groups[g]);
+    if (run->config->strategy.name == GD_JOINT || run->n_steps == 0) run = other;
+  }
+  for (int64_t s = 1; s < run->n_steps; s++)
+    if (run->task[s] != run->task[s - 1])
+      fprintf(gp,
+              "set arrow from %lld, graph 0 to %lld, graph 1 nohead dt 3 lc rgb '#999999'\n"
+              "set label 'task %d' at %lld, graph 1 offset 0.5,-0.6 tc rgb '#777777' font 'Sans,12'\n",
+              (long long)s, (long long)s, run->task[s], (long long)s);
 }
 
 static gd_err write_loss(const gd_report *report) {
@@ -71,14 +116,12 @@ static gd_err write_loss(const gd_report *report) {
   if (!gp) return err;
   gd_report_begin_plot(gp, "loss.png", 1100, 650);
   fprintf(gp,
-          "set logscale y\nset xlabel 'training step'\nset ylabel 'training loss, mean of %d steps'\n"
+          "set datafile missing '?'\nset logscale y\nset xlabel 'training step'\nset autoscale xfix\nset autoscale "
+          "yfixmax\n"
+          "set ylabel 'training loss, mean of %d steps'\n"
           "set key outside below maxrows 3\nset format y '%%g'\nset mytics 10\n",
           SMOOTHED_STEPS);
-  const gd_report_run *run = report->groups[report->n_groups - 1].runs[0];  // finetune or what is nearest to it
-  for (int64_t s = 1; s < run->n_steps; s++)
-    if (run->task[s] != run->task[s - 1])
-      fprintf(gp, "set arrow from %lld, graph 0 to %lld, graph 1 nohead dt 3 lc rgb '#999999'\n", (long long)s,
-              (long long)s);
+  write_task_lines(report, gp);
   fprintf(gp, "plot");
   for (int g = 0; g < report->n_groups; g++) {
     fprintf(gp, "%s 'loss.dat' index %d using 1:2 with lines lw 2 lc rgb '%s' ", g ? ", \\\n " : "", g,
@@ -93,18 +136,17 @@ static gd_err write_loss(const gd_report *report) {
 
 enum { N_PANELS = 4 };  // the first of gd_report_metrics
 
+// Returns how many rows the group has.
 static int write_course_data(const gd_report *report, const gd_report_group *group, FILE *data) {
   int n_rows = 0;
   for (int t = 1; t <= report->n_tasks; t++) {
-    if (gd_report_group_mean(group, t, "kld").n == 0) continue;
+    if (gd_report_group_mean(group, t, "tasks_seen").n == 0) continue;
     fprintf(data, "%d", t);
     for (int k = 0; k < N_PANELS; k++) {
       gd_report_mean m = gd_report_group_mean(group, t, gd_report_metrics[k].key);
       double factor = gd_report_metrics[k].factor;
-      if (m.n)
-        fprintf(data, " %.10g %.10g", factor * m.mean, factor * m.error);
-      else
-        fprintf(data, " ? ?");
+      fprintf(data, m.n > 0 ? " %.10g" : " ?", factor * m.mean);
+      fprintf(data, m.n > 1 ? " %.10g" : " ?", factor * m.error);
     }
     fprintf(data, "\n");
     n_rows++;
@@ -113,43 +155,73 @@ static int write_course_data(const gd_report *report, const gd_report_group *gro
   return n_rows;
 }
 
+// Whether after some task at least so many runs have the number.
+static bool has(const gd_report *report, const gd_report_group *group, const char *key, int n_runs) {
+  for (int t = 1; t <= report->n_tasks; t++)
+    if (gd_report_group_mean(group, t, key).n >= n_runs) return true;
+  return false;
+}
+
 static void write_panel(const gd_report *report, FILE *gp, int k, const int *n_rows) {
   const gd_report_metric *metric = &gd_report_metrics[k];
-  fprintf(gp, "set ylabel \"%s\"\nplot", metric->title);
+  fprintf(gp, "set ylabel \"%s\"\nplot NaN notitle", metric->title);
   for (int g = 0; g < report->n_groups; g++) {
     const gd_report_group *group = &report->groups[g];
-    double last = metric->factor * gd_report_group_mean(group, 0, metric->key).mean;
-    bool flat = n_rows[g] == 1 && report->n_tasks > 1 && !isnan(last);  // a single point: a level to compare with
-    fprintf(gp, "%s", g ? ", \\\n " : "");
-    if (flat) fprintf(gp, " %.10g with lines dt 2 lw 2 lc rgb '%s' notitle, \\\n ", last, gd_report_colour(group));
-    fprintf(gp, " 'metrics.dat' index %d using 1:%d:%d with yerrorlines lw 2 pt 7 ps 1 lc rgb '%s' ", g, 2 * k + 2,
-            2 * k + 3, gd_report_colour(group));
-    if (k == 0)
-      write_title(gp, group);
-    else
-      fprintf(gp, "notitle");
+    gd_report_mean last = gd_report_group_mean(group, 0, metric->key);
+    const char *colour = gd_report_colour(group);
+    if (last.n > 0 && n_rows[g] == 1 && report->n_tasks > 1)  // a single point: a level to compare with
+      fprintf(gp, ", \\\n  %.10g with lines dt 2 lw 2 lc rgb '%s' notitle", metric->factor * last.mean, colour);
+    if (has(report, group, metric->key, 1))
+      fprintf(gp, ", \\\n  'metrics.dat' index %d using 1:%d with linespoints lw 2 pt 7 ps 1 lc rgb '%s' notitle", g,
+              2 * k + 2, colour);
+    if (has(report, group, metric->key, 2))
+      fprintf(gp, ", \\\n  'metrics.dat' index %d using 1:%d:%d with yerrorbars lw 2 pt 7 ps 1 lc rgb '%s' notitle", g,
+              2 * k + 2, 2 * k + 3, colour);
   }
   fprintf(gp, "\n");
 }
 
+enum { KEY_COLUMNS = 3, KEY_ROW_PIXELS = 28 };
+
+// gnuplot's own key is as wide as a panel; this one is as wide as the picture.
+static void write_key(const gd_report *report, FILE *gp, const int *n_rows, int height) {
+  int n = 0;
+  for (int g = 0; g < report->n_groups; g++) {
+    if (n_rows[g] == 0) continue;
+    double x = 0.05 + 0.95 / KEY_COLUMNS * (n % KEY_COLUMNS);
+    int row = n / KEY_COLUMNS;
+    double y = 1 - (double)(KEY_ROW_PIXELS * row + 24) / height;
+    fprintf(gp, "set arrow from screen %.4f,%.4f to screen %.4f,%.4f nohead lw 4 lc rgb '%s'\nset label ", x, y,
+            x + 0.035, y, gd_report_colour(&report->groups[g]));
+    gd_report_write_quoted(gp, report->groups[g].label);
+    fprintf(gp, " noenhanced at screen %.4f,%.4f\n", x + 0.045, y);
+    n++;
+  }
+}
+
 static gd_err write_measures(const gd_report *report) {
+  enum { WIDTH = 1200, PANELS_HEIGHT = 940 };
   gd_err err;
   FILE *data = gd_report_open(report, "metrics.dat", &err);
   if (!data) return err;
-  int *n_rows = GD_NEW_ARRAY(int, report->n_groups);
+  int *n_rows = GD_NEW_ARRAY(int, report->n_groups), n_shown = 0;
   fprintf(data, "# tasks seen, then mean and standard error of");
   for (int k = 0; k < N_PANELS; k++) fprintf(data, "%s %s", k ? "," : "", gd_report_metrics[k].title);
   fprintf(data, "; a block a group\n");
-  for (int g = 0; g < report->n_groups; g++) n_rows[g] = write_course_data(report, &report->groups[g], data);
+  for (int g = 0; g < report->n_groups; g++) {
+    n_rows[g] = write_course_data(report, &report->groups[g], data);
+    n_shown += n_rows[g] > 0;
+  }
   err = gd_report_close(report, "metrics.dat", data);
   FILE *gp = err == GD_OK ? gd_report_open(report, "metrics.gp", &err) : NULL;
   if (gp) {
-    gd_report_begin_plot(gp, "metrics.png", 1200, 1000);
+    int key = 20 + KEY_ROW_PIXELS * ((n_shown + KEY_COLUMNS - 1) / KEY_COLUMNS), height = PANELS_HEIGHT + key;
+    gd_report_begin_plot(gp, "metrics.png", WIDTH, height);
     fprintf(gp,
             "set datafile missing '?'\nset xlabel 'tasks learned'\nset xrange [0.7:%g]\nset xtics 1\n"
-            "set yrange [0:*]\nset key outside above maxrows 3\nset multiplot layout 2,2 margins 0.09,0.98,0.08,0.86 "
-            "spacing 0.1,0.1\nset key at screen 0.5,0.98 center top maxrows 2\n",
-            report->n_tasks + 0.3);
+            "set yrange [0:*]\nset multiplot layout 2,2 margins 0.1,0.98,0.08,%.4f spacing 0.1,0.1\n",
+            report->n_tasks + 0.3, 1 - (double)(key + 15) / height);
+    write_key(report, gp, n_rows, height);
     for (int k = 0; k < N_PANELS; k++) write_panel(report, gp, k, n_rows);
     fprintf(gp, "unset multiplot\n");
     err = gd_report_close(report, "metrics.gp", gp);
@@ -160,34 +232,44 @@ static gd_err write_measures(const gd_report *report) {
 
 /* ---- Class histogram ---- */
 
-static gd_err write_classes(const gd_report *report) {
-  gd_err err;
-  FILE *data = gd_report_open(report, "classes.dat", &err);
-  if (!data) return err;
+// A row a class: its share of the test images, then of each group's images, "?" where there are none.
+static void write_classes_data(const gd_report *report, FILE *data) {
+  const gd_report_group *measured = NULL;
+  for (int g = 0; g < report->n_groups && !measured; g++)
+    if (gd_report_group_mean(&report->groups[g], 0, "n_real").n > 0) measured = &report->groups[g];
   fprintf(data, "# class, share of the test images in %%, then of each group's generated images\n");
   for (int c = 0; c < report->n_classes; c++) {
     fprintf(data, "\"%s\"", gd_report_class_name(report, c));
     char *real = gd_format("true_counts.%d", c), *generated = gd_format("generated_counts.%d", c);
     for (int g = -1; g < report->n_groups; g++) {
-      const gd_report_group *group = &report->groups[g < 0 ? 0 : g];
-      double count = gd_report_group_mean(group, 0, g < 0 ? real : generated).mean;
+      const gd_report_group *group = g < 0 ? measured : &report->groups[g];
+      gd_report_mean count = gd_report_group_mean(group, 0, g < 0 ? real : generated);
       double all = gd_report_group_mean(group, 0, g < 0 ? "n_real" : "n_generated").mean;
-      fprintf(data, " %.6g", 100 * count / all);
+      fprintf(data, count.n > 0 ? " %.6g" : " ?", 100 * count.mean / all);
     }
     fprintf(data, "\n");
     gd_free(real);
     gd_free(generated);
   }
+}
+
+static gd_err write_classes(const gd_report *report) {
+  gd_err err;
+  FILE *data = gd_report_open(report, "classes.dat", &err);
+  if (!data) return err;
+  write_classes_data(report, data);
   err = gd_report_close(report, "classes.dat", data);
   FILE *gp = err == GD_OK ? gd_report_open(report, "classes.gp", &err) : NULL;
   if (!gp) return err;
   gd_report_begin_plot(gp, "classes.png", 1200, 620);
   fprintf(gp,
-          "set style data histograms\nset style histogram clustered gap 1\nset style fill solid 0.9 noborder\n"
+          "set datafile missing '?'\nset style data histograms\nset style histogram clustered gap 1\n"
+          "set style fill solid 0.9 noborder\n"
           "set ylabel 'share of the images after the last task, %%'\nset yrange [0:*]\n"
-          "set xtics rotate by -25 scale 0\nset key outside above maxrows 2\n"
+          "set xtics scale 0 font 'Sans,13'\nset key outside above horizontal width 1\n"
           "plot 'classes.dat' using 2:xtic(1) lc rgb '#bbbbbb' title 'test images'");
   for (int g = 0; g < report->n_groups; g++) {
+    if (gd_report_group_mean(&report->groups[g], 0, "n_generated").n == 0) continue;
     fprintf(gp, ", \\\n  '' using %d lc rgb '%s' ", g + 3, gd_report_colour(&report->groups[g]));
     write_title(gp, &report->groups[g]);
   }
@@ -197,34 +279,60 @@ static gd_err write_classes(const gd_report *report) {
 
 /* ---- gnuplot ---- */
 
-// Runs a script in the report's folder; false with a warning where that does not work.
-static bool run_gnuplot(const gd_report *report, const char *script) {
-  char *const arguments[] = {"gnuplot", (char *)script, NULL};
-  posix_spawn_file_actions_t actions;
+// Draws a picture by its script, in the report's folder; GD_ERR_FAILED where there is no gnuplot.
+static gd_err draw_picture(const gd_report *report, const char *name, bool *drawn) {
+  FILE *folder;
+  char *quoted = NULL, *script = gd_format("%s.gp", name), *png = gd_format("%s/%s.png", report->directory, name);
+  size_t nbytes;
   pid_t process;
   int status = 0;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addchdir_np(&actions, report->directory);
-  int failed = posix_spawnp(&process, "gnuplot", &actions, NULL, arguments, environ);
-  posix_spawn_file_actions_destroy(&actions);
+  folder = open_memstream(&quoted, &nbytes);
+  GD_REQUIRE(folder);
+  fprintf(folder, "cd ");
+  gd_report_write_quoted(folder, report->directory);
+  fclose(folder);
+  char *const arguments[] = {"gnuplot", "-e", quoted, script, NULL};
+  int failed = posix_spawnp(&process, "gnuplot", NULL, NULL, arguments, environ);
   if (failed) {
     gd_log(GD_LOG_WARN, "gnuplot cannot be run (%s): tables only, no pictures", strerror(failed));
-    return false;
+  } else {
+    *drawn = waitpid(process, &status, 0) == process && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (*drawn)
+      printf("%s\n", png);
+    else
+      gd_log(GD_LOG_WARN, "gnuplot failed on %s/%s: no such picture in the report", report->directory, script);
   }
-  if (waitpid(process, &status, 0) == process && WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
-  gd_log(GD_LOG_WARN, "gnuplot failed on %s/%s: not all pictures are drawn", report->directory, script);
+  if (!*drawn) unlink(png);  // an older one, or the beginning of one
+  free(quoted);
+  gd_free(script);
+  gd_free(png);
+  return failed ? GD_ERR_FAILED : GD_OK;
+}
+
+static bool has_steps(const gd_report *report) {
+  for (int i = 0; i < report->n_runs; i++)
+    if (report->runs[i].n_steps > 0) return true;
   return false;
 }
 
-gd_err gd_report_draw(const gd_report *report, bool *drawn) {
+static bool has_last(const gd_report *report) {
+  for (int i = 0; i < report->n_runs; i++)
+    if (gd_report_last(&report->runs[i])) return true;
+  return false;
+}
+
+gd_err gd_report_draw(gd_report *report) {
   gd_err err;
-  GD_TRY(gd_report_write_grid(report));
-  GD_TRY(write_loss(report));
-  *drawn = run_gnuplot(report, "grid.gp") && run_gnuplot(report, "loss.gp");
-  if (report->n_classes == 0) goto done;
-  GD_TRY(write_measures(report));
-  GD_TRY(write_classes(report));
-  *drawn = *drawn && run_gnuplot(report, "metrics.gp") && run_gnuplot(report, "classes.gp");
+  const bool wanted[GD_N_PICTURES] = {true, has_steps(report), report->n_classes > 0, has_last(report)};
+  gd_err (*const write_scripts[GD_N_PICTURES])(const gd_report *) = {gd_report_write_grid, write_loss, write_measures,
+                                                                     write_classes};
+  bool gnuplot = true;
+  for (int i = 0; i < GD_N_PICTURES; i++) {
+    if (!wanted[i]) continue;
+    GD_TRY(write_scripts[i](report));
+    gnuplot = gnuplot && draw_picture(report, gd_report_pictures[i].name, &report->drawn[i]) == GD_OK;
+  }
+  err = GD_OK;
 done:
   return err;
 }

@@ -7,7 +7,7 @@
 
 #include "gendistill/store.h"
 
-static const char *const class_names[][10] = {
+static const char *const class_names[][GD_REPORT_CLASSES] = {
     [GD_FASHION_MNIST] = {"T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
                           "Ankle boot"},
     [GD_MNIST] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"},
@@ -15,7 +15,7 @@ static const char *const class_names[][10] = {
 };
 
 const char *gd_report_class_name(const gd_report *report, int class) {
-  GD_REQUIRE(class >= 0 && class < 10);
+  GD_REQUIRE(class >= 0 && class < GD_REPORT_CLASSES);
   return class_names[report->runs[0].config->dataset.name][class];
 }
 
@@ -29,7 +29,10 @@ FILE *gd_report_open(const gd_report *report, const char *name, gd_err *err) {
 
 gd_err gd_report_close(const gd_report *report, const char *name, FILE *file) {
   bool failed = ferror(file) != 0;
-  if (fclose(file) == 0 && !failed) return GD_OK;
+  if (fclose(file) == 0 && !failed) {
+    printf("%s/%s\n", report->directory, name);
+    return GD_OK;
+  }
   return gd_error(GD_ERR_FAILED, "%s/%s: cannot write: %s", report->directory, name, strerror(errno));
 }
 
@@ -68,7 +71,6 @@ static void clear(gd_report *report) {
 
 gd_err gd_report_write(int n_runs, const char *const *runs, const char *directory) {
   gd_err err;
-  bool drawn = false;
   gd_report report = {.directory = directory, .runs = GD_NEW_ARRAY(gd_report_run, n_runs)};
   GD_TRY(refuse_twice(n_runs, runs));
   for (; report.n_runs < n_runs; report.n_runs++)
@@ -77,8 +79,8 @@ gd_err gd_report_write(int n_runs, const char *const *runs, const char *director
   gd_report_group_runs(&report);
   GD_TRY(gd_folder_make(directory));
   GD_TRY(gd_report_write_csv(&report));
-  GD_TRY(gd_report_draw(&report, &drawn));
-  err = gd_report_write_markdown(&report, drawn);
+  GD_TRY(gd_report_draw(&report));
+  err = gd_report_write_markdown(&report);
 done:
   clear(&report);
   return err;

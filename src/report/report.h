@@ -32,9 +32,20 @@ void gd_report_run_clear(gd_report_run *run);
 /* Number `key` ("kld", "solver.forgetting", "task_share.2") of an evaluation; NAN where there is none. */
 double gd_report_number(const json_t *evaluation, const char *key);
 
-/* The last evaluation, or NULL; and the one that has seen n tasks. */
+/* The newest evaluation; that after the run's last task; that which has seen n tasks. NULL where there is none. */
+const json_t *gd_report_newest(const gd_report_run *run);
 const json_t *gd_report_last(const gd_report_run *run);
 const json_t *gd_report_seen(const gd_report_run *run, int n_tasks);
+
+enum { GD_REPORT_CLASSES = 10 }; /* all three data sets have so many */
+
+/* A picture NAME.png, drawn by NAME.gp. */
+typedef struct gd_report_picture {
+  const char *name, *caption;
+} gd_report_picture;
+
+enum { GD_N_PICTURES = 4 };
+extern const gd_report_picture gd_report_pictures[GD_N_PICTURES];
 
 /* Runs that differ in the seed only. */
 typedef struct gd_report_group {
@@ -49,6 +60,7 @@ typedef struct gd_report {
   int n_runs, n_groups, n_tasks, n_classes; /* n_tasks, n_classes: most of any run */
   gd_report_run *runs;
   gd_report_group *groups;
+  bool drawn[GD_N_PICTURES]; /* which pictures there are */
 } gd_report;
 
 /* Sorts the runs into groups, the groups into the order of the strategies. Local. */
@@ -67,7 +79,7 @@ gd_report_mean gd_report_group_mean(const gd_report_group *group, int n_tasks, c
 typedef struct gd_report_metric {
   const char *key, *title;
   double factor; /* from the stored number to the one shown */
-  int digits;    /* behind the point */
+  int digits;    /* behind the point; -1: four significant ones */
   bool higher_is_better;
 } gd_report_metric;
 
@@ -79,18 +91,20 @@ const char *gd_report_class_name(const gd_report *report, int class);
 
 /* DIRECTORY/NAME opened for writing; NULL with an error recorded. */
 FILE *gd_report_open(const gd_report *report, const char *name, gd_err *err);
+/* Closes it and prints its name to stdout. */
 gd_err gd_report_close(const gd_report *report, const char *name, FILE *file);
 
 gd_err gd_report_write_csv(const gd_report *report);
-/* pictures: whether they were drawn, to be linked. */
-gd_err gd_report_write_markdown(const gd_report *report, bool pictures);
-/* Data and scripts for gnuplot; *drawn: whether it has made the pictures. */
-gd_err gd_report_draw(const gd_report *report, bool *drawn);
+gd_err gd_report_write_markdown(const gd_report *report);
+/* Data and scripts for gnuplot, and the pictures as far as it can make them: report->drawn. */
+gd_err gd_report_draw(gd_report *report);
 /* grid-images.png and grid.gp: images after each task, a row a group. */
 gd_err gd_report_write_grid(const gd_report *report);
 
 /* The first lines of a gnuplot script: terminal, output file, fonts, margins. */
 void gd_report_begin_plot(FILE *gp, const char *png, int width, int height);
+/* `text` in quotes, as gnuplot wants it. */
+void gd_report_write_quoted(FILE *gp, const char *text);
 /* "#rrggbb" of a group. */
 const char *gd_report_colour(const gd_report_group *group);
 

@@ -46,10 +46,36 @@ static void add_step(gd_report_run *run, const json_t *line) {
   run->cost.seconds_io += real(line, "seconds_io");
 }
 
-static void take_line(gd_report_run *run, json_t *line) {
+static bool is_count(const json_t *object, const char *key) {
+  json_int_t value = json_integer_value(json_object_get(object, key));
+  return value >= 1 && value <= GD_MAX_CLASSES;
+}
+
+// The later of two evaluations of a task counts.
+static void add_evaluation(gd_report_run *run, json_t *line) {
+  size_t i = 0, n = json_array_size(run->evaluations);
+  while (i < n && real(json_array_get(run->evaluations, i), "task") != real(line, "task")) i++;
+  if (i < n)
+    json_array_set(run->evaluations, i, line);
+  else
+    json_array_append(run->evaluations, line);
+}
+
+// NULL, or what is wrong with the line.
+static const char *take_line(gd_report_run *run, json_t *line) {
   const char *event = json_string_value(json_object_get(line, "event"));
-  if (event && strcmp(event, "step") == 0) add_step(run, line);
-  if (event && strcmp(event, "evaluation") == 0) json_array_append(run->evaluations, line);
+  if (event && strcmp(event, "step") == 0) {
+    if (!is_count(line, "task") || !json_is_number(json_object_get(line, "loss"))) return "a step without task or loss";
+    add_step(run, line);
+  }
+  if (event && strcmp(event, "evaluation") == 0) {
+    if (!is_count(line, "task") || !is_count(line, "n_tasks") || !is_count(line, "tasks_seen"))
+      return "an evaluation without task, n_tasks or tasks_seen";
+    if (json_array_size(json_object_get(line, "generated_counts")) > GD_REPORT_CLASSES)
+      return "an evaluation of more classes than the data set has";
+    add_evaluation(run, line);
+  }
+  return NULL;
 }
 
 static gd_err read_lines(gd_report_run *run, const char *path, FILE *file) {
@@ -60,14 +86,16 @@ static gd_err read_lines(gd_report_run *run, const char *path, FILE *file) {
   for (int number = 1; err == GD_OK && (length = getline(&text, &capacity, file)) > 0; number++) {
     json_error_t why;
     json_t *line = json_loads(text, 0, &why);
-    if (line)
-      take_line(run, line);
-    else if (text[length - 1] == '\n')
-      err = gd_error(GD_ERR_INPUT, "%s:%d: not a JSON object: %s", path, number, why.text);
-    else
+    const char *wrong = line ? take_line(run, line) : NULL;
+    if (!line && text[length - 1] != '\n')
       gd_log(GD_LOG_WARN, "%s:%d: the last line is cut off, left out", path, number);
+    else if (!json_is_object(line))
+      err = gd_error(GD_ERR_INPUT, "%s:%d: not a JSON object: %s", path, number, line ? "an array" : why.text);
+    else if (wrong)
+      err = gd_error(GD_ERR_INPUT, "%s:%d: %s", path, number, wrong);
     json_decref(line);
   }
+  if (err == GD_OK && ferror(file)) err = gd_error(GD_ERR_INPUT, "%s: cannot read: %s", path, strerror(errno));
   free(text);
   return err;
 }
@@ -98,7 +126,8 @@ gd_err gd_report_run_read(gd_report_run *out, const char *path) {
   out->cost.images = (double)out->n_steps * out->config->training.batch_size;
   find_frechet(out);
   if (json_array_size(out->evaluations) == 0)
-    gd_log(GD_LOG_WARN, "%s: holds no evaluation: only its loss is reported (gendistill evaluate %s)", metrics, path);
+    gd_log(GD_LOG_WARN, "%s: no evaluation, so only loss and images are reported: run `gendistill evaluate %s`",
+           metrics, path);
 done:
   if (file) fclose(file);
   if (err != GD_OK) gd_report_run_clear(out);
@@ -122,9 +151,14 @@ double gd_report_number(const json_t *evaluation, const char *key) {
   return json_is_number(evaluation) ? json_number_value(evaluation) : NAN;
 }
 
-const json_t *gd_report_last(const gd_report_run *run) {
+const json_t *gd_report_newest(const gd_report_run *run) {
   size_t n = json_array_size(run->evaluations);
   return n ? json_array_get(run->evaluations, n - 1) : NULL;
+}
+
+const json_t *gd_report_last(const gd_report_run *run) {
+  const json_t *newest = gd_report_newest(run);
+  return newest && real(newest, "task") == real(newest, "n_tasks") ? newest : NULL;
 }
 
 const json_t *gd_report_seen(const gd_report_run *run, int n_tasks) {

@@ -151,7 +151,10 @@ static bool has_type(const gd_object *object, gd_hdf5_type type) {
 
 gd_err gd_contents_expect(const gd_hdf5 *file, const gd_contents *contents, const char *name, gd_hdf5_shape shape,
                           const gd_object **out) {
-  static const char *const types[] = {"float32", "uint8", "int64"};
+  static const char *const types[] = {[GD_HDF5_FLOAT32] = "float32",
+                                      [GD_HDF5_FLOAT64] = "float64",
+                                      [GD_HDF5_UINT8] = "uint8",
+                                      [GD_HDF5_INT64] = "int64"};
   const gd_object *object = gd_contents_object(contents, name);
   if (!object || object->is_group) return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is missing", file->path, name);
   bool fits = object->n_dims == shape.n_dims && has_type(object, shape.type);

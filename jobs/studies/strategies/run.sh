@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# The study of strategies: each strategy with each seed on the small setting, measured after each task, and one report.
+# Run it from the top folder of gendistill, by itself (two ranks of one thread) or as a job:
+#
+#   jobs/studies/strategies/run.sh [--set key=value]...
+#   sbatch --ntasks=2 --time=02:00:00 jobs/studies/strategies/run.sh
+#
+# Goes on where it was broken off. The runs are left in runs/strategies/<strategy>-seed<seed>, the report with its tables
+# and pictures in runs/strategies/report. GENDISTILL names another program than build/release/gendistill.
+#SBATCH --job-name=gendistill-strategies
+#SBATCH --output=%x-%j.log
+set -eu
+
+strategies="joint generative_distillation generative_replay lwf gaussian finetune"
+seeds="42 69"
+program=${GENDISTILL:-build/release/gendistill}
+export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"
+
+launch() {
+  if [ -n "${SLURM_JOB_ID:-}" ]; then
+    srun --mpi=pmix --cpus-per-task="$OMP_NUM_THREADS" "$program" "$@"
+  else
+    tests/mpirun.sh 2 "$program" "$@"
+  fi
+}
+
+runs=()
+for seed in $seeds; do
+  for strategy in $strategies; do
+    run=runs/strategies/$strategy-seed$seed
+    runs+=("$run")
+    launch train "configs/small/$strategy.yaml" --resume --set "seed=$seed" --set evaluation.samples=2000 \
+      --set evaluation.steps=10 --set solver.epochs=5 --set output.keep=1 --set "output.directory=$run" "$@"
+    launch evaluate "$run"
+  done
+done
+"$program" report "${runs[@]}" --output runs/strategies/report
