@@ -45,7 +45,7 @@ static void images_are_enlarged_as_elsewhere(void **state) {
   gd_inception_prepare(image, SMALL, 1, out);
   gd_resize_bilinear(image, SMALL, SMALL, 1, rounded, GD_INCEPTION_SIZE, GD_INCEPTION_SIZE);
   for (int i = 0; i < GD_INCEPTION_SIZE * GD_INCEPTION_SIZE; i++) {
-    assert_true(fabs((out[3 * i] + 1) * 127.5 - rounded[i]) <= 0.51);
+    assert_true(fabs((out[3 * i] + 1) * 127.5 - rounded[i]) <= 1.01);  // Pillow's way rounds after rows and columns
     assert_true(out[3 * i] == out[3 * i + 1] && out[3 * i] == out[3 * i + 2]);
   }
   gd_free(rounded);
