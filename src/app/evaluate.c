@@ -94,6 +94,7 @@ gd_err gd_command_evaluate(const gd_comm *comm, int argc, char **argv) {
   err = parse(argc, argv, &o);
   if (err == GD_OK) err = make_config(&o, &config);
   GD_TRY(gd_comm_agree(comm, err));
+  GD_REQUIRE(config);
   if (o.is_run) GD_TRY(count_tasks(comm, config, &n_tasks));
   GD_TRY(gd_evaluator_create(&evaluator, comm, config));
   err = o.is_run ? evaluate_run(comm, config, evaluator, n_tasks) : evaluate_samples(comm, config, evaluator, o.path);
