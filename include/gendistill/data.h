@@ -61,6 +61,9 @@ uint32_t *gd_task_indices(const gd_dataset *dataset, const gd_task_split *split,
  * rank count. Local. */
 void gd_epoch_order(uint64_t seed, int task, int epoch, int64_t n, uint32_t *out);
 
+/* Image `index` as it is held, (size, size, channels) bytes; the later ones stand behind it. Local. */
+const uint8_t *gd_dataset_bytes(const gd_dataset *dataset, int64_t index);
+
 /* Bytes 0 .. 255 to [-1, 1]. Local. */
 void gd_pixels_normalise(const uint8_t *pixels, int64_t n, float *out);
 

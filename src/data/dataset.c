@@ -91,10 +91,15 @@ void gd_pixels_normalise(const uint8_t *pixels, int64_t n, float *out) {
   for (int64_t i = 0; i < n; i++) out[i] = ((float)pixels[i] / 255.0f - 0.5f) / 0.5f;
 }
 
+const uint8_t *gd_dataset_bytes(const gd_dataset *dataset, int64_t index) {
+  GD_REQUIRE(index >= 0 && index <= dataset->n);  // n: an empty part behind the last
+  return dataset->images + (size_t)index * image_nbytes(dataset->size, dataset->channels);
+}
+
 void gd_dataset_image(const gd_dataset *dataset, int64_t index, bool flip, float *out) {
-  GD_REQUIRE(index >= 0 && index < dataset->n);
+  GD_REQUIRE(index < dataset->n);
   int size = dataset->size, channels = dataset->channels;
-  const uint8_t *image = dataset->images + (size_t)index * image_nbytes(size, channels);
+  const uint8_t *image = gd_dataset_bytes(dataset, index);
   if (!flip) {
     gd_pixels_normalise(image, (int64_t)size * size * channels, out);
     return;

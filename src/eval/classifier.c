@@ -35,7 +35,7 @@ typedef struct training {
 // Image `index`, moved by (dy, dx) pixels with black where nothing was, mirrored or not.
 static void augment(const gd_dataset *images, int64_t index, int dy, int dx, bool flip, float *out) {
   int size = images->size, channels = images->channels;
-  const uint8_t *image = images->images + index * size * size * channels;
+  const uint8_t *image = gd_dataset_bytes(images, index);
   for (int y = 0; y < size; y++) {
     for (int x = 0; x < size; x++, out += channels) {
       int from_y = y + dy, from_x = (flip ? size - 1 - x : x) + dx;
@@ -99,7 +99,6 @@ static gd_err train_epochs(gd_learner *learner, training *t) {
 // The same images, as large as the network wants them.
 static gd_dataset *enlarged(const gd_dataset *dataset, int size) {
   gd_dataset *out = GD_NEW(gd_dataset);
-  size_t nbytes_in = (size_t)dataset->size * (size_t)dataset->size * (size_t)dataset->channels;
   size_t nbytes_out = (size_t)size * (size_t)size * (size_t)dataset->channels;
   *out = *dataset;
   out->size = size;
@@ -108,7 +107,7 @@ static gd_dataset *enlarged(const gd_dataset *dataset, int size) {
   memcpy(out->labels, dataset->labels, (size_t)dataset->n);
 #pragma omp parallel for
   for (int64_t i = 0; i < dataset->n; i++)
-    gd_resize_image(dataset->images + (size_t)i * nbytes_in, dataset->size, dataset->channels,
+    gd_resize_image(gd_dataset_bytes(dataset, i), dataset->size, dataset->channels,
                     out->images + (size_t)i * nbytes_out, size);
   return out;
 }
@@ -158,9 +157,8 @@ void gd_classifier_look(gd_classifier *c, int64_t n_global, int size, const uint
 static double measure(gd_classifier *c, const gd_dataset *test) {
   gd_range local = gd_range_images(c->comm, test->n);
   uint8_t *labels = gd_alloc((size_t)(local.end - local.begin) + 1);
-  size_t image_nbytes = (size_t)test->size * (size_t)test->size * (size_t)test->channels;
   int64_t right = 0;
-  gd_classifier_look(c, test->n, test->size, test->images + (size_t)local.begin * image_nbytes, labels, NULL);
+  gd_classifier_look(c, test->n, test->size, gd_dataset_bytes(test, local.begin), labels, NULL);
   for (int64_t i = local.begin; i < local.end; i++) right += labels[i - local.begin] == test->labels[i];
   MPI_Allreduce(MPI_IN_PLACE, &right, 1, MPI_INT64_T, MPI_SUM, c->comm->mpi);
   gd_free(labels);

@@ -113,8 +113,7 @@ static bool *select_rows(const uint8_t *labels, int64_t n, const bool *wanted) {
 static gd_moments *measure_real(gd_evaluator *e, const bool *wanted) {
   const gd_dataset *test = e->test;
   gd_range local = gd_range_images(e->comm, test->n);
-  size_t image_nbytes = (size_t)test->size * (size_t)test->size * (size_t)test->channels;
-  if (!e->real.values) look(e, test->n, test->images + (size_t)local.begin * image_nbytes, NULL, &e->real);
+  if (!e->real.values) look(e, test->n, gd_dataset_bytes(test, local.begin), NULL, &e->real);
   bool *selected = select_rows(test->labels + local.begin, local.end - local.begin, wanted);
   gd_moments *moments;
   gd_moments_create(&moments, e->grid, &e->real, selected);

@@ -10,7 +10,6 @@ enum { GD_DESCRIPTOR = 9, GD_DESCRIPTOR_CONTEXT = 1 };
 int Csys2blacs_handle(MPI_Comm comm);
 void Cfree_blacs_system_handle(int handle);
 void Cblacs_gridinit(int *context, const char *order, int rows, int columns);
-void Cblacs_gridinfo(int context, int *rows, int *columns, int *row, int *column);
 void Cblacs_gridexit(int context);
 void Cblacs_set(int context, int what, const int *value);
 

@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "eval/cache.h"
 #include "eval/learner.h"
 #include "eval/look.h"
 #include "gendistill/eval.h"
@@ -228,8 +228,7 @@ static char *describe(const gd_solver_training *s, int task, const replay_pool *
 
 // Takes the stored solver if it is the one described. Collective on comm.
 static bool find(gd_solver_training *s, const char *path, const char *description) {
-  int there = s->comm->rank == 0 && access(path, F_OK) == 0;
-  MPI_Bcast(&there, 1, MPI_INT, 0, s->comm->mpi);
+  bool there = gd_cache_has(s->comm, path);
   gd_checkpoint stored = {0};
   bool usable = there && gd_checkpoint_read(s->comm, path, gd_net_params(s->net), &stored) == GD_OK &&
                 strcmp(stored.config_text, description) == 0;
@@ -270,8 +269,7 @@ static void count_right(gd_solver_training *s, int64_t *right, int64_t *all) {
   gd_range local = gd_range_images(s->comm, test->n);
   int64_t n = local.end - local.begin;
   float *logits = GD_NEW_ARRAY(float, n * test->n_classes);
-  size_t image_nbytes = (size_t)test->size * (size_t)test->size * (size_t)test->channels;
-  gd_look(s->plan, s->net, n, test->size, test->images + (size_t)local.begin * image_nbytes, logits);
+  gd_look(s->plan, s->net, n, test->size, gd_dataset_bytes(test, local.begin), logits);
   for (int64_t i = 0; i < n; i++) {
     int label = test->labels[local.begin + i];
     all[label]++;
