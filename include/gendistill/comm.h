@@ -65,6 +65,12 @@ void gd_slot_sum_destroy(gd_slot_sum **sum);
 /* A buffer of n floats to write the next local array into. Local. */
 float *gd_slot_sum_buffer(gd_slot_sum *sum);
 
+/* Says that the elements from `first` on of the buffer handed out are final: nobody writes or reads them before the
+ * push. `first` never rises between two pushes. last: it is this rank's last array before gd_slot_sum_finish; then the
+ * reduction of what is final starts beside the caller's work, and each further call moves it on. Never waits. Local;
+ * messages move when the other ranks call it too, or are in gd_slot_sum_finish. */
+void gd_slot_sum_ready(gd_slot_sum *sum, bool last, int64_t first);
+
 /* Hands in the buffer for `slot`. Local. Slots come in ascending order; with GD_REDUCTION_FAST one
  * array may stand for all local slots (slot: the first of them). */
 void gd_slot_sum_push(gd_slot_sum *sum, int slot);

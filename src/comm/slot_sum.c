@@ -2,17 +2,21 @@
  *
  * Node (level, i) is the sum over the slots i << level .. ((i + 1) << level) - 1, always left child plus right
  * child; it belongs to the rank that owns its first slot. Within a rank pushes combine like a binary counter, so
- * few arrays exist at a time. Where the rank count is a power of two the tree goes on as recursive halving and
- * doubling, which moves less than two arrays a rank; otherwise level by level, and then a broadcast. */
+ * few arrays exist at a time. The last one combines by buckets, each of which goes to the other ranks at once: beside
+ * the caller's work where gd_slot_sum_ready says what is final. Where the rank count is a power of two the tree goes
+ * on as recursive halving and doubling, which moves less than two arrays a rank; otherwise level by level, then a
+ * broadcast, all in gd_slot_sum_finish. */
 #include <string.h>
 
 #include "gendistill/comm.h"
 
 enum {
   MAX_BUFFERS = 80,            // a counter of 31 levels has at most 2 * 31 nodes
-  EXCHANGE_CHUNK = 1 << 18,    // floats a message: what is added is still in the cache
+  BUCKET = 1 << 19,            // floats; even
+  CHUNK = BUCKET / 2,          // most floats a message: what is added is still in the cache
+  MAX_IN_FLIGHT = 8,           // buckets
+  MAX_TAG = 32767,             // MPI promises so many
   COLLECTIVE_CHUNK = 1 << 26,  // floats a collective: byte counts stay below INT_MAX
-  TAG_TREE = 1,
 };
 
 typedef struct node {
@@ -21,8 +25,17 @@ typedef struct node {
   int index;
 } node;
 
+// A bucket under way to the other ranks.
+typedef struct bucket {
+  gd_range range;
+  int phase;                // of the sum's n_phases
+  MPI_Request requests[2];  // of this phase
+  float *scratch;           // (CHUNK)
+  int tag;
+} bucket;
+
 struct gd_slot_sum {
-  const gd_comm *comm;
+  gd_comm *comm;  // own copy: nothing of the caller's comes between the messages
   int n_slots;
   int64_t n;
   gd_reduction reduction;
@@ -34,7 +47,13 @@ struct gd_slot_sum {
   int n_unused;
   float *pending;  // handed out, not pushed
   float *result;   // of the last finish
-  float *scratch;  // one chunk
+  float *scratch;  // (MAX_IN_FLIGHT, CHUNK)
+
+  bool by_buckets;  // otherwise the rank count is not for halving
+  int n_phases;     // of a bucket: none for one rank
+  bool is_last;     // gd_slot_sum_ready said so
+  int64_t n_buckets, n_merged, n_started, n_done;
+  bucket in_flight[MAX_IN_FLIGHT];  // number k, n_done <= k < n_started, stands at k modulo the length
 };
 
 // ---- Buffers
@@ -53,24 +72,33 @@ void gd_slot_sum_create(gd_slot_sum **out, const gd_comm *comm, int n_slots, int
   GD_REQUIRE(n_slots > 0 && (n_slots & (n_slots - 1)) == 0);
   GD_REQUIRE(comm->size <= n_slots && n >= 0);
   gd_slot_sum *sum = GD_NEW(gd_slot_sum);
-  sum->comm = comm;
+  gd_comm_create(&sum->comm, comm->mpi);
   sum->n_slots = n_slots;
   sum->n = n;
   sum->reduction = reduction;
   sum->local = gd_range_block(n_slots, comm->size, comm->rank);
   sum->next = sum->local.begin;
-  sum->scratch = gd_alloc(sizeof(float) * EXCHANGE_CHUNK);
+  sum->scratch = gd_alloc(sizeof(float) * MAX_IN_FLIGHT * CHUNK);
+  bool is_power_of_two = (comm->size & (comm->size - 1)) == 0;
+  sum->by_buckets = is_power_of_two || reduction == GD_REDUCTION_FAST;
+  if (is_power_of_two)
+    for (int distance = 1; distance < comm->size; distance *= 2) sum->n_phases += 2;
+  else
+    sum->n_phases = 1;
+  sum->n_buckets = (n + BUCKET - 1) / BUCKET;
   *out = sum;
 }
 
 void gd_slot_sum_destroy(gd_slot_sum **out) {
   gd_slot_sum *sum = *out;
   if (!sum) return;
+  GD_REQUIRE(sum->n_done == sum->n_started);
   for (int i = 0; i < sum->n_stack; i++) gd_free(sum->stack[i].values);
   for (int i = 0; i < sum->n_unused; i++) gd_free(sum->unused[i]);
   gd_free(sum->pending);
   gd_free(sum->result);
   gd_free(sum->scratch);
+  gd_comm_destroy(&sum->comm);
   gd_free(sum);
   *out = NULL;
 }
@@ -80,6 +108,7 @@ float *gd_slot_sum_buffer(gd_slot_sum *sum) {
     buffer_give(sum, sum->result);
     sum->result = NULL;
   }
+  GD_REQUIRE(sum->pending || !sum->is_last);
   if (!sum->pending) sum->pending = buffer_take(sum);
   return sum->pending;
 }
@@ -111,66 +140,145 @@ static void stack_put(gd_slot_sum *sum, float *values, int level, int index) {
 
 void gd_slot_sum_push(gd_slot_sum *sum, int slot) {
   GD_REQUIRE(sum->pending);
-  float *values = sum->pending;
+  bool is_tree = sum->reduction == GD_REDUCTION_TREE;
+  GD_REQUIRE(slot >= sum->next && slot < sum->local.end && (!is_tree || slot == sum->next));
+  stack_put(sum, sum->pending, 0, slot);
   sum->pending = NULL;
-  if (sum->reduction == GD_REDUCTION_TREE) {
-    GD_REQUIRE(slot == sum->next && slot < sum->local.end);
-    stack_put(sum, values, 0, slot);
-    merge_siblings(sum);
-  } else {
-    GD_REQUIRE(slot >= sum->next && slot < sum->local.end);
-    if (sum->n_stack == 0) {
-      stack_put(sum, values, 0, slot);
-    } else {
-      add(sum->stack[0].values, values, sum->n);
-      buffer_give(sum, values);
-    }
-  }
   sum->next = slot + 1;
+  if (is_tree) {
+    if (!sum->by_buckets || sum->next < sum->local.end) merge_siblings(sum);  // the last one: see merge_bucket
+  } else if (!sum->is_last && sum->n_stack == 2) {
+    add(sum->stack[0].values, sum->stack[1].values, sum->n);
+    buffer_give(sum, sum->stack[--sum->n_stack].values);
+  }
 }
 
-// ---- Across ranks, rank count a power of two
+// ---- Across ranks, by buckets
+
+static float *bottom(const gd_slot_sum *sum) {
+  return sum->n_stack > 0 ? sum->stack[0].values : sum->pending;
+}
+
+// Adds up this rank's arrays, topmost pair first: with the last slot's array they are a left spine of the tree, so this
+// is the tree's order.
+static void merge_bucket(gd_slot_sum *sum, gd_range range) {
+  const float *right = sum->pending;
+  for (int i = sum->n_stack - 1; i >= 0; i--) {
+    float *left = sum->stack[i].values;
+    if (right) add(left + range.begin, right + range.begin, range.end - range.begin);
+    right = left;
+  }
+}
+
+// Bucket k in the order of reduction: the array's tail comes first. Starts at multiples of BUCKET, so that they are
+// aligned.
+static gd_range bucket_range(const gd_slot_sum *sum, int64_t k) {
+  int64_t begin = (sum->n_buckets - 1 - k) * BUCKET;
+  return (gd_range){begin, k == 0 ? sum->n : begin + BUCKET};
+}
+
+// What is left of a range for `rank` after so many halvings.
+static gd_range part(gd_range range, int rank, int n_halvings) {
+  for (int i = 0; i < n_halvings; i++) {
+    int64_t middle = range.begin + (range.end - range.begin) / 2;
+    if (rank & 1 << i)
+      range.begin = middle;
+    else
+      range.end = middle;
+  }
+  return range;
+}
+
+// Partners at distance 1, 2, 4 ... are siblings in the tree, so every element is added up in the tree's order,
+// each by the rank that keeps its part of the bucket. The second half of the phases hands the sums back.
+static bool is_halving(const gd_slot_sum *sum, const bucket *b) {
+  return b->phase < sum->n_phases / 2;
+}
+
+// Starts the messages of the present phase.
+static void post(gd_slot_sum *sum, bucket *b) {
+  float *values = bottom(sum);
+  MPI_Comm mpi = sum->comm->mpi;
+  if (b->phase == sum->n_phases) return;
+  if (sum->n_phases == 1) {
+    MPI_Iallreduce(MPI_IN_PLACE, values + b->range.begin, (int)(b->range.end - b->range.begin), MPI_FLOAT, MPI_SUM, mpi,
+                   &b->requests[0]);
+    return;
+  }
+  bool halving = is_halving(sum, b);
+  int level = halving ? b->phase : sum->n_phases - 1 - b->phase, partner = sum->comm->rank ^ 1 << level;
+  gd_range mine = part(b->range, sum->comm->rank, level + 1), other = part(b->range, partner, level + 1);
+  gd_range in = halving ? mine : other, out = halving ? other : mine;
+  MPI_Irecv(halving ? b->scratch : values + in.begin, (int)(in.end - in.begin), MPI_FLOAT, partner, b->tag, mpi,
+            &b->requests[0]);
+  MPI_Isend(values + out.begin, (int)(out.end - out.begin), MPI_FLOAT, partner, b->tag, mpi, &b->requests[1]);
+}
+
+// Takes a bucket through the phases whose messages are complete.
+static void advance(gd_slot_sum *sum, bucket *b) {
+  while (b->phase < sum->n_phases) {
+    int complete = 0;
+    MPI_Testall(2, b->requests, &complete, MPI_STATUSES_IGNORE);
+    if (!complete) return;
+    if (is_halving(sum, b)) {
+      gd_range mine = part(b->range, sum->comm->rank, b->phase + 1);
+      add(bottom(sum) + mine.begin, b->scratch, mine.end - mine.begin);
+    }
+    b->phase++;
+    post(sum, b);
+  }
+}
+
+// Starts and ends buckets in the same order on all ranks. So the oldest one that is anywhere under way is so on all
+// ranks that have not ended it, and never waits for one behind it.
+static void progress(gd_slot_sum *sum) {
+  for (int64_t k = sum->n_done; k < sum->n_started; k++) advance(sum, &sum->in_flight[k % MAX_IN_FLIGHT]);
+  while (sum->n_done < sum->n_started && sum->in_flight[sum->n_done % MAX_IN_FLIGHT].phase == sum->n_phases)
+    sum->n_done++;
+  while (sum->n_started < sum->n_merged && sum->n_started < sum->n_done + MAX_IN_FLIGHT) {
+    int64_t k = sum->n_started++;
+    bucket *b = &sum->in_flight[k % MAX_IN_FLIGHT];
+    *b = (bucket){.range = bucket_range(sum, k),
+                  .requests = {MPI_REQUEST_NULL, MPI_REQUEST_NULL},
+                  .scratch = sum->scratch + k % MAX_IN_FLIGHT * CHUNK,
+                  .tag = (int)(k % MAX_TAG)};
+    post(sum, b);
+  }
+}
+
+static void reduce_from(gd_slot_sum *sum, int64_t first) {
+  int64_t n_final = sum->n_buckets - (first + BUCKET - 1) / BUCKET;
+  progress(sum);
+  while (sum->n_merged < n_final) {
+    merge_bucket(sum, bucket_range(sum, sum->n_merged++));
+    progress(sum);
+  }
+}
+
+void gd_slot_sum_ready(gd_slot_sum *sum, bool last, int64_t first) {
+  GD_REQUIRE(sum->pending && first >= 0 && first <= sum->n);
+  if (!last || !sum->by_buckets) return;
+  GD_REQUIRE(sum->reduction == GD_REDUCTION_FAST || sum->next == sum->local.end - 1);
+  sum->is_last = true;
+  reduce_from(sum, first);
+}
+
+static void finish_buckets(gd_slot_sum *sum) {
+  reduce_from(sum, 0);
+  while (sum->n_done < sum->n_buckets) {
+    MPI_Waitall(2, sum->in_flight[sum->n_done % MAX_IN_FLIGHT].requests, MPI_STATUSES_IGNORE);
+    progress(sum);
+  }
+  while (sum->n_stack > 1) buffer_give(sum, sum->stack[--sum->n_stack].values);
+  sum->n_merged = sum->n_started = sum->n_done = 0;
+  sum->is_last = false;
+}
+
+// ---- Across ranks, any rank count
 
 static int64_t clip(int64_t n, int64_t least, int64_t most) {
   return n < least ? least : n > most ? most : n;
 }
-
-// Swaps parts of an array with `partner`. What comes in is added to, or replaces, the part received.
-static void exchange(const gd_slot_sum *sum, float *values, int partner, gd_range send, gd_range receive, bool adding) {
-  int64_t n_send = send.end - send.begin, n_receive = receive.end - receive.begin;
-  int64_t n_most = n_send > n_receive ? n_send : n_receive;  // the partner's too: equally many messages
-  for (int64_t at = 0; at < n_most; at += EXCHANGE_CHUNK) {
-    int n_out = (int)clip(n_send - at, 0, EXCHANGE_CHUNK), n_in = (int)clip(n_receive - at, 0, EXCHANGE_CHUNK);
-    // an empty tail may start beyond the array: no pointer past its end
-    float *out = values + (n_out ? send.begin + at : 0), *in = values + (n_in ? receive.begin + at : 0);
-    MPI_Sendrecv(out, n_out, MPI_FLOAT, partner, TAG_TREE, adding ? sum->scratch : in, n_in, MPI_FLOAT, partner,
-                 TAG_TREE, sum->comm->mpi, MPI_STATUS_IGNORE);
-    if (adding) add(in, sum->scratch, n_in);
-  }
-}
-
-// Partners at distance 1, 2, 4 ... are siblings in the tree, so every element is added up in the tree's order,
-// each by the rank that keeps its part of the array.
-static void finish_halving(const gd_slot_sum *sum, float *values) {
-  int rank = sum->comm->rank, size = sum->comm->size, n_splits = 0;
-  gd_range mine = {0, sum->n}, others[32] = {{0, 0}};
-  for (int distance = 1; distance < size; distance *= 2) {
-    int64_t middle = mine.begin + (mine.end - mine.begin) / 2;
-    gd_range low = {mine.begin, middle}, high = {middle, mine.end};
-    bool is_left = (rank & distance) == 0;
-    mine = is_left ? low : high;
-    others[n_splits] = is_left ? high : low;
-    exchange(sum, values, rank ^ distance, others[n_splits++], mine, true);
-  }
-  for (int distance = size / 2; distance > 0; distance /= 2) {
-    gd_range other = others[--n_splits];
-    exchange(sum, values, rank ^ distance, mine, other, false);
-    if (other.begin < mine.begin) mine.begin = other.begin;
-    if (other.end > mine.end) mine.end = other.end;
-  }
-}
-
-// ---- Across ranks, any rank count
 
 static int slot_owner(const gd_slot_sum *sum, int64_t slot) {
   int rank = (int)(slot * sum->comm->size / sum->n_slots);  // near; blocks differ by at most one slot
@@ -186,8 +294,8 @@ static void merge_across(gd_slot_sum *sum, int level, int index, int left_owner,
   if (comm->rank == right_owner) {
     GD_REQUIRE(sum->n_stack > 0 && sum->stack[0].level == level && sum->stack[0].index == index + 1);
     float *values = sum->stack[0].values;
-    for (int64_t at = 0; at < sum->n; at += EXCHANGE_CHUNK)
-      MPI_Send(values + at, (int)clip(sum->n - at, 0, EXCHANGE_CHUNK), MPI_FLOAT, left_owner, TAG_TREE, comm->mpi);
+    for (int64_t at = 0; at < sum->n; at += CHUNK)
+      MPI_Send(values + at, (int)clip(sum->n - at, 0, CHUNK), MPI_FLOAT, left_owner, 0, comm->mpi);
     buffer_give(sum, values);
     sum->n_stack--;
     memmove(sum->stack, sum->stack + 1, sizeof(node) * (size_t)sum->n_stack);
@@ -195,9 +303,9 @@ static void merge_across(gd_slot_sum *sum, int level, int index, int left_owner,
     GD_REQUIRE(sum->n_stack > 0);
     node *left = &sum->stack[sum->n_stack - 1];
     GD_REQUIRE(left->level == level && left->index == index);
-    for (int64_t at = 0; at < sum->n; at += EXCHANGE_CHUNK) {
-      int n_in = (int)clip(sum->n - at, 0, EXCHANGE_CHUNK);
-      MPI_Recv(sum->scratch, n_in, MPI_FLOAT, right_owner, TAG_TREE, comm->mpi, MPI_STATUS_IGNORE);
+    for (int64_t at = 0; at < sum->n; at += CHUNK) {
+      int n_in = (int)clip(sum->n - at, 0, CHUNK);
+      MPI_Recv(sum->scratch, n_in, MPI_FLOAT, right_owner, 0, comm->mpi, MPI_STATUS_IGNORE);
       add(left->values + at, sum->scratch, n_in);
     }
     left->level++;
@@ -222,26 +330,13 @@ static void finish_levels(gd_slot_sum *sum) {
     MPI_Bcast(values + at, (int)clip(sum->n - at, 0, COLLECTIVE_CHUNK), MPI_FLOAT, 0, sum->comm->mpi);
 }
 
-static void finish_fast(gd_slot_sum *sum) {
-  float *values = sum->stack[0].values;
-  for (int64_t at = 0; at < sum->n; at += COLLECTIVE_CHUNK) {
-    int n_chunk = (int)clip(sum->n - at, 0, COLLECTIVE_CHUNK);
-    MPI_Allreduce(MPI_IN_PLACE, values + at, n_chunk, MPI_FLOAT, MPI_SUM, sum->comm->mpi);
-  }
-}
-
 float *gd_slot_sum_finish(gd_slot_sum *sum) {
-  bool is_power_of_two = (sum->comm->size & (sum->comm->size - 1)) == 0;
   GD_REQUIRE(!sum->pending && !sum->result && sum->n_stack > 0);
-  if (sum->reduction == GD_REDUCTION_FAST) {
-    finish_fast(sum);
-  } else {
-    GD_REQUIRE(sum->next == sum->local.end);
-    if (is_power_of_two)
-      finish_halving(sum, sum->stack[0].values);
-    else
-      finish_levels(sum);
-  }
+  GD_REQUIRE(sum->reduction == GD_REDUCTION_FAST || sum->next == sum->local.end);
+  if (sum->by_buckets)
+    finish_buckets(sum);
+  else
+    finish_levels(sum);
   GD_REQUIRE(sum->n_stack == 1);
   sum->result = sum->stack[0].values;
   sum->n_stack = 0;
