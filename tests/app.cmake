@@ -9,6 +9,7 @@ function(gd_app_test name timeout)
 endfunction()
 
 gd_app_test(test_app_usage 300)
+gd_app_test(test_app_bench 300)
 gd_app_test(test_app_import_sample 300)
 gd_app_test(test_app_rank_invariance 300)
 gd_app_test(test_app_kill_resume 600)

@@ -59,7 +59,7 @@ nn_fixture nn_open(const nn_graph *graph, const nn_case *c, gd_mode mode) {
   f.params = GD_NEW_ARRAY(float, f.table->total + 1);  // an op without parameters has a total of 0
   f.grads = GD_NEW_ARRAY(float, f.table->total + 1);
   fill_params(f.table, f.params);
-  assert_ok(gd_plan_create(&f.plan, f.net, c->batch, mode));
+  assert_ok(gd_plan_create(&f.plan, f.net, c->batch, mode, c->precision));
   gd_plan_load(f.plan, f.params);
   for (int i = 0; i < f.n_inputs; i++) nn_fill_input(&f, i, 0, 0);
   return f;
@@ -82,7 +82,7 @@ const float *nn_run(nn_fixture *f) {
   const float *y = gd_plan_forward(f->plan);
   fill_output_gradient(f, gd_plan_output_gradient(f->plan));
   for (int64_t i = 0; i < f->table->total; i++) f->grads[i] = NAN;  // so that a forgotten element shows
-  gd_plan_backward(f->plan, f->grads);
+  gd_plan_backward(f->plan, f->grads, NULL, NULL);
   return y;
 }
 
@@ -219,6 +219,48 @@ void nn_check(const nn_graph *graph, const nn_case *c) {
   if (!graph->modes_differ) check_inference(&f, y);
   double_destroy(&d);
   nn_close(&f);
+}
+
+// ---- Precisions
+
+double nn_distance(const float *a, const float *b, int64_t n) {
+  double difference = 0, norm = 0;
+  for (int64_t i = 0; i < n; i++) {
+    difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+    norm += (double)b[i] * b[i];
+  }
+  return sqrt(difference / norm);
+}
+
+static void check_distance(const nn_case *c, const char *what, const float *got, const float *expected, int64_t n,
+                           double tolerance) {
+  double distance = nn_distance(got, expected, n);
+  if (!(distance <= tolerance)) fail_msg("%s: %s in bfloat16 differs by %g", c->label, what, distance);
+}
+
+static void check_bfloat16(const nn_graph *graph, const nn_case *c) {
+  nn_case other = *c;
+  other.precision = GD_BFLOAT16;
+  nn_fixture f = nn_open(graph, c, GD_TRAINING), b = nn_open(graph, &other, GD_TRAINING);
+  double tolerance = c->tolerance > 0 ? c->tolerance : 1e-2;
+  const float *expected = nn_run(&f), *got = nn_run(&b);
+  check_distance(c, "output", got, expected, f.n_out, tolerance);
+  if (memcmp(got, expected, (size_t)f.n_out * sizeof(float)) == 0) fail_msg("%s: both precisions are one", c->label);
+  check_inference(&b, got);
+  for (int i = 0; i < f.n_inputs; i++)
+    if (gd_plan_input_gradient(f.plan, i))
+      check_distance(c, "an input's gradient", gd_plan_input_gradient(b.plan, i), gd_plan_input_gradient(f.plan, i),
+                     f.n_in[i], 2 * tolerance);
+  for (int i = 0; i < f.table->n; i++) {
+    const gd_param *p = &f.table->params[i];
+    check_distance(c, p->name, b.grads + p->offset, f.grads + p->offset, p->count, 2 * tolerance);
+  }
+  nn_close(&f);
+  nn_close(&b);
+}
+
+void nn_check_bfloat16(const nn_graph *graph, const nn_case *cases, size_t n) {
+  for (size_t i = 0; i < n; i++) check_bfloat16(graph, &cases[i]);
 }
 
 void nn_check_all(const nn_graph *graph, const nn_case *cases, size_t n) {

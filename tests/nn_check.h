@@ -19,9 +19,10 @@ typedef struct nn_case {
   bool bias, count_padding;
   gd_activation activation;
   float scale, offset;   /* inputs are normal numbers times scale (0 means 1) plus offset */
-  double tolerance;      /* 0 means 1e-5 */
+  double tolerance;      /* 0 means 1e-5, between precisions 1e-2 */
   int n_samples;         /* elements of each array tried by finite differences; 0 means 300 */
   unsigned fixed_inputs; /* bit i: no gradient by input i is wanted */
+  gd_precision precision;
 } nn_case;
 
 typedef struct nn_graph {
@@ -59,6 +60,14 @@ float *nn_results(nn_fixture *f, int64_t *n);
 void nn_check(const nn_graph *graph, const nn_case *c);
 void nn_check_all(const nn_graph *graph, const nn_case *cases, size_t n);
 #define NN_CHECK_ALL(graph, cases) nn_check_all(graph, cases, sizeof(cases) / sizeof((cases)[0]))
+
+/* The case in bfloat16 against itself in float32: ||b - f|| / ||f|| of the output within the case's tolerance, of the
+ * gradient by every input and parameter within twice that; and the outputs must not be the same. */
+void nn_check_bfloat16(const nn_graph *graph, const nn_case *cases, size_t n);
+#define NN_CHECK_BFLOAT16(graph, cases) nn_check_bfloat16(graph, cases, sizeof(cases) / sizeof((cases)[0]))
+
+/* ||a - b|| / ||b|| */
+double nn_distance(const float *a, const float *b, int64_t n);
 
 /* Fails unless |got - expected| <= tolerance * largest |expected| everywhere. */
 void nn_compare(const char *label, const char *what, const float *got, const double *expected, int64_t n,

@@ -65,6 +65,13 @@ void ref_group_norm(const double *x, int batch, gd_shape s, const double *w, con
     }
 }
 
+void ref_group_norm_shifted(const double *x, int batch, gd_shape s, const double *shifts, int n_shifts, int begin,
+                            const double *w, const double *b, int groups, double eps, bool silu, double *y) {
+  ref_add_vector(x, batch, s, shifts, n_shifts, begin, y);
+  ref_group_norm(y, batch, s, w, b, groups, eps, y);
+  if (silu) ref_silu(y, (int64_t)batch * s.h * s.w * s.c, y);
+}
+
 void ref_channel_statistics(const double *x, int batch, gd_shape s, double *mean, double *variance) {
   int64_t rows = (int64_t)batch * s.h * s.w;
   for (int c = 0; c < s.c; c++) {
@@ -98,10 +105,10 @@ void ref_multiply(const double *a, const double *b, int64_t n, double *y) {
   for (int64_t i = 0; i < n; i++) y[i] = a[i] * b[i];
 }
 
-void ref_add_vector(const double *x, int batch, gd_shape s, const double *v, double *y) {
+void ref_add_vector(const double *x, int batch, gd_shape s, const double *v, int n_v, int begin, double *y) {
   for (int n = 0; n < batch; n++)
     for (int p = 0; p < s.h * s.w; p++)
-      for (int c = 0; c < s.c; c++) y[at(s, n, 0, p, c)] = x[at(s, n, 0, p, c)] + v[(int64_t)n * s.c + c];
+      for (int c = 0; c < s.c; c++) y[at(s, n, 0, p, c)] = x[at(s, n, 0, p, c)] + v[(int64_t)n * n_v + begin + c];
 }
 
 void ref_concat(const double *a, int ca, const double *b, int cb, int64_t pixels, double *y) {

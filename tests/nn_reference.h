@@ -16,6 +16,9 @@ void ref_linear(const double *x, int batch, gd_shape s, const double *w, const d
 
 void ref_group_norm(const double *x, int batch, gd_shape s, const double *w, const double *b, int groups, double eps,
                     double *y);
+/* of x + v, v: the channels begin .. begin+C-1 of the vectors (N, n_shifts); with SiLU behind it if `silu` */
+void ref_group_norm_shifted(const double *x, int batch, gd_shape s, const double *shifts, int n_shifts, int begin,
+                            const double *w, const double *b, int groups, double eps, bool silu, double *y);
 /* mean and biased variance of each channel over images and pixels */
 void ref_channel_statistics(const double *x, int batch, gd_shape s, double *mean, double *variance);
 void ref_channel_norm(const double *x, int batch, gd_shape s, const double *w, const double *b, const double *mean,
@@ -25,7 +28,8 @@ void ref_silu(const double *x, int64_t n, double *y);
 void ref_relu(const double *x, int64_t n, double *y);
 void ref_add(const double *a, const double *b, int64_t n, double *y);
 void ref_multiply(const double *a, const double *b, int64_t n, double *y);
-void ref_add_vector(const double *x, int batch, gd_shape s, const double *v, double *y);
+/* v: the channels begin .. begin+C-1 of the vectors (N, n_v) */
+void ref_add_vector(const double *x, int batch, gd_shape s, const double *v, int n_v, int begin, double *y);
 void ref_concat(const double *a, int ca, const double *b, int cb, int64_t pixels, double *y);
 void ref_upsample(const double *x, int batch, gd_shape s, double *y);
 void ref_time_embedding(const double *t, int batch, int channels, double *y);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a user meets at the edges: exit statuses and messages of wrong calls, --dry-run, info, bench, and the names in the
-# files that a run leaves.
+# What a user meets at the edges: exit statuses and messages of wrong calls, --dry-run, info, and the names in the files
+# that a run leaves.
 set -eu
 # shellcheck source=app_support.sh
 . "$(dirname "$0")/app_support.sh"
@@ -32,11 +32,6 @@ succeeds 2 --help
 has "$folder/out" "gendistill" "--help"
 succeeds 1 train "$tests/../configs/fashion_mnist_paper.yaml" --dry-run
 has "$folder/out" "# parameters: 42855873" "train --dry-run"
-succeeds 2 bench "$folder/run.yaml" --repeats 1
-for stage in forward train_step gd_step ddim; do
-  grep -qE "\"${stage}_images_per_second\": [0-9.]*[1-9]" "$folder/out" || fail "bench gives no figure for $stage"
-done
-[ "$(tr -d '\n' <"$folder/out" | cut -c1)" = "{" ] || fail "bench prints more than a JSON object"
 
 # ---- The files of a run.
 succeeds 2 "${small[@]}"

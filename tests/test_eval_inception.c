@@ -82,7 +82,7 @@ static void features_are_those_of_the_network(void **state) {
   uint8_t *images = make_images(local);
   gd_inception_look(inception, N_IMAGES, SMALL, 1, images, &features);
   assert_true(features.n_global == N_IMAGES && features.local.begin == local.begin && features.width == 2048);
-  assert_ok(gd_plan_create(&plan, net, 1, GD_INFERENCE));
+  assert_ok(gd_plan_create(&plan, net, 1, GD_INFERENCE, GD_FLOAT32));
   gd_plan_load(plan, params);
   for (int64_t i = local.begin; i < local.end; i += 13) {  // of each rank some, with a plan of one image
     uint8_t *one = make_images((gd_range){i, i + 1});

@@ -18,7 +18,7 @@ static double features_error(gd_inception_variant variant, const char *dataset) 
   const gd_param_table *table = gd_net_params(net);
   float *params = GD_NEW_ARRAY(float, table->total);
   assert_int_equal(golden_params(file, "weights", table, params), table->n);
-  assert_ok(gd_plan_create(&plan, net, BATCH, GD_INFERENCE));
+  assert_ok(gd_plan_create(&plan, net, BATCH, GD_INFERENCE, GD_FLOAT32));
   gd_plan_load(plan, params);
   float *x = golden(file, "x", (int64_t)BATCH * 3 * SIZE * SIZE);
   float *expected = golden(file, dataset, (int64_t)BATCH * FEATURES);
@@ -73,7 +73,7 @@ static void full_width_runs(void **state) {
   const gd_param_table *table = gd_net_params(net);
   float *params = GD_NEW_ARRAY(float, table->total);
   gd_param_table_initialise(table, 1, params);
-  assert_ok(gd_plan_create(&plan, net, 1, GD_INFERENCE));
+  assert_ok(gd_plan_create(&plan, net, 1, GD_INFERENCE, GD_FLOAT32));
   gd_plan_load(plan, params);
   gd_random_normal((gd_random){.seed = 1, .purpose = GD_RANDOM_NOISE}, 0, (size_t)299 * 299 * 3,
                    gd_plan_input(plan, 0));

@@ -33,7 +33,7 @@ static gd_fixture open_network(gd_mode mode, bool features) {
   f.grads = GD_NEW_ARRAY(float, f.table->total);
   gd_param_table_initialise(f.table, 1, f.params);
   assert_int_equal(golden_params(file, "weights", f.table, f.params), f.table->n - n_statistics(f.table));
-  assert_ok(gd_plan_create(&f.plan, f.net, BATCH, mode));
+  assert_ok(gd_plan_create(&f.plan, f.net, BATCH, mode, GD_FLOAT32));
   float *x = golden(file, "x", (int64_t)BATCH * CHANNELS * SIZE * SIZE);
   nchw_to_nhwc(x, BATCH, CHANNELS, SIZE, SIZE, gd_plan_input(f.plan, 0));
   gd_plan_load(f.plan, f.params);
@@ -76,7 +76,7 @@ static void run_step(gd_fixture *f) {
   check("training logits", logits, "train_logits", (int64_t)BATCH * CLASSES);
   float loss = cross_entropy(logits, labels, gd_plan_output_gradient(f->plan));
   check("loss", &loss, "train_loss", 1);
-  gd_plan_backward(f->plan, f->grads);
+  gd_plan_backward(f->plan, f->grads, NULL, NULL);
   gd_free(labels);
 }
 

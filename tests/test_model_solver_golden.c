@@ -26,7 +26,7 @@ static gd_fixture open_solver(int image_size, int batch, gd_mode mode, bool drop
   f.params = GD_NEW_ARRAY(float, f.table->total);
   f.grads = GD_NEW_ARRAY(float, f.table->total);
   assert_int_equal(golden_params(file, "weights", f.table, f.params), f.table->n);
-  assert_ok(gd_plan_create(&f.plan, f.net, batch, mode));
+  assert_ok(gd_plan_create(&f.plan, f.net, batch, mode, GD_FLOAT32));
   gd_plan_load(f.plan, f.params);
   return f;
 }
@@ -111,7 +111,7 @@ static void logits_losses_and_gradients_hold(void **state) {
   check("loss of replayed images", &soft, "replay_loss", 1);
   check("total loss", &total, "total", 1);
 
-  gd_plan_backward(f.plan, f.grads);
+  gd_plan_backward(f.plan, f.grads, NULL, NULL);
   for (int i = 0; i < f.table->n; i++) {
     const gd_param *p = &f.table->params[i];
     char *dataset = gd_format("grads/%s", p->name);
@@ -146,7 +146,7 @@ static void masks_of_ones_change_nothing(void **state) {
   for (int i = 0; i < 2; i++) {
     load_images("x", gd_plan_input(both[i]->plan, 0));
     memcpy(gd_plan_output_gradient(both[i]->plan), gd_plan_forward(both[i]->plan), BATCH * CLASSES * sizeof(float));
-    gd_plan_backward(both[i]->plan, both[i]->grads);
+    gd_plan_backward(both[i]->plan, both[i]->grads, NULL, NULL);
   }
   assert_memory_equal(gd_plan_output_gradient(f.plan), gd_plan_output_gradient(plain.plan),
                       BATCH * CLASSES * sizeof(float));

@@ -1,4 +1,5 @@
-/* Both networks of golden/unet.h5: output, gradients, and parameters after one and three clipped Adam steps. */
+/* Both networks of golden/unet.h5: output, gradients, and parameters after one and three clipped Adam steps; in
+ * bfloat16 output and gradients near those of float32. */
 #include <math.h>
 #include <string.h>
 
@@ -53,7 +54,7 @@ static float *images(const gd_case *c, const char *what) {
   return nhwc;
 }
 
-static gd_fixture open_case(const gd_case *c, gd_mode mode) {
+static gd_fixture open_case(const gd_case *c, gd_mode mode, gd_precision precision) {
   gd_fixture f = {.c = c, .count = (int64_t)BATCH * c->size * c->size * c->channels};
   gd_unet_create(&f.net, &c->model, c->size, c->channels);
   f.table = gd_net_params(f.net);
@@ -61,7 +62,7 @@ static gd_fixture open_case(const gd_case *c, gd_mode mode) {
   f.grads = GD_NEW_ARRAY(float, f.table->total);
   char *group = gd_format("%s/weights", c->name), *t_path = gd_format("%s/t", c->name);
   assert_int_equal(golden_params("unet.h5", group, f.table, f.params), f.table->n);
-  assert_ok(gd_plan_create(&f.plan, f.net, BATCH, mode));
+  assert_ok(gd_plan_create(&f.plan, f.net, BATCH, mode, precision));
   float *x = images(c, "x"), *t = golden("unet.h5", t_path, BATCH);
   memcpy(gd_plan_input(f.plan, 0), x, (size_t)f.count * sizeof(float));
   memcpy(gd_plan_input(f.plan, 1), t, BATCH * sizeof(float));
@@ -93,7 +94,7 @@ static void run_backward(gd_fixture *f) {
   const float *out = gd_plan_forward(f->plan);
   float *gradient = gd_plan_output_gradient(f->plan);
   for (int64_t i = 0; i < f->count; i++) gradient[i] = 2.0f * (out[i] - f->target[i]) / (float)f->count;
-  gd_plan_backward(f->plan, f->grads);
+  gd_plan_backward(f->plan, f->grads, NULL, NULL);
 }
 
 static void check_gradients(gd_fixture *f) {
@@ -161,7 +162,7 @@ static void check_adam(gd_fixture *f) {
 static void inference_output_holds(void **state) {
   (void)state;
   for (int i = 0; i < 2; i++) {
-    gd_fixture f = open_case(&cases[i], GD_INFERENCE);
+    gd_fixture f = open_case(&cases[i], GD_INFERENCE, GD_FLOAT32);
     check_output(&f);
     check_output(&f);  // a second run on the same plan gives the same
     close_case(&f);
@@ -171,7 +172,7 @@ static void inference_output_holds(void **state) {
 static void training_output_gradients_and_steps_hold(void **state) {
   (void)state;
   for (int i = 0; i < 2; i++) {
-    gd_fixture f = open_case(&cases[i], GD_TRAINING);
+    gd_fixture f = open_case(&cases[i], GD_TRAINING, GD_FLOAT32);
     check_output(&f);
     check_gradients(&f);
     check_adam(&f);
@@ -179,8 +180,40 @@ static void training_output_gradients_and_steps_hold(void **state) {
   }
 }
 
+// ||a - b|| / ||b||
+static double distance(const float *a, const float *b, int64_t n) {
+  double difference = 0, norm = 0;
+  for (int64_t i = 0; i < n; i++) {
+    difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+    norm += (double)b[i] * b[i];
+  }
+  return sqrt(difference / norm);
+}
+
+static void bfloat16_is_near_float32(void **state) {
+  (void)state;
+  if (!gd_precision_supported(GD_BFLOAT16)) {
+    print_message("skipped: no bfloat16 instructions\n");
+    return;
+  }
+  for (int i = 0; i < 2; i++) {
+    gd_fixture b = open_case(&cases[i], GD_TRAINING, GD_BFLOAT16), f = open_case(&cases[i], GD_TRAINING, GD_FLOAT32);
+    run_backward(&b);
+    run_backward(&f);
+    double output = distance(gd_plan_forward(b.plan), gd_plan_forward(f.plan), b.count);
+    double gradient = distance(b.grads, f.grads, b.table->total);
+    print_message("network %s: bfloat16 differs by %.4f in the output, by %.4f in the gradient\n", cases[i].name,
+                  output, gradient);
+    assert_true(output > 0 && output <= 3e-2);
+    assert_true(gradient > 0 && gradient <= 2e-2);
+    close_case(&b);
+    close_case(&f);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(inference_output_holds),
-                                     cmocka_unit_test(training_output_gradients_and_steps_hold)};
+                                     cmocka_unit_test(training_output_gradients_and_steps_hold),
+                                     cmocka_unit_test(bfloat16_is_near_float32)};
   return GD_TEST_MAIN(tests);
 }

@@ -50,7 +50,7 @@ static void other_shapes_run_forward_and_backward(void **state) {
     const gd_param_table *table = gd_net_params(net);
     float *params = GD_NEW_ARRAY(float, table->total), *grads = GD_NEW_ARRAY(float, table->total);
     gd_param_table_initialise(table, 1, params);
-    assert_ok(gd_plan_create(&plan, net, 2, GD_TRAINING));
+    assert_ok(gd_plan_create(&plan, net, 2, GD_TRAINING, GD_FLOAT32));
     gd_plan_load(plan, params);
     gd_random key = {.seed = 1, .purpose = GD_RANDOM_NOISE};
     size_t count = 2 * (size_t)(sizes[i] * sizes[i] * channels[i]);
@@ -58,7 +58,7 @@ static void other_shapes_run_forward_and_backward(void **state) {
     gd_plan_input(plan, 1)[0] = 3;
     gd_plan_input(plan, 1)[1] = 999;
     memcpy(gd_plan_output_gradient(plan), gd_plan_forward(plan), count * sizeof(float));
-    gd_plan_backward(plan, grads);
+    gd_plan_backward(plan, grads, NULL, NULL);
     double norm = gd_gradient_norm(table, grads);
     assert_true(isfinite(norm) && norm > 0);
     gd_free(params);

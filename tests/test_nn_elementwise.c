@@ -46,18 +46,6 @@ static void reference_add(const nn_case *c, const double *const *x, const double
 
 static const nn_graph add = {build_add, reference_add, false};
 
-static gd_tensor build_add_vector(gd_net *net, const gd_tensor *x, const nn_case *c) {
-  (void)c;
-  return gd_net_add_vector(net, x[0], x[1]);
-}
-
-static void reference_add_vector(const nn_case *c, const double *const *x, const double *const *p, double *y) {
-  (void)p;
-  ref_add_vector(x[0], c->batch, c->in[0], x[1], y);
-}
-
-static const nn_graph add_vector = {build_add_vector, reference_add_vector, false};
-
 static gd_tensor build_multiply(gd_net *net, const gd_tensor *x, const nn_case *c) {
   (void)c;
   return gd_net_multiply(net, x[0], x[1]);
@@ -100,14 +88,7 @@ static void additions_match(void **state) {
       {.label = "add", .batch = 2, .in = {{3, 5, 7}, {3, 5, 7}}},
       {.label = "add, first fixed", .batch = 2, .in = {{3, 3, 2}, {3, 3, 2}}, .fixed_inputs = 1},
   };
-  static const nn_case vector_cases[] = {
-      {.label = "add vector", .batch = 3, .in = {{3, 4, 5}, {1, 1, 5}}},
-      {.label = "add vector to vector", .batch = 2, .in = {{1, 1, 16}, {1, 1, 16}}},
-      {.label = "add vector, vector fixed", .batch = 2, .in = {{3, 4, 5}, {1, 1, 5}}, .fixed_inputs = 2},
-      {.label = "add vector, image fixed", .batch = 2, .in = {{3, 4, 5}, {1, 1, 5}}, .fixed_inputs = 1},
-  };
   NN_CHECK_ALL(&add, add_cases);
-  NN_CHECK_ALL(&add_vector, vector_cases);
 }
 
 // ---- Concatenation and upsampling

@@ -60,35 +60,41 @@ static void reference_residual(const nn_case *c, const double *const *x, const d
   gd_free(joined);
 }
 
-// A down and up step with a skip, max pool, and a vector that two levels use.
+// A down and up step with a skip, max pool, and a vector of which two levels use a part each.
 static gd_tensor build_two_levels(gd_net *net, const gd_tensor *x, const nn_case *c) {
   gd_tensor v = gd_net_activation(net, gd_net_linear(net, x[1], "time", c->c_out), GD_SILU);
-  gd_tensor skip = gd_net_add_vector(net, gd_net_conv(net, x[0], "in", c->c_out, 3, 1, 1, true), v);
-  gd_tensor low = gd_net_add_vector(net, gd_net_max_pool(net, skip, 2, 2, 0), v);
+  v = gd_net_linear_group(net, v, 2, (const char *[]){"low_shift", "high_shift"}, (int[]){c->c_out, c->c_out});
+  gd_tensor skip = gd_net_conv(net, x[0], "in", c->c_out, 3, 1, 1, true);
+  skip = gd_net_group_norm_shifted(net, skip, v, c->c_out, "high", c->groups, eps, GD_SILU);
+  gd_tensor low = gd_net_max_pool(net, skip, 2, 2, 0);
+  low = gd_net_group_norm_shifted(net, low, v, 0, "low", c->groups, eps, GD_LINEAR);
   gd_tensor up = gd_net_upsample(net, gd_net_activation(net, low, GD_RELU));
   return gd_net_conv(net, gd_net_concat(net, up, skip), "out", 1, 3, 1, 1, false);
 }
 
 static void reference_two_levels(const nn_case *c, const double *const *x, const double *const *p, double *y) {
   gd_shape s = c->in[0], full = {s.h, s.w, c->c_out}, half = {s.h / 2, s.w / 2, c->c_out};
-  gd_shape both = {s.h, s.w, 2 * c->c_out};
-  int64_t n = elements(c, c->c_out);
-  double *v = GD_NEW_ARRAY(double, c->batch * c->c_out), *skip = GD_NEW_ARRAY(double, n);
-  double *low = GD_NEW_ARRAY(double, n / 4), *up = GD_NEW_ARRAY(double, n), *joined = GD_NEW_ARRAY(double, 2 * n);
+  gd_shape both = {s.h, s.w, 2 * c->c_out}, vector = {1, 1, c->c_out};
+  int64_t n = elements(c, c->c_out), n_v = (int64_t)c->batch * c->c_out;
+  double *v = GD_NEW_ARRAY(double, n_v), *shift = GD_NEW_ARRAY(double, n_v), *h = GD_NEW_ARRAY(double, n);
+  double *skip = GD_NEW_ARRAY(double, n), *low = GD_NEW_ARRAY(double, n / 4), *joined = GD_NEW_ARRAY(double, 2 * n);
   ref_linear(x[1], c->batch, c->in[1], p[0], p[1], c->c_out, v);
-  ref_silu(v, (int64_t)c->batch * c->c_out, v);
-  ref_conv(x[0], c->batch, s, p[2], p[3], c->c_out, 3, 1, 1, skip);
-  ref_add_vector(skip, c->batch, full, v, skip);
-  ref_pool(skip, c->batch, full, 2, 2, 0, REF_MAX, low);
-  ref_add_vector(low, c->batch, half, v, low);
+  ref_silu(v, n_v, v);
+  ref_conv(x[0], c->batch, s, p[6], p[7], c->c_out, 3, 1, 1, h);
+  ref_linear(v, c->batch, vector, p[3], p[5], c->c_out, shift);
+  ref_group_norm_shifted(h, c->batch, full, shift, c->c_out, 0, p[8], p[9], c->groups, eps, true, skip);
+  ref_pool(skip, c->batch, full, 2, 2, 0, REF_MAX, h);
+  ref_linear(v, c->batch, vector, p[2], p[4], c->c_out, shift);
+  ref_group_norm_shifted(h, c->batch, half, shift, c->c_out, 0, p[10], p[11], c->groups, eps, false, low);
   ref_relu(low, n / 4, low);
-  ref_upsample(low, c->batch, half, up);
-  ref_concat(up, c->c_out, skip, c->c_out, elements(c, 1), joined);
-  ref_conv(joined, c->batch, both, p[4], NULL, 1, 3, 1, 1, y);
+  ref_upsample(low, c->batch, half, h);
+  ref_concat(h, c->c_out, skip, c->c_out, elements(c, 1), joined);
+  ref_conv(joined, c->batch, both, p[12], NULL, 1, 3, 1, 1, y);
   gd_free(v);
+  gd_free(shift);
+  gd_free(h);
   gd_free(skip);
   gd_free(low);
-  gd_free(up);
   gd_free(joined);
 }
 
@@ -116,8 +122,14 @@ static void residual_with_skip_matches(void **state) {
 static void two_levels_match(void **state) {
   (void)state;
   static const nn_case cases[] = {
-      {.label = "two levels", .batch = 2, .in = {{4, 6, 2}, {1, 1, 3}}, .c_out = 5, .n_samples = 150},
-      {.label = "two levels, fixed time", .batch = 2, .in = {{4, 4, 1}, {1, 1, 4}}, .c_out = 8, .fixed_inputs = 2},
+      {.label = "two levels", .batch = 2, .in = {{4, 6, 2}, {1, 1, 3}}, .c_out = 6, .groups = 2, .n_samples = 150},
+      {.label = "two levels, fixed time",
+       .batch = 2,
+       .in = {{4, 4, 1}, {1, 1, 4}},
+       .c_out = 8,
+       .groups = 4,
+       .n_samples = 150,
+       .fixed_inputs = 2},
   };
   NN_CHECK_ALL(&two_levels, cases);
 }

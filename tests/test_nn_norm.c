@@ -1,4 +1,5 @@
-/* Group norm, with and without SiLU, and batch norm against plain loops; batch norm's way to its running statistics. */
+/* Group norm, with and without SiLU and shift, and batch norm against plain loops; batch norm's way to its running
+ * statistics. */
 
 #include "nn_check.h"
 
@@ -39,6 +40,69 @@ static void group_norm_with_silu_matches(void **state) {
   };
   NN_CHECK_ALL(&group_norm, cases);
 }
+
+// ---- Group norm of x + v
+
+static gd_tensor build_shifted(gd_net *net, const gd_tensor *x, const nn_case *c) {
+  return gd_net_group_norm_shifted(net, x[0], x[1], 0, "norm", c->groups, eps, c->activation);
+}
+
+static void reference_shifted(const nn_case *c, const double *const *x, const double *const *p, double *y) {
+  ref_group_norm_shifted(x[0], c->batch, c->in[0], x[1], c->in[0].c, 0, p[0], p[1], c->groups, eps,
+                         c->activation == GD_SILU, y);
+}
+
+// The vector's middle goes to one norm, its begin to another of twice the channels, its end to a third of the same map.
+static gd_tensor build_parts(gd_net *net, const gd_tensor *x, const nn_case *c) {
+  int channels = c->in[0].c;
+  gd_tensor a = gd_net_group_norm_shifted(net, x[0], x[2], 2 * channels, "a", c->groups, eps, GD_SILU);
+  gd_tensor b = gd_net_group_norm_shifted(net, x[1], x[2], 0, "b", c->groups, eps, GD_LINEAR);
+  gd_tensor d = gd_net_group_norm_shifted(net, x[0], x[2], 3 * channels, "d", c->groups, eps, GD_SILU);
+  return gd_net_concat(net, gd_net_concat(net, a, b), d);
+}
+
+static void reference_parts(const nn_case *c, const double *const *x, const double *const *p, double *y) {
+  int channels = c->in[0].c, n_shifts = c->in[2].c;
+  int64_t pixels = (int64_t)c->batch * c->in[0].h * c->in[0].w, n = pixels * channels;
+  double *a = GD_NEW_ARRAY(double, n), *b = GD_NEW_ARRAY(double, 2 * n), *joined = GD_NEW_ARRAY(double, 3 * n);
+  ref_group_norm_shifted(x[0], c->batch, c->in[0], x[2], n_shifts, 2 * channels, p[0], p[1], c->groups, eps, true, a);
+  ref_group_norm_shifted(x[1], c->batch, c->in[1], x[2], n_shifts, 0, p[2], p[3], c->groups, eps, false, b);
+  ref_concat(a, channels, b, 2 * channels, pixels, joined);
+  ref_group_norm_shifted(x[0], c->batch, c->in[0], x[2], n_shifts, 3 * channels, p[4], p[5], c->groups, eps, true, a);
+  ref_concat(joined, 3 * channels, a, channels, pixels, y);
+  gd_free(a);
+  gd_free(b);
+  gd_free(joined);
+}
+
+static const nn_graph shifted = {build_shifted, reference_shifted, false};
+static const nn_graph parts = {build_parts, reference_parts, false};
+
+static void shifted_group_norm_matches(void **state) {
+  (void)state;
+  static const nn_case cases[] = {
+      {.label = "shift, one group", .batch = 2, .in = {{3, 4, 5}, {1, 1, 5}}, .groups = 1},
+      {.label = "shift, 3 groups", .batch = 3, .in = {{3, 3, 15}, {1, 1, 15}}, .groups = 3, .activation = GD_SILU},
+      {.label = "shift without effect", .batch = 2, .in = {{3, 2, 4}, {1, 1, 4}}, .groups = 4, .tolerance = 1e-4},
+      {.label = "shift, one pixel", .batch = 3, .in = {{1, 1, 12}, {1, 1, 12}}, .groups = 3, .activation = GD_SILU},
+      {.label = "shift, one image", .batch = 1, .in = {{6, 6, 32}, {1, 1, 32}}, .groups = 8, .activation = GD_SILU},
+      {.label = "shift, fixed", .batch = 2, .in = {{3, 4, 6}, {1, 1, 6}}, .groups = 2, .fixed_inputs = 2},
+      {.label = "shift, large", .batch = 2, .in = {{4, 4, 8}, {1, 1, 8}}, .groups = 2, .scale = 6, .tolerance = 2e-5},
+  };
+  NN_CHECK_ALL(&shifted, cases);
+}
+
+static void parts_of_a_vector_match(void **state) {
+  (void)state;
+  static const nn_case cases[] = {
+      {.label = "parts", .batch = 2, .in = {{3, 4, 6}, {3, 4, 12}, {1, 1, 24}}, .groups = 2},
+      {.label = "parts, odd channels", .batch = 3, .in = {{2, 3, 9}, {2, 3, 18}, {1, 1, 36}}, .groups = 3},
+      {.label = "parts, fixed", .batch = 2, .in = {{2, 2, 4}, {2, 2, 8}, {1, 1, 16}}, .groups = 2, .fixed_inputs = 4},
+  };
+  NN_CHECK_ALL(&parts, cases);
+}
+
+// ---- Batch norm
 
 static gd_tensor build_batch_norm(gd_net *net, const gd_tensor *x, const nn_case *c) {
   (void)c;
@@ -125,6 +189,8 @@ static void batch_statistics_reach_the_running_ones(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(group_norm_matches),
                                      cmocka_unit_test(group_norm_with_silu_matches),
+                                     cmocka_unit_test(shifted_group_norm_matches),
+                                     cmocka_unit_test(parts_of_a_vector_match),
                                      cmocka_unit_test(batch_norm_in_training_matches),
                                      cmocka_unit_test(batch_norm_in_inference_uses_running_statistics),
                                      cmocka_unit_test(batch_statistics_reach_the_running_ones)};

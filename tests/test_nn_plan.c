@@ -1,5 +1,6 @@
 /* What a plan promises whatever its ops: modes, memory, reloads, and results that depend on nothing around an image -
  * not on the other images, the batch size or the thread count. */
+#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -13,6 +14,11 @@ static gd_tensor dense(gd_net *net, gd_tensor x, const char *name, const nn_case
   return gd_net_linear(net, x, name, c->c_out);
 }
 
+static gd_tensor dense_add(gd_net *net, gd_tensor x, gd_tensor residual, const char *name, const nn_case *c) {
+  if (c->kernel == 1) return gd_net_conv_add(net, x, residual, name, c->c_out, 1, 0);
+  return gd_net_linear_add(net, x, residual, name, c->c_out);
+}
+
 // A small U-Net: time embedding, residual block, attention, stride, skip, upsampling.
 static gd_tensor build_unet(gd_net *net, const gd_tensor *x, const nn_case *c) {
   int width = c->c_out;
@@ -20,21 +26,22 @@ static gd_tensor build_unet(gd_net *net, const gd_tensor *x, const nn_case *c) {
   gd_tensor skip = gd_net_conv(net, x[0], "in", width, 3, 1, 1, true);
   gd_tensor low = gd_net_conv(net, skip, "down", width, 3, 2, 1, true);
   gd_tensor h = gd_net_group_norm(net, low, "norm1", c->groups, eps, GD_SILU);
-  h = gd_net_add_vector(net, gd_net_conv(net, h, "conv1", width, 3, 1, 1, true), t);
-  h = gd_net_add(net, gd_net_activation(net, h, GD_SILU), low);
-  gd_tensor a = gd_net_group_norm(net, h, "norm2", c->groups, eps, GD_LINEAR);
+  h = gd_net_conv(net, h, "conv1", width, 3, 1, 1, true);
+  h = gd_net_group_norm_shifted(net, h, t, 0, "norm2", c->groups, eps, GD_SILU);
+  h = gd_net_conv_add(net, h, low, "conv2", width, 3, 1);
+  gd_tensor a = gd_net_group_norm(net, h, "norm3", c->groups, eps, GD_LINEAR);
   gd_tensor q = dense(net, a, "q", c), k = dense(net, a, "k", c);
   a = gd_net_attention(net, q, k, dense(net, a, "v", c), c->head_dim);
-  h = gd_net_upsample(net, gd_net_add(net, dense(net, a, "out", c), h));
+  h = gd_net_upsample(net, dense_add(net, a, h, "out", c));
   return gd_net_conv(net, gd_net_concat(net, h, skip), "last", c->in[0].c, 3, 1, 1, true);
 }
 
 // Every op that is not oneDNN's: their results are the same bits for any thread count.
 static gd_tensor build_own_ops(gd_net *net, const gd_tensor *x, const nn_case *c) {
   gd_tensor h = gd_net_group_norm(net, x[0], "norm1", c->groups, eps, GD_SILU);
-  h = gd_net_add_vector(net, h, gd_net_time_embedding(net, x[1], c->in[0].c));
-  h = gd_net_add_vector(net, h, x[2]);
-  gd_tensor a = gd_net_group_norm(net, h, "norm2", c->groups, eps, GD_LINEAR);
+  gd_tensor t = gd_net_time_embedding(net, x[1], c->in[0].c);
+  h = gd_net_group_norm_shifted(net, h, t, 0, "norm2", c->groups, eps, GD_SILU);
+  gd_tensor a = gd_net_group_norm_shifted(net, h, x[2], 0, "norm3", c->groups, eps, GD_LINEAR);
   h = gd_net_add(net, h, gd_net_attention(net, a, gd_net_activation(net, a, GD_SILU), h, c->head_dim));
   return gd_net_upsample(net, gd_net_concat(net, h, gd_net_activation(net, h, GD_RELU)));
 }
@@ -114,6 +121,23 @@ static void inference_keeps_no_activations(void **state) {
   assert_true(plan_nbytes(&unet, unet_case(2), GD_INFERENCE) < plan_nbytes(&unet, unet_case(8), GD_INFERENCE));
 }
 
+// h <- linear(norm(h)) + h, twice
+static gd_tensor build_residuals(gd_net *net, const gd_tensor *x, const nn_case *c) {
+  gd_tensor h = gd_net_linear(net, x[0], "in", c->c_out);
+  h = gd_net_linear_add(net, gd_net_group_norm(net, h, "norm1", c->groups, eps, GD_SILU), h, "out1", c->c_out);
+  return gd_net_linear_add(net, gd_net_group_norm(net, h, "norm2", c->groups, eps, GD_SILU), h, "out2", c->c_out);
+}
+
+static const nn_graph residuals = {build_residuals, NULL, false};
+
+// The input, and two that take turns: no sum needs a place of its own.
+static void sums_stand_in_place_of_their_residuals(void **state) {
+  (void)state;
+  nn_case c = {.label = "residuals", .batch = 2, .in = {{32, 32, 8}}, .c_out = 8, .groups = 2};
+  size_t tensor = (size_t)2 * 32 * 32 * 8 * sizeof(float);
+  assert_true(2 * plan_nbytes(&residuals, c, GD_INFERENCE) < 7 * tensor);  // half a tensor is left for scratch
+}
+
 // ---- One plan, used again
 
 static void repeated_runs_and_reloads_give_the_same_bits(void **state) {
@@ -136,6 +160,63 @@ static void repeated_runs_and_reloads_give_the_same_bits(void **state) {
   gd_free(second);
   gd_free(changed);
   gd_free(back);
+  nn_close(&f);
+}
+
+// ---- Gradients that are ready early
+
+// Shifts of two norms from one product, between parameters that come before and after.
+static gd_tensor build_grouped(gd_net *net, const gd_tensor *x, const nn_case *c) {
+  int width = c->c_out;
+  gd_tensor h = gd_net_conv(net, x[0], "in", width, 3, 1, 1, true), v = gd_net_linear(net, x[1], "time", width);
+  v = gd_net_linear_group(net, v, 3, (const char *[]){"a", "b", "c"}, (int[]){width, width, width});
+  for (int i = 0; i < 3; i++) {
+    char *norm = gd_format("norm%d", i), *conv = gd_format("conv%d", i);
+    gd_tensor inner = gd_net_group_norm_shifted(net, h, v, i * width, norm, c->groups, eps, GD_SILU);
+    h = gd_net_conv_add(net, inner, h, conv, width, 3, 1);
+    gd_free(norm);
+    gd_free(conv);
+  }
+  return h;
+}
+
+static const nn_graph grouped = {build_grouped, NULL, false};
+
+// Copies of the gradients that were final at each call.
+typedef struct gd_calls {
+  const float *grads;
+  int64_t total, first[32];
+  float *copies[32];
+  int n;
+} gd_calls;
+
+static void note_call(void *context, int64_t first) {
+  gd_calls *calls = context;
+  assert_true(calls->n < 32 && first >= 0 && first <= calls->total);
+  if (calls->n) assert_true(first <= calls->first[calls->n - 1]);
+  calls->copies[calls->n] = copy(calls->grads + first, calls->total - first);
+  calls->first[calls->n++] = first;
+}
+
+static void gradients_called_ready_are_final(void **state) {
+  (void)state;
+  nn_case c = {.label = "grouped", .batch = 2, .in = {{5, 5, 2}, {1, 1, 6}}, .c_out = 8, .groups = 2};
+  nn_fixture f = nn_open(&grouped, &c, GD_TRAINING);
+  gd_calls calls = {.grads = f.grads, .total = f.table->total};
+  nn_run(&f);
+  float *expected = copy(f.grads, f.table->total);
+  for (int64_t i = 0; i < f.table->total; i++) f.grads[i] = NAN;
+  gd_plan_forward(f.plan);
+  gd_plan_backward(f.plan, f.grads, note_call, &calls);
+  assert_same_bits(c.label, "gradients with and without calls", f.grads, expected, f.table->total);
+  assert_int_equal(calls.first[calls.n - 1], 0);
+  assert_true(calls.first[0] > f.table->total / 2);  // the last op's were ready first
+  for (int i = 0; i < calls.n; i++) {
+    int64_t first = calls.first[i];
+    assert_same_bits(c.label, "ready gradients and final ones", calls.copies[i], expected + first, calls.total - first);
+    gd_free(calls.copies[i]);
+  }
+  gd_free(expected);
   nn_close(&f);
 }
 
@@ -230,6 +311,8 @@ static void onednn_ops_agree_between_threads(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(inference_gives_the_bits_of_training),
                                      cmocka_unit_test(inference_keeps_no_activations),
+                                     cmocka_unit_test(sums_stand_in_place_of_their_residuals),
+                                     cmocka_unit_test(gradients_called_ready_are_final),
                                      cmocka_unit_test(repeated_runs_and_reloads_give_the_same_bits),
                                      cmocka_unit_test(images_do_not_depend_on_each_other),
                                      cmocka_unit_test(images_do_not_depend_on_the_batch_size),

@@ -1,5 +1,5 @@
 /* Convolution and linear against plain loops: strides, paddings, odd channel counts, vectorised ones, no bias,
- * rectangular windows. */
+ * rectangular windows, several linear maps as one. */
 #include "nn_check.h"
 
 static gd_tensor build_conv(gd_net *net, const gd_tensor *x, const nn_case *c) {
@@ -121,10 +121,62 @@ static void rectangular_convolution_matches(void **state) {
   NN_CHECK_ALL(&conv_rect, cases);
 }
 
+// Three maps of one vector, 3 c_out, 1 and c_out + 1 channels wide.
+static void group_widths(const nn_case *c, int widths[3]) {
+  widths[0] = 3 * c->c_out;
+  widths[1] = 1;
+  widths[2] = c->c_out + 1;
+}
+
+static gd_tensor build_linear_group(gd_net *net, const gd_tensor *x, const nn_case *c) {
+  int widths[3];
+  group_widths(c, widths);
+  return gd_net_linear_group(net, x[0], 3, (const char *[]){"first", "second", "third"}, widths);
+}
+
+static void reference_linear_group(const nn_case *c, const double *const *x, const double *const *p, double *y) {
+  int widths[3], done = 0;
+  group_widths(c, widths);
+  int total = widths[0] + widths[1] + widths[2];
+  double *map = GD_NEW_ARRAY(double, c->batch *total);
+  for (int i = 0; i < 3; i++) {  // weights stand before biases
+    ref_linear(x[0], c->batch, c->in[0], p[i], p[3 + i], widths[i], map);
+    for (int n = 0; n < c->batch; n++)
+      for (int k = 0; k < widths[i]; k++) y[n * total + done + k] = map[n * widths[i] + k];
+    done += widths[i];
+  }
+  gd_free(map);
+}
+
+static const nn_graph linear_group = {build_linear_group, reference_linear_group, false};
+
+static void linear_group_matches(void **state) {
+  (void)state;
+  static const nn_case cases[] = {
+      {.label = "group of 3, 1 and 2", .batch = 3, .in = {{1, 1, 5}}, .c_out = 1},
+      {.label = "group of 48, 1 and 17", .batch = 4, .in = {{1, 1, 32}}, .c_out = 16},
+      {.label = "group, fixed input", .batch = 2, .in = {{1, 1, 7}}, .c_out = 4, .fixed_inputs = 1},
+  };
+  NN_CHECK_ALL(&linear_group, cases);
+}
+
+// A run finds the parameters of a group under the names of its members.
+static void linear_group_names_its_members(void **state) {
+  (void)state;
+  static const nn_case c = {.label = "group", .batch = 1, .in = {{1, 1, 5}}, .c_out = 2};
+  nn_fixture f = nn_open(&linear_group, &c, GD_INFERENCE);
+  const gd_param *weight = gd_param_table_find(f.table, "third.weight");
+  const gd_param *bias = gd_param_table_find(f.table, "first.bias");
+  assert_true(weight && weight->n_dims == 2 && weight->dims[0] == 3 && weight->dims[1] == 5);
+  assert_true(bias && bias->n_dims == 1 && bias->dims[0] == 6);
+  nn_close(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(convolution_matches), cmocka_unit_test(wide_convolution_matches),
-      cmocka_unit_test(linear_matches),      cmocka_unit_test(parameters_alone_have_gradients),
-      cmocka_unit_test(strided_1x1_matches), cmocka_unit_test(rectangular_convolution_matches)};
+      cmocka_unit_test(convolution_matches),  cmocka_unit_test(wide_convolution_matches),
+      cmocka_unit_test(linear_matches),       cmocka_unit_test(parameters_alone_have_gradients),
+      cmocka_unit_test(strided_1x1_matches),  cmocka_unit_test(rectangular_convolution_matches),
+      cmocka_unit_test(linear_group_matches), cmocka_unit_test(linear_group_names_its_members)};
   return GD_TEST_MAIN(tests);
 }

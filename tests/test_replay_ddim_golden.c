@@ -25,7 +25,7 @@ static gd_fixture open_fixture(int batch) {
   const gd_param_table *table = gd_net_params(f.net);
   f.params = GD_NEW_ARRAY(float, table->total);
   assert_int_equal(golden_params("unet.h5", "a/weights", table, f.params), table->n);
-  assert_ok(gd_generator_create(&f.generator, f.net, f.schedule, batch));
+  assert_ok(gd_generator_create(&f.generator, f.net, f.schedule, batch, GD_FLOAT32));
   gd_generator_load(f.generator, f.params);
   return f;
 }

@@ -42,9 +42,9 @@ static gd_fixture open_fixture(gd_strategy_id id) {
   f.grads = GD_NEW_ARRAY(float, f.table->total);
   f.eps = golden(file, "eps", COUNT);
   bool own_rows = f.strategy->input == GD_INPUT_SAMPLES || f.strategy->input == GD_INPUT_NOISE;
-  assert_ok(gd_generator_create(&f.teacher, f.net, f.schedule, N));
+  assert_ok(gd_generator_create(&f.teacher, f.net, f.schedule, N, GD_FLOAT32));
   gd_generator_load(f.teacher, f.teacher_params);
-  assert_ok(gd_plan_create(&f.plan, f.net, own_rows ? 2 * N : N, GD_TRAINING));
+  assert_ok(gd_plan_create(&f.plan, f.net, own_rows ? 2 * N : N, GD_TRAINING, GD_FLOAT32));
   gd_plan_load(f.plan, f.params);
   return f;
 }
@@ -132,7 +132,7 @@ static void run_step(gd_fixture *f) {
   gd_loss_gradient(&rows, output, gd_plan_output_gradient(f->plan), &f->data_loss, &f->replay_loss);
   f->data_loss /= COUNT;
   f->replay_loss /= COUNT;
-  gd_plan_backward(f->plan, f->grads);
+  gd_plan_backward(f->plan, f->grads, NULL, NULL);
 }
 
 static void check_losses(const gd_fixture *f) {

@@ -4,6 +4,7 @@
 
 #include "gendistill/base.h"
 #include "gendistill/comm.h"
+#include "gendistill/nn.h"
 
 enum { GD_MAX_LEVELS = 8, GD_MAX_CLASSES = 256 };
 
@@ -20,7 +21,6 @@ typedef enum gd_strategy_id {
 
 typedef enum gd_dataset_name { GD_FASHION_MNIST, GD_MNIST, GD_CIFAR10 } gd_dataset_name;
 typedef enum gd_sampler { GD_DDIM, GD_DDPM } gd_sampler;
-typedef enum gd_precision { GD_FLOAT32 } gd_precision;
 typedef enum gd_extractor { GD_RESNET18, GD_INCEPTION_V3 } gd_extractor;
 
 typedef struct gd_config_dataset {

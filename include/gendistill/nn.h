@@ -1,12 +1,14 @@
 /* The network engine: one parameter table, one description of a network, plans that execute it.
  *
  * A gd_net describes ops over named tensors, per image; a gd_plan compiles it for a batch, for training
- * or inference. Activations are float32 and channels-last, (N, H, W, C); parameters are flat arrays in
- * PyTorch's layouts: convolution (O, I, kh, kw), linear (O, I). All functions are local. */
+ * or inference, in float32 or bfloat16. Activations are channels-last, (N, H, W, C); parameters are flat
+ * float32 arrays in PyTorch's layouts: convolution (O, I, kh, kw), linear (O, I). All functions are local but for one.
+ */
 #ifndef GENDISTILL_NN_H
 #define GENDISTILL_NN_H
 
 #include "gendistill/base.h"
+#include "gendistill/comm.h"
 
 /* ---- Parameters ------------------------------------------------------------------------------ */
 
@@ -78,18 +80,27 @@ gd_tensor gd_net_conv(gd_net *net, gd_tensor x, const char *name, int c_out, int
 gd_tensor gd_net_conv_rect(gd_net *net, gd_tensor x, const char *name, int c_out, int kernel_h, int kernel_w,
                            int stride, int pad_h, int pad_w, bool bias);
 gd_tensor gd_net_linear(gd_net *net, gd_tensor x, const char *name, int c_out); /* on the channels of each pixel */
+/* The same plus `residual`, which has the output's shape: one pass less over memory than gd_net_add behind it. */
+gd_tensor gd_net_conv_add(gd_net *net, gd_tensor x, gd_tensor residual, const char *name, int c_out, int kernel,
+                          int pad);
+gd_tensor gd_net_linear_add(gd_net *net, gd_tensor x, gd_tensor residual, const char *name, int c_out);
+/* n linear maps of the same vector as one matrix product; their outputs stand one after another along the channels. */
+gd_tensor gd_net_linear_group(gd_net *net, gd_tensor x, int n, const char *const *names, const int *c_out);
 gd_tensor gd_net_group_norm(gd_net *net, gd_tensor x, const char *name, int groups, float eps,
                             gd_activation activation); /* GD_LINEAR or GD_SILU */
+/* Of x + v, where v is the channels begin .. begin+C-1 of the vector `shifts`; all readers of a vector's parts together
+ * must read each channel once. */
+gd_tensor gd_net_group_norm_shifted(gd_net *net, gd_tensor x, gd_tensor shifts, int begin, const char *name, int groups,
+                                    float eps, gd_activation activation);
 /* Statistics per batch of the plan in training; parameters NAME.running_mean, NAME.running_var too. */
 gd_tensor gd_net_batch_norm(gd_net *net, gd_tensor x, const char *name, float eps);
 gd_tensor gd_net_activation(gd_net *net, gd_tensor x, gd_activation activation);
 /* softmax(q k^T / sqrt(head_dim)) v over the pixels, heads of head_dim channels. */
 gd_tensor gd_net_attention(gd_net *net, gd_tensor q, gd_tensor k, gd_tensor v, int head_dim);
-gd_tensor gd_net_add(gd_net *net, gd_tensor a, gd_tensor b);        /* same shapes */
-gd_tensor gd_net_multiply(gd_net *net, gd_tensor a, gd_tensor b);   /* same shapes */
-gd_tensor gd_net_add_vector(gd_net *net, gd_tensor x, gd_tensor v); /* (H,W,C) + (1,1,C) */
-gd_tensor gd_net_concat(gd_net *net, gd_tensor a, gd_tensor b);     /* along channels */
-gd_tensor gd_net_upsample(gd_net *net, gd_tensor x);                /* nearest, x2 */
+gd_tensor gd_net_add(gd_net *net, gd_tensor a, gd_tensor b);      /* same shapes */
+gd_tensor gd_net_multiply(gd_net *net, gd_tensor a, gd_tensor b); /* same shapes */
+gd_tensor gd_net_concat(gd_net *net, gd_tensor a, gd_tensor b);   /* along channels */
+gd_tensor gd_net_upsample(gd_net *net, gd_tensor x);              /* nearest, x2 */
 gd_tensor gd_net_max_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad);
 /* With count_padding the padding's zeros are part of the average; without, it is taken over the pixels inside. */
 gd_tensor gd_net_avg_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad, bool count_padding);
@@ -104,9 +115,20 @@ typedef struct gd_plan gd_plan;
 
 typedef enum gd_mode { GD_INFERENCE, GD_TRAINING } gd_mode;
 
+/* What a plan computes in. With GD_BFLOAT16 maps (tensors of more than one pixel) and the weights that work on them
+ * are bfloat16; vectors, parameters, their gradients, sums, statistics and softmax stay float32, as do the plan's
+ * inputs, output and their gradients. */
+typedef enum gd_precision { GD_FLOAT32, GD_BFLOAT16 } gd_precision;
+
+/* Whether this CPU has instructions for it (AVX512_BF16 or AMX). */
+bool gd_precision_supported(gd_precision precision);
+
+/* `wanted`, or GD_FLOAT32 with a warning (once) where some rank's CPU does not support it. Collective on comm. */
+gd_precision gd_precision_agree(const gd_comm *comm, gd_precision wanted);
+
 /* Compiles `net` (kept by the plan, must outlive it) for `batch` images. GD_ERR_FAILED where oneDNN has
- * no implementation. An inference plan saves no activations. */
-gd_err gd_plan_create(gd_plan **out, const gd_net *net, int batch, gd_mode mode);
+ * no implementation, or an op none in this precision. An inference plan saves no activations. */
+gd_err gd_plan_create(gd_plan **out, const gd_net *net, int batch, gd_mode mode, gd_precision precision);
 void gd_plan_destroy(gd_plan **plan);
 
 int gd_plan_batch(const gd_plan *plan);
@@ -122,15 +144,39 @@ float *gd_plan_input(gd_plan *plan, int i);
 /* Runs the network; returns its output, (batch, H, W, C), valid until the next call on this plan. */
 const float *gd_plan_forward(gd_plan *plan);
 
+/* Called during backward: the elements from `first` on of `grads` have their final values. */
+typedef void (*gd_gradient_ready)(void *context, int64_t first);
+
 /* Training plans: where to write the gradient of the loss by the output, (batch, H, W, C); and, after
- * gd_plan_forward, writes the gradient by every parameter into `grads` (flat, overwritten). */
+ * gd_plan_forward, writes the gradient by every parameter into `grads` (flat, overwritten). `ready` (may be NULL) is
+ * called after every op, with `first` never rising. */
 float *gd_plan_output_gradient(gd_plan *plan);
-void gd_plan_backward(gd_plan *plan, float *grads);
+void gd_plan_backward(gd_plan *plan, float *grads, gd_gradient_ready ready, void *context);
 
 /* After gd_plan_backward: gradient by input i, or NULL if the network has none. Only for inputs whose
  * gradient was asked for with gd_net_input_gradient before the plan was made. */
 void gd_net_input_gradient(gd_net *net, gd_tensor input);
 const float *gd_plan_input_gradient(gd_plan *plan, int i);
+
+/* One op of a plan and the time spent in it so far, all runs together. */
+typedef struct gd_op_profile {
+  const char *kind, *name; /* name: of its parameters' module, or "" */
+  gd_shape in, out;        /* per image */
+  double flops; /* of one forward run of the whole batch; backward by data and by weights cost as much each */
+  bool by_data; /* backward works out the gradient by the (first) input too */
+  int64_t n_forward, n_backward;
+  double seconds_forward, seconds_backward_data, seconds_backward_weights; /* ops without weights: all in _data */
+} gd_op_profile;
+
+int gd_plan_n_ops(const gd_plan *plan);
+gd_op_profile gd_plan_profile(const gd_plan *plan, int i);
+void gd_plan_profile_reset(gd_plan *plan);
+
+/* Rates of this machine, with this rank's threads, the best of several runs: floating-point operations a second of a
+ * large matrix product with float32 result, its factors in this precision, which the CPU must support; bytes a second
+ * of a triad a = b + s c over arrays far larger than the cache, counted as three arrays. About 0.3 s each. Local. */
+double gd_measure_matmul(gd_precision precision);
+double gd_measure_memory(void);
 
 /* ---- Optimiser ------------------------------------------------------------------------------- */
 

@@ -45,9 +45,11 @@ int gd_strategy_n_tasks(const gd_config *config);
 typedef struct gd_generator gd_generator;
 
 /* Makes an inference plan of `net` for `batch` images; keeps net and schedule. Local. */
-gd_err gd_generator_create(gd_generator **out, const gd_net *net, const gd_schedule *schedule, int batch);
+gd_err gd_generator_create(gd_generator **out, const gd_net *net, const gd_schedule *schedule, int batch,
+                           gd_precision precision);
 void gd_generator_destroy(gd_generator **generator);
 size_t gd_generator_nbytes(const gd_generator *generator);
+gd_plan *gd_generator_plan(gd_generator *generator); /* for its profile */
 
 /* Takes in parameters; they must stay where they are. Local. */
 void gd_generator_load(gd_generator *generator, const float *params);

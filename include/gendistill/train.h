@@ -55,6 +55,10 @@ gd_err gd_trainer_step(gd_trainer *trainer, int64_t step, const uint32_t *indice
 const gd_net *gd_trainer_net(const gd_trainer *trainer);
 size_t gd_trainer_nbytes(const gd_trainer *trainer); /* memory this rank holds */
 
+/* The student's plan and the teacher, for their profiles; NULL before the first task, and without a teacher. */
+gd_plan *gd_trainer_plan(const gd_trainer *trainer);
+gd_generator *gd_trainer_generator(const gd_trainer *trainer);
+
 /* ---- Run ----------------------------------------------------------------------------------------- */
 
 /* What is to be done with a task (from 0) once its sample set is written: *json is a new string, one JSON object on one

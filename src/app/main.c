@@ -20,7 +20,8 @@ static const gd_command commands[] = {
     {"import", "--safetensors F --config CONFIG --output F.h5 [--set key=value]...",
      "diffusers weights to a checkpoint", gd_command_import},
     {"info", "FILE.h5", "what is in a file, and whether its checksums hold", gd_command_info},
-    {"bench", "CONFIG [--set key=value]... [--repeats N]", "throughput of each stage, as JSON", gd_command_bench},
+    {"bench", "CONFIG [--set key=value]... [--repeats N] [--profile] [--directory D]",
+     "throughput of each stage beside the machine's limits, as JSON", gd_command_bench},
 };
 
 enum { N_COMMANDS = sizeof commands / sizeof *commands };

@@ -9,7 +9,7 @@ static const char *const dataset_names[] = {"fashion_mnist", "mnist", "cifar10",
 static const char *const strategies[] = {
     "finetune", "joint", "cumulative", "generative_replay", "generative_distillation", "lwf", "gaussian", NULL};
 static const char *const samplers[] = {"ddim", "ddpm", NULL};
-static const char *const precisions[] = {"float32", NULL};
+static const char *const precisions[] = {"float32", "bfloat16", NULL};
 static const char *const extractors[] = {"resnet18", "inception_v3", NULL};
 static const char *const reductions[] = {"tree", "fast", NULL};
 

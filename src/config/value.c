@@ -96,8 +96,6 @@ static gd_err read_choice(const gd_config_reader *reader, const gd_key *key, con
     const char *comma = i == 0 ? "" : key->choices[i + 1] ? ", " : " or ";
     snprintf(must + strlen(must), sizeof must - strlen(must), "%s%s", comma, key->choices[i]);
   }
-  if (key->offset == offsetof(gd_config, training.precision) && strcmp(text, "bfloat16") == 0)
-    return wrong(reader, key, node, "float32, bfloat16 is not there yet");
   return wrong(reader, key, node, must);
 }
 

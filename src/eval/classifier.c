@@ -225,7 +225,7 @@ gd_err gd_classifier_obtain(gd_classifier **out, const gd_comm *comm, const gd_c
   char *description = describe(config, train_set, test, size);
   c->path = gd_cache_path(config->evaluation.cache, "classifier", gd_digest(description, strlen(description), 0));
   gd_resnet18_create(&c->net, size, test->channels, widths, c->n_classes, true);
-  GD_TRY(gd_comm_agree(comm, gd_plan_create(&c->plan, c->net, GD_IMAGE_CHUNK, GD_INFERENCE)));
+  GD_TRY(gd_comm_agree(comm, gd_plan_create(&c->plan, c->net, GD_IMAGE_CHUNK, GD_INFERENCE, GD_FLOAT32)));
   if (!find(c)) GD_TRY(make(c, config, train_set, test, description));
   gd_plan_load(c->plan, c->of.model);
   *out = c;

@@ -54,7 +54,7 @@ gd_err gd_inception_create(gd_inception **out, const gd_comm *comm, const char *
     GD_TRY(read_hdf5(comm, path, table, in->params));
   else
     GD_TRY(gd_comm_agree(comm, gd_safetensors_read(path, table, in->params)));
-  GD_TRY(gd_comm_agree(comm, gd_plan_create(&in->plan, in->net, BATCH, GD_INFERENCE)));
+  GD_TRY(gd_comm_agree(comm, gd_plan_create(&in->plan, in->net, BATCH, GD_INFERENCE, GD_FLOAT32)));
   gd_plan_load(in->plan, in->params);
   *out = in;
   in = NULL;

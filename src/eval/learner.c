@@ -19,7 +19,7 @@ struct gd_learner {
 };
 
 static gd_err make_worker(gd_learner *l) {
-  gd_err err = gd_plan_create(&l->plan, l->net, l->slot_rows, GD_TRAINING);
+  gd_err err = gd_plan_create(&l->plan, l->net, l->slot_rows, GD_TRAINING, GD_FLOAT32);
   if (err != GD_OK) return err;
   gd_plan_load(l->plan, l->params);
   gd_slot_sum_create(&l->sum, l->workers, l->n_slots, l->table->total + 1, GD_REDUCTION_TREE);
@@ -104,7 +104,7 @@ static void work_slot(gd_learner *l, gd_range rows, gd_fill_row fill, void *cont
   for (int i = 0; i < l->slot_rows; i++)
     loss += gd_learner_row_loss(&filled[i], l->n_classes, logits + (int64_t)i * l->n_classes,
                                 gradient + (int64_t)i * l->n_classes);
-  gd_plan_backward(l->plan, out);
+  gd_plan_backward(l->plan, out, NULL, NULL);
   out[l->table->total] = (float)loss;
   gd_free(filled);
 }

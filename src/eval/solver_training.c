@@ -40,7 +40,7 @@ gd_err gd_solver_training_create(gd_solver_training **out, const gd_comm *comm, 
   gd_solver_training *s = GD_NEW(gd_solver_training);
   *s = (gd_solver_training){.comm = comm, .config = config, .train = train, .test = test, .split = split, .task = -1};
   gd_solver_create(&s->net, train->size, train->channels, train->n_classes, false);
-  gd_err err = gd_comm_agree(comm, gd_plan_create(&s->plan, s->net, GD_IMAGE_CHUNK, GD_INFERENCE));
+  gd_err err = gd_comm_agree(comm, gd_plan_create(&s->plan, s->net, GD_IMAGE_CHUNK, GD_INFERENCE, GD_FLOAT32));
   if (err != GD_OK) gd_solver_training_destroy(&s);
   *out = s;
   return err;

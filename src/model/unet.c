@@ -1,11 +1,14 @@
 /* The paper's U-Net (diffusers' UNet2DModel) for any channel list, blocks a level, attention placement and head width.
  * Only the description stands here; parameters are named after diffusers' modules. */
+#include <stdio.h>
+
 #include "gendistill/model.h"
 
 typedef struct gd_unet_builder {
   gd_net *net;
   const gd_config_model *config;
-  gd_tensor embedding;  // SiLU of the time embedding, (1, 1, 4 C0)
+  gd_tensor shifts;  // all ResNet blocks' projections of the time embedding, in the order of the blocks
+  int n_shifts;      // channels of it that earlier blocks have taken
   gd_tensor skips[GD_MAX_LEVELS * 16];
   int n_skips;
 } gd_unet_builder;
@@ -34,27 +37,33 @@ static gd_tensor linear(gd_unet_builder *b, gd_tensor x, const char *prefix, con
   return y;
 }
 
+// h = conv(silu(norm(x))); y = conv(silu(norm(h + shift))) + x
 static gd_tensor resnet(gd_unet_builder *b, gd_tensor x, int c_out, const char *block, int index) {
-  char *prefix = gd_format("%s.resnets.%d.", block, index);
+  char *prefix = gd_format("%s.resnets.%d.", block, index), *norm2 = gd_format("%snorm2", prefix);
+  char *conv2 = gd_format("%sconv2", prefix);
   gd_tensor h = norm(b, x, prefix, "norm1", GD_SILU);
   h = conv(b, h, prefix, "conv1", c_out, 3, 1);
-  h = gd_net_add_vector(b->net, h, linear(b, b->embedding, prefix, "time_emb_proj", c_out));
-  h = norm(b, h, prefix, "norm2", GD_SILU);
-  h = conv(b, h, prefix, "conv2", c_out, 3, 1);
+  h = gd_net_group_norm_shifted(b->net, h, b->shifts, b->n_shifts, norm2, b->config->norm_num_groups, norm_eps,
+                                GD_SILU);
+  b->n_shifts += c_out;
   if (gd_net_shape(b->net, x).c != c_out) x = conv(b, x, prefix, "conv_shortcut", c_out, 1, 1);
+  gd_tensor y = gd_net_conv_add(b->net, h, x, conv2, c_out, 3, 1);
   gd_free(prefix);
-  return gd_net_add(b->net, h, x);
+  gd_free(norm2);
+  gd_free(conv2);
+  return y;
 }
 
 static gd_tensor attention(gd_unet_builder *b, gd_tensor x, const char *block, int index) {
-  char *prefix = gd_format("%s.attentions.%d.", block, index);
+  char *prefix = gd_format("%s.attentions.%d.", block, index), *to_out = gd_format("%sto_out.0", prefix);
   int c = gd_net_shape(b->net, x).c, head_dim = b->config->attention_head_dim ? b->config->attention_head_dim : c;
   gd_tensor y = norm(b, x, prefix, "group_norm", GD_LINEAR);
   gd_tensor q = linear(b, y, prefix, "to_q", c), k = linear(b, y, prefix, "to_k", c);
   gd_tensor v = linear(b, y, prefix, "to_v", c);
-  y = linear(b, gd_net_attention(b->net, q, k, v, head_dim), prefix, "to_out.0", c);
+  y = gd_net_linear_add(b->net, gd_net_attention(b->net, q, k, v, head_dim), x, to_out, c);
   gd_free(prefix);
-  return gd_net_add(b->net, y, x);
+  gd_free(to_out);
+  return y;
 }
 
 static gd_tensor push_skip(gd_unet_builder *b, gd_tensor x) {
@@ -89,6 +98,40 @@ static gd_tensor up_block(gd_unet_builder *b, gd_tensor x, int index) {
   return x;
 }
 
+enum { MAX_RESNETS = GD_MAX_LEVELS * 32 };
+
+typedef struct gd_projections {
+  char *names[MAX_RESNETS];
+  int widths[MAX_RESNETS];
+  int n;
+} gd_projections;
+
+static void add_projections(gd_projections *p, const char *block, int n_resnets, int width) {
+  for (int j = 0; j < n_resnets; j++) {
+    GD_REQUIRE(p->n < MAX_RESNETS);
+    p->names[p->n] = gd_format("%s.resnets.%d.time_emb_proj", block, j);
+    p->widths[p->n++] = width;
+  }
+}
+
+// Every ResNet block's projection of the time embedding, in the order in which the blocks run, as one product.
+static gd_tensor project(gd_net *net, gd_tensor embedding, const gd_config_model *config) {
+  gd_projections p = {.n = 0};
+  char block[32];
+  for (int i = 0; i < config->n_levels; i++) {
+    snprintf(block, sizeof block, "down_blocks.%d", i);
+    add_projections(&p, block, config->layers_per_block, config->block_out_channels[i]);
+  }
+  add_projections(&p, "mid_block", 2, config->block_out_channels[config->n_levels - 1]);
+  for (int i = 0; i < config->n_levels; i++) {
+    snprintf(block, sizeof block, "up_blocks.%d", i);
+    add_projections(&p, block, config->layers_per_block + 1, config->block_out_channels[config->n_levels - 1 - i]);
+  }
+  gd_tensor shifts = gd_net_linear_group(net, embedding, p.n, (const char *const *)p.names, p.widths);
+  for (int i = 0; i < p.n; i++) gd_free(p.names[i]);
+  return shifts;
+}
+
 void gd_unet_create(gd_net **out, const gd_config_model *config, int image_size, int channels) {
   gd_unet_builder b = {.config = config};
   int c0 = config->block_out_channels[0], last = config->block_out_channels[config->n_levels - 1];
@@ -98,7 +141,7 @@ void gd_unet_create(gd_net **out, const gd_config_model *config, int image_size,
 
   gd_tensor e = linear(&b, gd_net_time_embedding(b.net, t, c0), "time_embedding.", "linear_1", 4 * c0);
   e = linear(&b, gd_net_activation(b.net, e, GD_SILU), "time_embedding.", "linear_2", 4 * c0);
-  b.embedding = gd_net_activation(b.net, e, GD_SILU);
+  b.shifts = project(b.net, gd_net_activation(b.net, e, GD_SILU), config);
 
   x = push_skip(&b, conv(&b, x, "", "conv_in", c0, 3, 1));
   for (int i = 0; i < config->n_levels; i++) x = down_block(&b, x, i);

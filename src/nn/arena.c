@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gendistill/base.h"
 #include "nn/plan.h"
 
 void gd_arena_want(gd_arena *arena, size_t nbytes, gd_lifetime life, void **target) {

@@ -26,15 +26,23 @@ typedef struct gd_primitive {
 
 dnnl_engine_t gd_dnnl_engine(void);
 
+dnnl_data_type_t gd_dnnl_type(gd_precision type);
+
 /* Channels-last activations of `batch` images. */
-dnnl_memory_desc_t gd_dnnl_nhwc(int batch, gd_shape shape);
+dnnl_memory_desc_t gd_dnnl_nhwc(int batch, gd_shape shape, gd_precision type);
 /* The same as a matrix: a row per pixel. */
-dnnl_memory_desc_t gd_dnnl_rows(int batch, gd_shape shape);
+dnnl_memory_desc_t gd_dnnl_rows(int batch, gd_shape shape, gd_precision type);
 dnnl_memory_desc_t gd_dnnl_vector(int64_t n);
 
+typedef struct gd_primitive_options {
+  const_dnnl_primitive_desc_t hint; /* of backward: forward's descriptor */
+  bool accumulates;                 /* adds to what stands in the output */
+  bool small_map;                   /* the output has few pixels an image */
+} gd_primitive_options;
+
 /* Makes a primitive from an operation descriptor; scratch comes from the op. GD_ERR_FAILED if there is no
- * implementation. hint: forward's descriptor, or NULL. */
-gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const_dnnl_op_desc_t desc, const_dnnl_primitive_desc_t hint);
+ * implementation. */
+gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const_dnnl_op_desc_t desc, gd_primitive_options options);
 void gd_primitive_release(gd_primitive *primitive);
 
 const dnnl_memory_desc_t *gd_primitive_md(const gd_primitive *primitive, dnnl_query_t what, int index);

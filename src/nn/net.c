@@ -16,6 +16,7 @@ void gd_net_destroy(gd_net **net) {
   gd_free((*net)->table.params);
   gd_free((*net)->shapes);
   gd_free((*net)->needs_grad);
+  for (int i = 0; i < (*net)->n_nodes; i++) gd_free((*net)->nodes[i].name);
   gd_free((*net)->nodes);
   gd_free((*net)->inputs);
   gd_free(*net);
@@ -91,12 +92,13 @@ void gd_net_output(gd_net *net, gd_tensor x) {
   net->output = x;
 }
 
-static gd_tensor add_node(gd_net *net, gd_node node, gd_shape out) {
+static gd_tensor add_node(gd_net *net, gd_node node, const char *name, gd_shape out) {
   bool needs_grad = node.n_params > 0;
   for (int i = 0; i < node.n_inputs; i++) needs_grad |= net->needs_grad[node.inputs[i]];
   if (node.kind == &gd_op_time_embedding) needs_grad = false;
   net->nodes = grown(net->nodes, net->n_nodes, sizeof *net->nodes);
   node.output = add_tensor(net, out, needs_grad);
+  node.name = gd_format("%s", name);
   net->nodes[net->n_nodes++] = node;
   return node.output;
 }
@@ -112,17 +114,40 @@ static gd_shape window_shape(gd_shape in, const gd_attributes *a, int c_out) {
                     n_windows(in.w, a->kernel[1], a->stride, a->pad[1]), c_out};
 }
 
+static bool same_shape(gd_shape a, gd_shape b) {
+  return a.h == b.h && a.w == b.w && a.c == b.c;
+}
+
+enum { NO_RESIDUAL = -1 };
+
+// A node with weight, bias where its attributes say so, and a residual that is added to the output.
+static gd_tensor add_weighted(gd_net *net, gd_node node, gd_tensor x, gd_tensor residual, const char *name, int n_dims,
+                              const int *dims, gd_shape out) {
+  int64_t fan_in = 1;
+  for (int i = 1; i < n_dims; i++) fan_in *= dims[i];
+  node.inputs[node.n_inputs++] = x;
+  if (residual != NO_RESIDUAL) {
+    GD_REQUIRE(same_shape(net->shapes[residual], out));
+    node.inputs[node.n_inputs++] = residual;
+  }
+  node.params[node.n_params++] = add_param(net, name, "weight", n_dims, dims, GD_INIT_UNIFORM, fan_in);
+  if (node.attributes.bias)
+    node.params[node.n_params++] = add_param(net, name, "bias", 1, dims, GD_INIT_UNIFORM, fan_in);
+  return add_node(net, node, name, out);
+}
+
+static gd_tensor add_conv(gd_net *net, gd_tensor x, gd_tensor residual, const char *name, int c_out,
+                          gd_attributes attributes) {
+  gd_shape in = net->shapes[x];
+  gd_node node = {.kind = &gd_op_conv, .attributes = attributes};
+  return add_weighted(net, node, x, residual, name, 4, (int[]){c_out, in.c, attributes.kernel[0], attributes.kernel[1]},
+                      window_shape(in, &attributes, c_out));
+}
+
 gd_tensor gd_net_conv_rect(gd_net *net, gd_tensor x, const char *name, int c_out, int kernel_h, int kernel_w,
                            int stride, int pad_h, int pad_w, bool bias) {
-  gd_shape in = net->shapes[x];
-  gd_node node = {.kind = &gd_op_conv, .n_inputs = 1, .inputs = {x}};
-  node.attributes =
-      (gd_attributes){.kernel = {kernel_h, kernel_w}, .stride = stride, .pad = {pad_h, pad_w}, .bias = bias};
-  int64_t fan_in = (int64_t)in.c * kernel_h * kernel_w;
-  node.params[node.n_params++] =
-      add_param(net, name, "weight", 4, (int[]){c_out, in.c, kernel_h, kernel_w}, GD_INIT_UNIFORM, fan_in);
-  if (bias) node.params[node.n_params++] = add_param(net, name, "bias", 1, &c_out, GD_INIT_UNIFORM, fan_in);
-  return add_node(net, node, window_shape(in, &node.attributes, c_out));
+  gd_attributes attributes = {.kernel = {kernel_h, kernel_w}, .stride = stride, .pad = {pad_h, pad_w}, .bias = bias};
+  return add_conv(net, x, NO_RESIDUAL, name, c_out, attributes);
 }
 
 gd_tensor gd_net_conv(gd_net *net, gd_tensor x, const char *name, int c_out, int kernel, int stride, int pad,
@@ -130,23 +155,67 @@ gd_tensor gd_net_conv(gd_net *net, gd_tensor x, const char *name, int c_out, int
   return gd_net_conv_rect(net, x, name, c_out, kernel, kernel, stride, pad, pad, bias);
 }
 
-gd_tensor gd_net_linear(gd_net *net, gd_tensor x, const char *name, int c_out) {
+gd_tensor gd_net_conv_add(gd_net *net, gd_tensor x, gd_tensor residual, const char *name, int c_out, int kernel,
+                          int pad) {
+  gd_attributes attributes = {.kernel = {kernel, kernel}, .stride = 1, .pad = {pad, pad}, .bias = true};
+  return add_conv(net, x, residual, name, c_out, attributes);
+}
+
+static gd_tensor add_linear(gd_net *net, gd_tensor x, gd_tensor residual, const char *name, int c_out) {
   gd_shape in = net->shapes[x];
+  gd_node node = {.kind = &gd_op_linear, .attributes.bias = true};
+  return add_weighted(net, node, x, residual, name, 2, (int[]){c_out, in.c}, (gd_shape){in.h, in.w, c_out});
+}
+
+gd_tensor gd_net_linear(gd_net *net, gd_tensor x, const char *name, int c_out) {
+  return add_linear(net, x, NO_RESIDUAL, name, c_out);
+}
+
+gd_tensor gd_net_linear_add(gd_net *net, gd_tensor x, gd_tensor residual, const char *name, int c_out) {
+  return add_linear(net, x, residual, name, c_out);
+}
+
+// All weights stand together in the table, and then all biases: to the op they are one matrix and one vector.
+gd_tensor gd_net_linear_group(gd_net *net, gd_tensor x, int n, const char *const *names, const int *c_out) {
+  gd_shape in = net->shapes[x], out = {in.h, in.w, 0};
   gd_node node = {.kind = &gd_op_linear, .n_inputs = 1, .inputs = {x}, .attributes.bias = true};
-  node.params[node.n_params++] = add_param(net, name, "weight", 2, (int[]){c_out, in.c}, GD_INIT_UNIFORM, in.c);
-  node.params[node.n_params++] = add_param(net, name, "bias", 1, &c_out, GD_INIT_UNIFORM, in.c);
-  return add_node(net, node, (gd_shape){in.h, in.w, c_out});
+  int last_weight = 0;
+  for (int i = 0; i < n; i++) {
+    last_weight = add_param(net, names[i], "weight", 2, (int[]){c_out[i], in.c}, GD_INIT_UNIFORM, in.c);
+    out.c += c_out[i];
+  }
+  node.params[0] = last_weight - n + 1;
+  for (int i = 0; i < n; i++) last_weight = add_param(net, names[i], "bias", 1, &c_out[i], GD_INIT_UNIFORM, in.c);
+  node.params[1] = last_weight - n + 1;
+  node.params[2] = last_weight;  // the end of what backward writes
+  node.n_params = 3;
+  return add_node(net, node, names[0], out);
+}
+
+static gd_tensor add_group_norm(gd_net *net, gd_node node, const char *name) {
+  gd_shape shape = net->shapes[node.inputs[0]];
+  GD_REQUIRE(node.attributes.groups > 0 && shape.c % node.attributes.groups == 0);
+  GD_REQUIRE(node.attributes.activation != GD_RELU);
+  node.kind = &gd_op_group_norm;
+  node.params[node.n_params++] = add_param(net, name, "weight", 1, &shape.c, GD_INIT_ONE, 1);
+  node.params[node.n_params++] = add_param(net, name, "bias", 1, &shape.c, GD_INIT_ZERO, 1);
+  return add_node(net, node, name, shape);
 }
 
 gd_tensor gd_net_group_norm(gd_net *net, gd_tensor x, const char *name, int groups, float eps,
                             gd_activation activation) {
-  gd_shape shape = net->shapes[x];
-  GD_REQUIRE(groups > 0 && shape.c % groups == 0 && activation != GD_RELU);
-  gd_node node = {.kind = &gd_op_group_norm, .n_inputs = 1, .inputs = {x}};
+  gd_node node = {.n_inputs = 1, .inputs = {x}};
   node.attributes = (gd_attributes){.groups = groups, .eps = eps, .activation = activation};
-  node.params[node.n_params++] = add_param(net, name, "weight", 1, &shape.c, GD_INIT_ONE, 1);
-  node.params[node.n_params++] = add_param(net, name, "bias", 1, &shape.c, GD_INIT_ZERO, 1);
-  return add_node(net, node, shape);
+  return add_group_norm(net, node, name);
+}
+
+gd_tensor gd_net_group_norm_shifted(gd_net *net, gd_tensor x, gd_tensor shifts, int begin, const char *name, int groups,
+                                    float eps, gd_activation activation) {
+  gd_shape vector = net->shapes[shifts];
+  GD_REQUIRE(vector.h == 1 && vector.w == 1 && begin >= 0 && begin + net->shapes[x].c <= vector.c);
+  gd_node node = {.n_inputs = 2, .inputs = {x, shifts}};
+  node.attributes = (gd_attributes){.groups = groups, .eps = eps, .activation = activation, .part_begin = begin};
+  return add_group_norm(net, node, name);
 }
 
 gd_tensor gd_net_batch_norm(gd_net *net, gd_tensor x, const char *name, float eps) {
@@ -157,58 +226,49 @@ gd_tensor gd_net_batch_norm(gd_net *net, gd_tensor x, const char *name, float ep
   node.params[node.n_params++] = add_param(net, name, "running_mean", 1, &shape.c, GD_INIT_ZERO, 1);
   node.params[node.n_params++] = add_param(net, name, "running_var", 1, &shape.c, GD_INIT_ONE, 1);
   for (int i = 2; i < 4; i++) net->table.params[node.params[i]].is_statistic = true;
-  return add_node(net, node, shape);
+  return add_node(net, node, name, shape);
 }
 
 gd_tensor gd_net_activation(gd_net *net, gd_tensor x, gd_activation activation) {
   GD_REQUIRE(activation != GD_LINEAR);
   gd_node node = {.kind = &gd_op_activation, .n_inputs = 1, .inputs = {x}, .attributes.activation = activation};
-  return add_node(net, node, net->shapes[x]);
+  return add_node(net, node, "", net->shapes[x]);
 }
 
 gd_tensor gd_net_attention(gd_net *net, gd_tensor q, gd_tensor k, gd_tensor v, int head_dim) {
   gd_shape shape = net->shapes[q];
   GD_REQUIRE(head_dim > 0 && shape.c % head_dim == 0);
   gd_node node = {.kind = &gd_op_attention, .n_inputs = 3, .inputs = {q, k, v}, .attributes.head_dim = head_dim};
-  return add_node(net, node, shape);
-}
-
-static bool same_shape(gd_shape a, gd_shape b) {
-  return a.h == b.h && a.w == b.w && a.c == b.c;
+  return add_node(net, node, "", shape);
 }
 
 gd_tensor gd_net_add(gd_net *net, gd_tensor a, gd_tensor b) {
   GD_REQUIRE(same_shape(net->shapes[a], net->shapes[b]));
-  return add_node(net, (gd_node){.kind = &gd_op_add, .n_inputs = 2, .inputs = {a, b}}, net->shapes[a]);
+  return add_node(net, (gd_node){.kind = &gd_op_add, .n_inputs = 2, .inputs = {a, b}}, "", net->shapes[a]);
 }
 
 gd_tensor gd_net_multiply(gd_net *net, gd_tensor a, gd_tensor b) {
   GD_REQUIRE(same_shape(net->shapes[a], net->shapes[b]));
-  return add_node(net, (gd_node){.kind = &gd_op_multiply, .n_inputs = 2, .inputs = {a, b}}, net->shapes[a]);
-}
-
-gd_tensor gd_net_add_vector(gd_net *net, gd_tensor x, gd_tensor v) {
-  GD_REQUIRE(same_shape(net->shapes[v], (gd_shape){1, 1, net->shapes[x].c}));
-  return add_node(net, (gd_node){.kind = &gd_op_add_vector, .n_inputs = 2, .inputs = {x, v}}, net->shapes[x]);
+  return add_node(net, (gd_node){.kind = &gd_op_multiply, .n_inputs = 2, .inputs = {a, b}}, "", net->shapes[a]);
 }
 
 gd_tensor gd_net_concat(gd_net *net, gd_tensor a, gd_tensor b) {
   gd_shape sa = net->shapes[a], sb = net->shapes[b];
   GD_REQUIRE(sa.h == sb.h && sa.w == sb.w);
   gd_node node = {.kind = &gd_op_concat, .n_inputs = 2, .inputs = {a, b}};
-  return add_node(net, node, (gd_shape){sa.h, sa.w, sa.c + sb.c});
+  return add_node(net, node, "", (gd_shape){sa.h, sa.w, sa.c + sb.c});
 }
 
 gd_tensor gd_net_upsample(gd_net *net, gd_tensor x) {
   gd_shape in = net->shapes[x];
   gd_node node = {.kind = &gd_op_upsample, .n_inputs = 1, .inputs = {x}};
-  return add_node(net, node, (gd_shape){2 * in.h, 2 * in.w, in.c});
+  return add_node(net, node, "", (gd_shape){2 * in.h, 2 * in.w, in.c});
 }
 
 static gd_tensor add_pool(gd_net *net, gd_tensor x, gd_attributes attributes) {
   gd_shape in = net->shapes[x];
   gd_node node = {.kind = &gd_op_pool, .n_inputs = 1, .inputs = {x}, .attributes = attributes};
-  return add_node(net, node, window_shape(in, &attributes, in.c));
+  return add_node(net, node, "", window_shape(in, &attributes, in.c));
 }
 
 gd_tensor gd_net_max_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad) {
@@ -239,5 +299,5 @@ gd_tensor gd_net_global_max_pool(gd_net *net, gd_tensor x) {
 gd_tensor gd_net_time_embedding(gd_net *net, gd_tensor t, int channels) {
   GD_REQUIRE(same_shape(net->shapes[t], (gd_shape){1, 1, 1}) && channels % 2 == 0);
   gd_node node = {.kind = &gd_op_time_embedding, .n_inputs = 1, .inputs = {t}};
-  return add_node(net, node, (gd_shape){1, 1, channels});
+  return add_node(net, node, "", (gd_shape){1, 1, channels});
 }

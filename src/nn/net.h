@@ -10,6 +10,7 @@ enum { GD_MAX_INPUTS = 3, GD_MAX_OP_PARAMS = 4 };
 typedef struct gd_attributes {
   int kernel[2], stride, pad[2]; /* [0] along the height, [1] along the width */
   int groups;
+  int part_begin; /* first channel of the part that is read */
   int head_dim;
   float eps;
   gd_activation activation;
@@ -26,6 +27,11 @@ typedef struct gd_op_class {
   /* What backward reads, so that the plan keeps it: inputs (bit i: input i) and the output. */
   unsigned backward_reads_inputs;
   bool backward_reads_output;
+  unsigned overwrites_inputs; /* bit i: y may stand where input i stands */
+  unsigned passes_gradient;   /* bit i: the gradient by input i is dy; backward leaves it to the plan */
+  unsigned reads_part;        /* bit i: only a part of input i is read; the parts of all its readers are the whole */
+  bool bfloat16;              /* works on bfloat16 maps too */
+  bool may_write_float32;     /* y may be float32 where x is bfloat16 */
   /* Makes primitives and says how much scratch and saved memory the op wants. */
   gd_err (*prepare)(gd_op *op);
   void (*load)(gd_op *op, const float *params); /* optional: new parameters */
@@ -37,6 +43,7 @@ typedef struct gd_op_class {
 
 typedef struct gd_node {
   const gd_op_class *kind;
+  char *name; /* of the module its parameters belong to, "" without any; a copy of its own */
   int n_inputs;
   gd_tensor inputs[GD_MAX_INPUTS];
   gd_tensor output;
@@ -65,17 +72,19 @@ struct gd_op {
   bool training;
   gd_shape in[GD_MAX_INPUTS], out; /* per image */
   bool wants_dx[GD_MAX_INPUTS];
-  /* Set by the plan before the first run: (batch, h, w, c) each. */
-  float *x[GD_MAX_INPUTS];
-  float *y;
-  float *dx[GD_MAX_INPUTS]; /* NULL where not wanted */
-  float *dy;
+  gd_precision x_type[GD_MAX_INPUTS], y_type, dy_type; /* dx has x's */
+  /* Set by the plan before the first run: (batch, h, w, c) each, of these types. */
+  void *x[GD_MAX_INPUTS];
+  void *y;
+  void *dx[GD_MAX_INPUTS]; /* NULL where not wanted */
+  void *dy;
   const float *params;   /* flat array of the last load */
   size_t scratch_nbytes; /* wanted during forward or backward, shared by all ops */
   void *scratch;
   size_t saved_nbytes; /* kept from forward to backward */
   void *saved;
-  void *state; /* the kind's own */
+  void *state;            /* the kind's own */
+  double seconds_weights; /* of backward, spent on the gradients of weights */
 };
 
 /* Flat array's part for the op's parameter number i. */
@@ -91,7 +100,6 @@ static inline int64_t gd_shape_count(gd_shape s) {
 }
 
 extern const gd_op_class gd_op_conv, gd_op_linear, gd_op_group_norm, gd_op_batch_norm, gd_op_activation,
-    gd_op_attention, gd_op_add, gd_op_multiply, gd_op_add_vector, gd_op_concat, gd_op_upsample, gd_op_pool,
-    gd_op_time_embedding;
+    gd_op_attention, gd_op_add, gd_op_multiply, gd_op_concat, gd_op_upsample, gd_op_pool, gd_op_time_embedding;
 
 #endif

@@ -1,146 +1,247 @@
-/* Multi-head attention over the pixels of an image: softmax(q k^T / sqrt(d)) v, one (image, head) a thread.
+/* Multi-head attention over the pixels of an image: softmax(q k^T / sqrt(d)) v, one image a thread.
  *
- * Row by row, so that no L x L matrix is kept; backward computes the probabilities again. Keys and values are copied
- * channels-first per head, so that the inner loops run over pixels. Maps are at most 16 x 16 in practice. */
+ * Blocks of queries, so that memory grows with the pixels and not with their square; backward computes the
+ * probabilities again. Queries are copied channels-first per head and stand innermost in all sums, which makes maximum,
+ * sum and products plain vector loops over queries. bfloat16 images are widened once; all arithmetic is float32. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
+#include "nn/bfloat16.h"
 #include "nn/net.h"
 #include "nn/simd.h"
 
-// One head's sizes and its work memory, a part of the op's scratch for each thread.
+enum { QUERIES = 64 };  // of a block
+
+// One head's sizes and its work memory, a part of the op's scratch for each thread. R: queries of the block.
 typedef struct gd_head {
   int length, dim, stride;  // pixels, channels of the head, channels of a pixel
+  int n_queries;            // R, the row length of what follows
   float scale;
-  float *kt, *vt;    // (dim, length)
-  float *dkt, *dvt;  // (dim, length)
-  float *p, *dp;     // (length)
+  float *qt, *yt, *dyt, *dqt;  // (dim, R)
+  float *p, *dp;               // (length, R)
+  float *flipped;              // (R, length)
+  float *dkt, *dvt;            // (dim, length), summed over the blocks
+  float *row;                  // (R)
 } gd_head;
 
+static int block_queries(const gd_op *op) {
+  int length = op->in[0].h * op->in[0].w;
+  return length < QUERIES ? length : QUERIES;
+}
+
 static int64_t head_floats(const gd_op *op) {
-  int64_t length = (int64_t)op->in[0].h * op->in[0].w;
-  return (4 * op->node->attributes.head_dim + 2) * length;
+  int64_t length = (int64_t)op->in[0].h * op->in[0].w, dim = op->node->attributes.head_dim;
+  int64_t n_queries = block_queries(op);
+  return 4 * dim * n_queries + 3 * length * n_queries + 2 * dim * length + n_queries;
+}
+
+// One image's part of the tensors as floats: the tensors' own, or widened.
+typedef struct gd_image {
+  int64_t first, n;
+  const float *q, *k, *v, *dy;
+  float *y, *dq, *dk, *dv;
+} gd_image;
+
+enum { N_WIDENED = 7 };  // q, k, v, dy, dq, dk, dv; forward's y takes dy's place
+
+// Floats of scratch for each thread.
+static int64_t thread_floats(const gd_op *op) {
+  return head_floats(op) + (op->y_type == GD_BFLOAT16 ? N_WIDENED * gd_shape_count(op->in[0]) : 0);
 }
 
 static gd_err prepare(gd_op *op) {
-  op->scratch_nbytes = (size_t)omp_get_max_threads() * (size_t)head_floats(op) * sizeof(float);
+  op->scratch_nbytes = (size_t)omp_get_max_threads() * (size_t)thread_floats(op) * sizeof(float);
   return GD_OK;
 }
 
+static float *thread_scratch(const gd_op *op) {
+  return (float *)op->scratch + omp_get_thread_num() * thread_floats(op);
+}
+
+static float *take(float **memory, int64_t n) {
+  float *taken = *memory;
+  *memory += n;
+  return taken;
+}
+
 static gd_head head_of_thread(const gd_op *op) {
-  int dim = op->node->attributes.head_dim, length = op->in[0].h * op->in[0].w;
-  float *memory = (float *)op->scratch + omp_get_thread_num() * head_floats(op);
-  int64_t block = (int64_t)dim * length;
-  return (gd_head){.length = length,
-                   .dim = dim,
-                   .stride = op->in[0].c,
-                   .scale = 1.0f / sqrtf((float)dim),
-                   .kt = memory,
-                   .vt = memory + block,
-                   .dkt = memory + 2 * block,
-                   .dvt = memory + 3 * block,
-                   .p = memory + 4 * block,
-                   .dp = memory + 4 * block + length};
+  gd_head h = {.length = op->in[0].h * op->in[0].w,
+               .dim = op->node->attributes.head_dim,
+               .stride = op->in[0].c,
+               .n_queries = block_queries(op)};
+  h.scale = 1.0f / sqrtf((float)h.dim);
+  float *memory = thread_scratch(op);
+  int64_t queries = (int64_t)h.dim * h.n_queries, keys = (int64_t)h.dim * h.length;
+  h.qt = take(&memory, queries);
+  h.yt = take(&memory, queries);
+  h.dyt = take(&memory, queries);
+  h.dqt = take(&memory, queries);
+  h.p = take(&memory, (int64_t)h.length * h.n_queries);
+  h.dp = take(&memory, (int64_t)h.length * h.n_queries);
+  h.flipped = take(&memory, (int64_t)h.length * h.n_queries);
+  h.dkt = take(&memory, keys);
+  h.dvt = take(&memory, keys);
+  h.row = take(&memory, h.n_queries);
+  return h;
 }
 
-static void transpose_in(const gd_head *h, const float *x, float *xt) {
-  for (int j = 0; j < h->length; j++)
-    for (int d = 0; d < h->dim; d++) xt[d * h->length + j] = x[(int64_t)j * h->stride + d];
+static gd_image image_read(const gd_op *op, int n) {
+  gd_image image = {.n = gd_shape_count(op->in[0])};
+  image.first = n * image.n;
+  float *widened = thread_scratch(op) + head_floats(op);
+  image.q = gd_floats_read(op->x_type[0], op->x[0], image.first, image.n, widened);
+  image.k = gd_floats_read(op->x_type[1], op->x[1], image.first, image.n, widened + image.n);
+  image.v = gd_floats_read(op->x_type[2], op->x[2], image.first, image.n, widened + 2 * image.n);
+  return image;
 }
 
-static void transpose_out(const gd_head *h, const float *xt, float *x) {
-  for (int j = 0; j < h->length; j++)
-    for (int d = 0; d < h->dim; d++) x[(int64_t)j * h->stride + d] = xt[d * h->length + j];
+// xt (cols, rows) = transposed x (rows, cols), whose rows stand x_stride apart, times factor; and the way back.
+static void transpose_in(const float *x, int64_t x_stride, int rows, int cols, float factor, float *xt) {
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < cols; c++) xt[(int64_t)c * rows + r] = factor * x[r * x_stride + c];
 }
 
-// p = softmax of this query's scaled products with all keys.
-GD_SIMD static void probabilities(const gd_head *h, const float *restrict q, float *restrict p) {
-  int length = h->length;
-  for (int j = 0; j < length; j++) p[j] = 0;
-  for (int d = 0; d < h->dim; d++) {
-    const float *restrict k = h->kt + (int64_t)d * length;
-    float factor = q[d] * h->scale;
-    for (int j = 0; j < length; j++) p[j] += factor * k[j];
+static void transpose_out(const float *xt, int rows, int cols, float *x, int64_t x_stride) {
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < cols; c++) x[r * x_stride + c] = xt[(int64_t)c * rows + r];
+}
+
+// s (length, R) = x t: row j of x has dim elements, t is (dim, R).
+GD_SIMD static void rows_times(const gd_head *h, const float *restrict x, const float *restrict t, int n,
+                               float *restrict s) {
+  for (int j = 0; j < h->length; j++) {
+    float *restrict row = s + (int64_t)j * n;
+    for (int r = 0; r < n; r++) row[r] = 0;
+    for (int d = 0; d < h->dim; d++) {
+      float factor = x[(int64_t)j * h->stride + d];
+      for (int r = 0; r < n; r++) row[r] += factor * t[d * n + r];
+    }
   }
-  float largest = p[0], sum = 0;
-  for (int j = 1; j < length; j++) largest = p[j] > largest ? p[j] : largest;
-  for (int j = 0; j < length; j++) p[j] = gd_exp(p[j] - largest);
-  for (int j = 0; j < length; j++) sum += p[j];
-  float inverse = 1.0f / sum;
-  for (int j = 0; j < length; j++) p[j] *= inverse;
 }
 
-// y = sum_j p_j v_j, reading v by pixel.
-GD_SIMD static void weighted_sum(const gd_head *h, const float *restrict p, const float *restrict v,
-                                 float *restrict y) {
-  for (int d = 0; d < h->dim; d++) y[d] = 0;
+// t (dim, R) = x^T s: the sum over j of x's row j times s's row j.
+GD_SIMD static void columns_times(const gd_head *h, const float *restrict x, const float *restrict s, int n,
+                                  float *restrict t) {
+  for (int i = 0; i < h->dim * n; i++) t[i] = 0;
+  for (int j = 0; j < h->length; j++) {
+    const float *restrict row = s + (int64_t)j * n;
+    for (int d = 0; d < h->dim; d++) {
+      float factor = x[(int64_t)j * h->stride + d];
+      for (int r = 0; r < n; r++) t[d * n + r] += factor * row[r];
+    }
+  }
+}
+
+// Softmax of p (length, R) over its rows.
+GD_SIMD static void softmax(const gd_head *h, int n, float *restrict p, float *restrict row) {
+  for (int r = 0; r < n; r++) row[r] = p[r];
+  for (int j = 1; j < h->length; j++)
+    for (int r = 0; r < n; r++) row[r] = p[(int64_t)j * n + r] > row[r] ? p[(int64_t)j * n + r] : row[r];
   for (int j = 0; j < h->length; j++)
-    for (int d = 0; d < h->dim; d++) y[d] += p[j] * v[(int64_t)j * h->stride + d];
+    for (int r = 0; r < n; r++) p[(int64_t)j * n + r] = gd_exp(p[(int64_t)j * n + r] - row[r]);
+  for (int r = 0; r < n; r++) row[r] = 0;
+  for (int j = 0; j < h->length; j++)
+    for (int r = 0; r < n; r++) row[r] += p[(int64_t)j * n + r];
+  for (int r = 0; r < n; r++) row[r] = 1.0f / row[r];
+  for (int j = 0; j < h->length; j++)
+    for (int r = 0; r < n; r++) p[(int64_t)j * n + r] *= row[r];
+}
+
+// dp <- scale p (dp - sum_j p dp): the gradient by q k^T.
+GD_SIMD static void softmax_gradient(const gd_head *h, int n, const float *restrict p, float *restrict dp,
+                                     float *restrict row) {
+  for (int r = 0; r < n; r++) row[r] = 0;
+  for (int64_t j = 0; j < h->length; j++)
+    for (int r = 0; r < n; r++) row[r] += p[j * n + r] * dp[j * n + r];
+  for (int64_t j = 0; j < h->length; j++)
+    for (int r = 0; r < n; r++) dp[j * n + r] = p[j * n + r] * (dp[j * n + r] - row[r]) * h->scale;
+}
+
+// sums (dim, length) += x^T s: x's row r has dim elements, s is (R, length).
+GD_SIMD static void add_outer(const gd_head *h, const float *restrict x, const float *restrict s, int n,
+                              float *restrict sums) {
+  for (int r = 0; r < n; r++) {
+    for (int d = 0; d < h->dim; d++) {
+      float factor = x[(int64_t)r * h->stride + d];
+      for (int j = 0; j < h->length; j++) sums[(int64_t)d * h->length + j] += factor * s[(int64_t)r * h->length + j];
+    }
+  }
+}
+
+// Probabilities of n queries from pixel `first` on, head channels from c on.
+static void probabilities(const gd_head *h, const gd_image *image, int first, int n, int c) {
+  transpose_in(image->q + (int64_t)first * h->stride + c, h->stride, n, h->dim, h->scale, h->qt);
+  rows_times(h, image->k + c, h->qt, n, h->p);
+  softmax(h, n, h->p, h->row);
+}
+
+static void forward_image(const gd_op *op, int i) {
+  gd_head h = head_of_thread(op);
+  gd_image image = image_read(op, i);
+  image.y = gd_floats_begin(op->y_type, op->y, image.first, thread_scratch(op) + head_floats(op) + 3 * image.n);
+  for (int c = 0; c < h.stride; c += h.dim) {
+    for (int first = 0; first < h.length; first += h.n_queries) {
+      int n = h.length - first < h.n_queries ? h.length - first : h.n_queries;
+      probabilities(&h, &image, first, n, c);
+      columns_times(&h, image.v + c, h.p, n, h.yt);
+      transpose_out(h.yt, n, h.dim, image.y + (int64_t)first * h.stride + c, h.stride);
+    }
+  }
+  gd_floats_end(op->y_type, op->y, image.first, image.n, image.y);
 }
 
 static void forward(gd_op *op) {
-  int heads = op->in[0].c / op->node->attributes.head_dim;
-#pragma omp parallel for collapse(2)
-  for (int n = 0; n < op->batch; n++) {
-    for (int i = 0; i < heads; i++) {
-      gd_head h = head_of_thread(op);
-      int64_t offset = (int64_t)n * h.length * h.stride + i * h.dim;
-      transpose_in(&h, op->x[1] + offset, h.kt);
-      for (int r = 0; r < h.length; r++) {
-        int64_t row = offset + (int64_t)r * h.stride;
-        probabilities(&h, op->x[0] + row, h.p);
-        weighted_sum(&h, h.p, op->x[2] + offset, op->y + row);
-      }
-    }
-  }
+#pragma omp parallel for
+  for (int n = 0; n < op->batch; n++) forward_image(op, n);
 }
 
-// One query's share: dv += p dy; dp = dy v; ds = p (dp - p.dp); dk += ds q, with the scale in ds. Leaves ds in dp.
-GD_SIMD static void row_gradient(const gd_head *h, const float *restrict q, const float *restrict dy) {
-  int length = h->length;
-  float *restrict p = h->p, *restrict dp = h->dp;
-  for (int j = 0; j < length; j++) dp[j] = 0;
-  for (int d = 0; d < h->dim; d++) {
-    const float *restrict v = h->vt + (int64_t)d * length;
-    float *restrict dv = h->dvt + (int64_t)d * length;
-    for (int j = 0; j < length; j++) {
-      dp[j] += dy[d] * v[j];
-      dv[j] += dy[d] * p[j];
-    }
-  }
-  float dot = 0;
-  for (int j = 0; j < length; j++) dot += p[j] * dp[j];
-  for (int j = 0; j < length; j++) dp[j] = p[j] * (dp[j] - dot) * h->scale;
-  for (int d = 0; d < h->dim; d++) {
-    float *restrict dk = h->dkt + (int64_t)d * length;
-    for (int j = 0; j < length; j++) dk[j] += dp[j] * q[d];
-  }
+// One block of queries: dq, and what it adds to dk and dv.
+static void backward_block(const gd_head *h, const gd_image *image, int first, int n, int c) {
+  int64_t offset = (int64_t)first * h->stride + c;
+  probabilities(h, image, first, n, c);
+  transpose_in(image->dy + offset, h->stride, n, h->dim, 1.0f, h->dyt);
+  rows_times(h, image->v + c, h->dyt, n, h->dp);
+  softmax_gradient(h, n, h->p, h->dp, h->row);
+  columns_times(h, image->k + c, h->dp, n, h->dqt);
+  transpose_out(h->dqt, n, h->dim, image->dq + offset, h->stride);
+  transpose_in(h->p, n, h->length, n, 1.0f, h->flipped);
+  add_outer(h, image->dy + offset, h->flipped, n, h->dvt);
+  transpose_in(h->dp, n, h->length, n, 1.0f, h->flipped);
+  add_outer(h, image->q + offset, h->flipped, n, h->dkt);
+}
+
+static void backward_head(const gd_head *h, const gd_image *image, int c) {
+  memset(h->dkt, 0, (size_t)h->dim * (size_t)h->length * sizeof(float));
+  memset(h->dvt, 0, (size_t)h->dim * (size_t)h->length * sizeof(float));
+  for (int first = 0; first < h->length; first += h->n_queries)
+    backward_block(h, image, first, h->length - first < h->n_queries ? h->length - first : h->n_queries, c);
+  transpose_out(h->dkt, h->length, h->dim, image->dk + c, h->stride);
+  transpose_out(h->dvt, h->length, h->dim, image->dv + c, h->stride);
+}
+
+static void backward_image(const gd_op *op, int n) {
+  gd_head h = head_of_thread(op);
+  gd_image image = image_read(op, n);
+  float *widened = thread_scratch(op) + head_floats(op) + 3 * image.n;
+  float **gradients[] = {&image.dq, &image.dk, &image.dv};
+  image.dy = gd_floats_read(op->dy_type, op->dy, image.first, image.n, widened);
+  for (int i = 0; i < 3; i++)
+    *gradients[i] = gd_floats_begin(op->x_type[i], op->dx[i], image.first, widened + (i + 1) * image.n);
+  for (int c = 0; c < h.stride; c += h.dim) backward_head(&h, &image, c);
+  for (int i = 0; i < 3; i++) gd_floats_end(op->x_type[i], op->dx[i], image.first, image.n, *gradients[i]);
 }
 
 static void backward(gd_op *op, float *grads) {
   (void)grads;
-  int heads = op->in[0].c / op->node->attributes.head_dim;
   GD_REQUIRE(op->dx[0] && op->dx[1] && op->dx[2]);
-#pragma omp parallel for collapse(2)
-  for (int n = 0; n < op->batch; n++) {
-    for (int i = 0; i < heads; i++) {
-      gd_head h = head_of_thread(op);
-      int64_t offset = (int64_t)n * h.length * h.stride + i * h.dim;
-      transpose_in(&h, op->x[1] + offset, h.kt);
-      transpose_in(&h, op->x[2] + offset, h.vt);
-      memset(h.dkt, 0, 2 * (size_t)h.dim * (size_t)h.length * sizeof(float));
-      for (int r = 0; r < h.length; r++) {
-        int64_t row = offset + (int64_t)r * h.stride;
-        probabilities(&h, op->x[0] + row, h.p);
-        row_gradient(&h, op->x[0] + row, op->dy + row);
-        weighted_sum(&h, h.dp, op->x[1] + offset, op->dx[0] + row);
-      }
-      transpose_out(&h, h.dkt, op->dx[1] + offset);
-      transpose_out(&h, h.dvt, op->dx[2] + offset);
-    }
-  }
+#pragma omp parallel for
+  for (int n = 0; n < op->batch; n++) backward_image(op, n);
 }
 
-const gd_op_class gd_op_attention = {
-    .kind = "attention", .backward_reads_inputs = 7, .prepare = prepare, .forward = forward, .backward = backward};
+const gd_op_class gd_op_attention = {.kind = "attention",
+                                     .backward_reads_inputs = 7,
+                                     .bfloat16 = true,
+                                     .prepare = prepare,
+                                     .forward = forward,
+                                     .backward = backward};

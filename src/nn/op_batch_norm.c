@@ -90,10 +90,11 @@ static gd_err prepare(gd_op *op) {
 
 static void forward(gd_op *op) {
   int channels = op->in[0].c;
-  float *mean = op->saved, *variance = mean + channels;
+  const float *x = op->x[0];
+  float *y = op->y, *mean = op->saved, *variance = mean + channels;
   double count = (double)n_rows(op);
   if (op->training) {
-    const double *sums = sum_all(op, op->x[0], op->x[0]);
+    const double *sums = sum_all(op, x, x);
     for (int c = 0; c < channels; c++) {
       double m = sums[c] / count;
       mean[c] = (float)m;
@@ -108,18 +109,19 @@ static void forward(gd_op *op) {
     k.scale[c] = gd_op_param(op, WEIGHT)[c] / sqrtf(variance[c] + op->node->attributes.eps);
 #pragma omp parallel for
   for (int64_t i = 0; i < n_blocks(op); i++)
-    normalise(op->x[0] + i * BLOCK * channels, block_rows(op, i), channels, mean, k.scale, gd_op_param(op, BIAS),
-              op->y + i * BLOCK * channels);
+    normalise(x + i * BLOCK * channels, block_rows(op, i), channels, mean, k.scale, gd_op_param(op, BIAS),
+              y + i * BLOCK * channels);
 }
 
 // dbias = sum dy, dweight = sum dy xhat, dx = weight / sd (dy - dbias / n - xhat dweight / n); xhat = (x - mean) / sd.
 static void backward(gd_op *op, float *grads) {
   int channels = op->in[0].c;
   const float *mean = op->saved, *variance = mean + channels, *weight = gd_op_param(op, WEIGHT);
+  const float *x = op->x[0], *dy = op->dy;
   float *dweight = gd_op_grad(op, grads, WEIGHT), *dbias = gd_op_grad(op, grads, BIAS);
   float *mean_out = gd_op_grad(op, grads, RUNNING_MEAN), *variance_out = gd_op_grad(op, grads, RUNNING_VAR);
   double count = (double)n_rows(op);
-  const double *sums = sum_all(op, op->dy, op->x[0]);
+  const double *sums = sum_all(op, dy, x);
   gd_coefficients k = coefficients(op);
   for (int c = 0; c < channels; c++) {
     double rstd = 1.0 / sqrt((double)variance[c] + op->node->attributes.eps);
@@ -132,11 +134,12 @@ static void backward(gd_op *op, float *grads) {
     mean_out[c] = mean[c];
     variance_out[c] = count > 1 ? (float)(variance[c] * count / (count - 1)) : variance[c];
   }
-  if (!op->dx[0]) return;
+  float *dx = op->dx[0];
+  if (!dx) return;
 #pragma omp parallel for
   for (int64_t i = 0; i < n_blocks(op); i++) {
     int64_t o = i * BLOCK * channels;
-    input_gradient(op->x[0] + o, op->dy + o, block_rows(op, i), channels, mean, k, op->dx[0] + o);
+    input_gradient(x + o, dy + o, block_rows(op, i), channels, mean, k, dx + o);
   }
 }
 

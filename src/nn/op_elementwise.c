@@ -1,7 +1,9 @@
 /* The small ops without weights: activation, addition, multiplication, concatenation, upsampling, time embedding. */
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
+#include "nn/bfloat16.h"
 #include "nn/net.h"
 #include "nn/simd.h"
 
@@ -43,19 +45,21 @@ GD_SIMD static void relu_gradient_piece(const float *restrict x, const float *re
 static void activation_forward(gd_op *op) {
   int64_t n = batch_count(op, op->out);
   bool silu = op->node->attributes.activation == GD_SILU;
+  const float *x = op->x[0];
+  float *y = op->y;
 #pragma omp parallel for
-  for (int64_t i = 0; i < n; i += PIECE)
-    (silu ? silu_piece : relu_piece)(op->x[0] + i, n - i < PIECE ? n - i : PIECE, op->y + i);
+  for (int64_t i = 0; i < n; i += PIECE) (silu ? silu_piece : relu_piece)(x + i, n - i < PIECE ? n - i : PIECE, y + i);
 }
 
 static void activation_backward(gd_op *op, float *grads) {
   (void)grads;
   int64_t n = batch_count(op, op->out);
   bool silu = op->node->attributes.activation == GD_SILU;
+  const float *x = op->x[0], *dy = op->dy;
+  float *dx = op->dx[0];
 #pragma omp parallel for
   for (int64_t i = 0; i < n; i += PIECE)
-    (silu ? silu_gradient_piece : relu_gradient_piece)(op->x[0] + i, op->dy + i, n - i < PIECE ? n - i : PIECE,
-                                                       op->dx[0] + i);
+    (silu ? silu_gradient_piece : relu_gradient_piece)(x + i, dy + i, n - i < PIECE ? n - i : PIECE, dx + i);
 }
 
 const gd_op_class gd_op_activation = {.kind = "activation",
@@ -74,19 +78,16 @@ static void add_forward(gd_op *op) {
   for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
-static void copy_floats(const float *from, int64_t n, float *to) {
-#pragma omp parallel for simd
-  for (int64_t i = 0; i < n; i++) to[i] = from[i];
-}
-
 static void add_backward(gd_op *op, float *grads) {
-  (void)grads;
-  for (int k = 0; k < 2; k++)
-    if (op->dx[k]) copy_floats(op->dy, batch_count(op, op->out), op->dx[k]);
+  (void)op, (void)grads;  // both gradients are dy
 }
 
-const gd_op_class gd_op_add = {
-    .kind = "add", .prepare = prepare_nothing, .forward = add_forward, .backward = add_backward};
+const gd_op_class gd_op_add = {.kind = "add",
+                               .passes_gradient = 3,
+                               .overwrites_inputs = 3,
+                               .prepare = prepare_nothing,
+                               .forward = add_forward,
+                               .backward = add_backward};
 
 /* ---- multiply: a * b ---- */
 
@@ -111,46 +112,17 @@ const gd_op_class gd_op_multiply = {.kind = "multiply",
                                     .forward = multiply_forward,
                                     .backward = multiply_backward};
 
-/* ---- add_vector: (H,W,C) + (1,1,C), per image ---- */
-
-static void add_vector_forward(gd_op *op) {
-  int channels = op->out.c, pixels = op->out.h * op->out.w;
-#pragma omp parallel for
-  for (int n = 0; n < op->batch; n++) {
-    const float *x = op->x[0] + (int64_t)n * pixels * channels, *v = op->x[1] + (int64_t)n * channels;
-    float *y = op->y + (int64_t)n * pixels * channels;
-    for (int p = 0; p < pixels; p++)
-      for (int c = 0; c < channels; c++) y[(int64_t)p * channels + c] = x[(int64_t)p * channels + c] + v[c];
-  }
-}
-
-static void add_vector_backward(gd_op *op, float *grads) {
-  (void)grads;
-  int channels = op->out.c, pixels = op->out.h * op->out.w;
-  if (op->dx[0]) copy_floats(op->dy, batch_count(op, op->out), op->dx[0]);
-  if (!op->dx[1]) return;
-#pragma omp parallel for
-  for (int n = 0; n < op->batch; n++) {
-    const float *dy = op->dy + (int64_t)n * pixels * channels;
-    float *dv = op->dx[1] + (int64_t)n * channels;
-    memset(dv, 0, (size_t)channels * sizeof(float));
-    for (int p = 0; p < pixels; p++)
-      for (int c = 0; c < channels; c++) dv[c] += dy[(int64_t)p * channels + c];
-  }
-}
-
-const gd_op_class gd_op_add_vector = {
-    .kind = "add_vector", .prepare = prepare_nothing, .forward = add_vector_forward, .backward = add_vector_backward};
-
 /* ---- concat along channels ---- */
 
 static void concat_forward(gd_op *op) {
   int ca = op->in[0].c, cb = op->in[1].c;
   int64_t pixels = (int64_t)op->batch * op->out.h * op->out.w;
+  gd_precision type = op->y_type;
+  size_t nbytes_a = (size_t)ca * gd_element_nbytes(type), nbytes_b = (size_t)cb * gd_element_nbytes(type);
 #pragma omp parallel for
   for (int64_t p = 0; p < pixels; p++) {
-    memcpy(op->y + p * (ca + cb), op->x[0] + p * ca, (size_t)ca * sizeof(float));
-    memcpy(op->y + p * (ca + cb) + ca, op->x[1] + p * cb, (size_t)cb * sizeof(float));
+    memcpy(gd_element(type, op->y, p * (ca + cb)), gd_element(type, op->x[0], p * ca), nbytes_a);
+    memcpy(gd_element(type, op->y, p * (ca + cb) + ca), gd_element(type, op->x[1], p * cb), nbytes_b);
   }
 }
 
@@ -158,60 +130,87 @@ static void concat_backward(gd_op *op, float *grads) {
   (void)grads;
   int ca = op->in[0].c, cb = op->in[1].c;
   int64_t pixels = (int64_t)op->batch * op->out.h * op->out.w;
+  gd_precision type = op->y_type;
+  size_t nbytes_a = (size_t)ca * gd_element_nbytes(type), nbytes_b = (size_t)cb * gd_element_nbytes(type);
 #pragma omp parallel for
   for (int64_t p = 0; p < pixels; p++) {
-    if (op->dx[0]) memcpy(op->dx[0] + p * ca, op->dy + p * (ca + cb), (size_t)ca * sizeof(float));
-    if (op->dx[1]) memcpy(op->dx[1] + p * cb, op->dy + p * (ca + cb) + ca, (size_t)cb * sizeof(float));
+    if (op->dx[0]) memcpy(gd_element(type, op->dx[0], p * ca), gd_element(type, op->dy, p * (ca + cb)), nbytes_a);
+    if (op->dx[1]) memcpy(gd_element(type, op->dx[1], p * cb), gd_element(type, op->dy, p * (ca + cb) + ca), nbytes_b);
   }
 }
 
-const gd_op_class gd_op_concat = {
-    .kind = "concat", .prepare = prepare_nothing, .forward = concat_forward, .backward = concat_backward};
+const gd_op_class gd_op_concat = {.kind = "concat",
+                                  .bfloat16 = true,
+                                  .prepare = prepare_nothing,
+                                  .forward = concat_forward,
+                                  .backward = concat_backward};
 
 /* ---- upsample: nearest, x2 ---- */
+
+static gd_err upsample_prepare(gd_op *op) {
+  op->scratch_nbytes = (size_t)omp_get_max_threads() * 5 * (size_t)op->in[0].w * (size_t)op->in[0].c * sizeof(float);
+  return GD_OK;
+}
 
 static void upsample_forward(gd_op *op) {
   int width = op->in[0].w, channels = op->in[0].c;
   int64_t rows = (int64_t)op->batch * op->in[0].h;
+  gd_precision type = op->y_type;
+  size_t pixel_nbytes = (size_t)channels * gd_element_nbytes(type);
 #pragma omp parallel for
   for (int64_t r = 0; r < rows; r++) {
-    float *first = op->y + 2 * r * 2 * width * channels;
+    char *first = gd_element(type, op->y, 2 * r * 2 * width * channels);
     for (int w = 0; w < width; w++) {
-      const float *from = op->x[0] + (r * width + w) * channels;
-      memcpy(first + (int64_t)2 * w * channels, from, (size_t)channels * sizeof(float));
-      memcpy(first + (int64_t)(2 * w + 1) * channels, from, (size_t)channels * sizeof(float));
+      const void *from = gd_element(type, op->x[0], (r * width + w) * channels);
+      memcpy(first + (size_t)2 * (size_t)w * pixel_nbytes, from, pixel_nbytes);
+      memcpy(first + (size_t)(2 * w + 1) * pixel_nbytes, from, pixel_nbytes);
     }
-    memcpy(first + (int64_t)2 * width * channels, first, (size_t)2 * (size_t)width * (size_t)channels * sizeof(float));
+    memcpy(first + (size_t)2 * (size_t)width * pixel_nbytes, first, (size_t)2 * (size_t)width * pixel_nbytes);
+  }
+}
+
+// One row of dx from the two rows of dy below it: 2 x 2 pixels are added up.
+static void add_up(const float *restrict first, const float *restrict second, int width, int channels,
+                   float *restrict dx) {
+  for (int w = 0; w < width; w++) {
+    const float *a = first + (int64_t)2 * w * channels, *b = second + (int64_t)2 * w * channels;
+    for (int c = 0; c < channels; c++)
+      dx[(int64_t)w * channels + c] = (a[c] + a[channels + c]) + (b[c] + b[channels + c]);
   }
 }
 
 static void upsample_backward(gd_op *op, float *grads) {
   (void)grads;
   int width = op->in[0].w, channels = op->in[0].c;
-  int64_t rows = (int64_t)op->batch * op->in[0].h;
+  int64_t rows = (int64_t)op->batch * op->in[0].h, n = (int64_t)width * channels;
+  gd_precision type = op->dy_type;
 #pragma omp parallel for
   for (int64_t r = 0; r < rows; r++) {
-    const float *first = op->dy + 2 * r * 2 * width * channels, *second = first + (int64_t)2 * width * channels;
-    for (int w = 0; w < width; w++) {
-      float *dx = op->dx[0] + (r * width + w) * channels;
-      const float *a = first + (int64_t)2 * w * channels, *b = second + (int64_t)2 * w * channels;
-      for (int c = 0; c < channels; c++) dx[c] = (a[c] + a[channels + c]) + (b[c] + b[channels + c]);
-    }
+    float *buffer = (float *)op->scratch + omp_get_thread_num() * 5 * n;  // two rows of dy, one of dx
+    const float *dy = gd_floats_read(type, op->dy, r * 4 * n, 4 * n, buffer);
+    float *dx = gd_floats_begin(type, op->dx[0], r * n, buffer + 4 * n);
+    add_up(dy, dy + 2 * n, width, channels, dx);
+    gd_floats_end(type, op->dx[0], r * n, n, dx);
   }
 }
 
-const gd_op_class gd_op_upsample = {
-    .kind = "upsample", .prepare = prepare_nothing, .forward = upsample_forward, .backward = upsample_backward};
+const gd_op_class gd_op_upsample = {.kind = "upsample",
+                                    .bfloat16 = true,
+                                    .prepare = upsample_prepare,
+                                    .forward = upsample_forward,
+                                    .backward = upsample_backward};
 
 /* ---- time embedding: cos and sin of t / 10000^(i / half) ---- */
 
 static void time_embedding_forward(gd_op *op) {
   int half = op->out.c / 2;
+  const float *t = op->x[0];
+  float *y = op->y;
   for (int n = 0; n < op->batch; n++) {
     for (int i = 0; i < half; i++) {
-      float angle = op->x[0][n] * expf(-9.210340371976184f * (float)i / (float)half);  // ln 10000
-      op->y[(int64_t)n * 2 * half + i] = cosf(angle);
-      op->y[(int64_t)n * 2 * half + half + i] = sinf(angle);
+      float angle = t[n] * expf(-9.210340371976184f * (float)i / (float)half);  // ln 10000
+      y[(int64_t)n * 2 * half + i] = cosf(angle);
+      y[(int64_t)n * 2 * half + half + i] = sinf(angle);
     }
   }
 }

@@ -14,11 +14,12 @@ static gd_err prepare(gd_op *op) {
   dnnl_alg_kind_t alg = dnnl_pooling_max;
   if (a->average) alg = a->count_padding ? dnnl_pooling_avg_include_padding : dnnl_pooling_avg_exclude_padding;
   dnnl_dims_t kernel = {a->kernel[0], a->kernel[1]}, strides = {a->stride, a->stride}, pad = {a->pad[0], a->pad[1]};
-  dnnl_memory_desc_t x = gd_dnnl_nhwc(op->batch, op->in[0]), y = gd_dnnl_nhwc(op->batch, op->out);
+  dnnl_memory_desc_t x = gd_dnnl_nhwc(op->batch, op->in[0], GD_FLOAT32),
+                     y = gd_dnnl_nhwc(op->batch, op->out, GD_FLOAT32);
   dnnl_pooling_desc_t desc;
   GD_DNNL(dnnl_pooling_forward_desc_init(&desc, op->training ? dnnl_forward_training : dnnl_forward_inference, alg, &x,
                                          &y, strides, kernel, pad, pad));
-  GD_TRY(gd_primitive_create(&pool->forward, op, &desc, NULL));
+  GD_TRY(gd_primitive_create(&pool->forward, op, &desc, (gd_primitive_options){0}));
   pool->fwd_x = gd_primitive_arg(&pool->forward, DNNL_ARG_SRC, &x);
   pool->fwd_y = gd_primitive_arg(&pool->forward, DNNL_ARG_DST, &y);
   const dnnl_memory_desc_t *workspace = gd_primitive_md(&pool->forward, dnnl_query_workspace_md, 0);
@@ -28,7 +29,7 @@ static gd_err prepare(gd_op *op) {
   }
   if (!op->wants_dx[0]) goto done;
   GD_DNNL(dnnl_pooling_backward_desc_init(&desc, alg, &x, &y, strides, kernel, pad, pad));
-  GD_TRY(gd_primitive_create(&pool->backward, op, &desc, pool->forward.desc));
+  GD_TRY(gd_primitive_create(&pool->backward, op, &desc, (gd_primitive_options){.hint = pool->forward.desc}));
   pool->bwd_dy = gd_primitive_arg(&pool->backward, DNNL_ARG_DIFF_DST, &y);
   pool->bwd_dx = gd_primitive_arg(&pool->backward, DNNL_ARG_DIFF_SRC, &x);
   if (pool->fwd_ws) pool->bwd_ws = gd_primitive_arg(&pool->backward, DNNL_ARG_WORKSPACE, workspace);

@@ -1,11 +1,19 @@
 /* Convolution and linear: the ops with weights that oneDNN wants in layouts of its own.
  *
- * A load reorders the flat array's weights into what the forward and the backward-data primitive want; backward
- * reorders the weight gradient back. Where oneDNN is content with the plain layout, the flat arrays are used as they
- * are. Linear works on a matrix with a row per pixel. */
+ * A load reorders the flat array's weights into what the forward and the backward-data primitive want, in the precision
+ * of the map they work on; backward reorders the weight gradient, always float32, back. Where oneDNN is content with
+ * the plain layout, the flat arrays are used as they are. Linear works on a matrix with a row per pixel; so do
+ * convolutions where that is better, on patches gathered into scratch. A second input is a residual: the product
+ * is added to it, in its own place where nobody reads it later. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "nn/bfloat16.h"
 #include "nn/dnnl.h"
+#include "nn/patches.h"
+
+// Output pixels of a convolution up to which its map counts as small.
+enum { SMALL_MAP = 16 };
 
 // Weights in the layout of one primitive: packed on load, or the flat array's own.
 typedef struct gd_packed {
@@ -21,97 +29,78 @@ typedef struct gd_weighted {
   gd_packed fwd_weights, bwd_weights;  // bwd_weights is unused where the layouts are the same
   bool share_packed;
   gd_packed weight_grad;
+  bool forward_on_patches, weights_on_patches;
+  size_t patches_offset;  // in scratch
 } gd_weighted;
 
-// The three operation descriptors that differ between convolution and linear.
+// What the primitives are made from: operation descriptors and memory layouts.
 typedef struct gd_descs {
-  dnnl_convolution_desc_t conv[3];
-  dnnl_inner_product_desc_t linear[3];
-  const_dnnl_op_desc_t forward, backward_data, backward_weights;
-  dnnl_memory_desc_t x, y, plain_weights, bias;
+  union {
+    dnnl_convolution_desc_t conv;
+    dnnl_inner_product_desc_t linear;
+  } forward, backward_data, backward_weights;
+  dnnl_memory_desc_t x, y, dy, plain_weights, bias;
 } gd_descs;
 
-// A strided 1x1 convolution reads one pixel of each stride x stride: those are copied together, and the convolution
-// runs on the copy without a stride. oneDNN's own strided weight gradient overruns its scratch on channels-last data of
-// fewer channels than one vector block, 8 or 16 (oneDNN issue 6035).
-static bool reads_samples(const gd_op *op) {
+static bool is_strided_pointwise(const gd_op *op) {
   const gd_attributes *a = &op->node->attributes;
   return op->node->kind == &gd_op_conv && a->kernel[0] == 1 && a->kernel[1] == 1 && a->stride > 1;
 }
 
-static gd_shape samples_shape(const gd_op *op) {
-  return (gd_shape){op->out.h, op->out.w, op->in[0].c};
-}
-
-// x: (N, H, W, C), samples: (N, H', W', C) with the output's H' and W'.
-static void take_samples(const gd_op *op, const float *x, float *samples) {
-  int stride = op->node->attributes.stride, c = op->in[0].c;
-  int64_t rows = (int64_t)op->batch * op->out.h;
-#pragma omp parallel for
-  for (int64_t r = 0; r < rows; r++) {
-    int64_t image = r / op->out.h, h = r % op->out.h * stride;
-    const float *row = x + (image * op->in[0].h + h) * op->in[0].w * c;
-    for (int w = 0; w < op->out.w; w++)
-      memcpy(samples + (r * op->out.w + w) * c, row + (int64_t)w * stride * c, (size_t)c * sizeof(float));
-  }
-}
-
-// The way back: every other pixel of x becomes zero.
-static void spread_samples(const gd_op *op, const float *samples, float *x) {
-  int stride = op->node->attributes.stride, c = op->in[0].c;
-  int64_t rows = (int64_t)op->batch * op->in[0].h;
-#pragma omp parallel for
-  for (int64_t r = 0; r < rows; r++) {
-    int64_t image = r / op->in[0].h, h = r % op->in[0].h;
-    float *row = x + r * op->in[0].w * c;
-    memset(row, 0, (size_t)op->in[0].w * (size_t)c * sizeof(float));
-    if (h % stride > 0) continue;
-    const float *from = samples + (image * op->out.h + h / stride) * op->out.w * c;
-    for (int w = 0; w < op->out.w; w++)
-      memcpy(row + (int64_t)w * stride * c, from + (int64_t)w * c, (size_t)c * sizeof(float));
-  }
-}
-
-static void describe_conv(const gd_op *op, gd_descs *d) {
+static bool patch_test(const gd_op *op, const char *env) {
   const gd_attributes *a = &op->node->attributes;
-  bool sampled = reads_samples(op);
-  int stride = sampled ? 1 : a->stride;
-  dnnl_dims_t weights = {op->out.c, op->in[0].c, a->kernel[0], a->kernel[1]};
-  dnnl_dims_t strides = {stride, stride}, pad = {a->pad[0], a->pad[1]};
-  dnnl_memory_desc_t w, b = {0};
-  d->x = gd_dnnl_nhwc(op->batch, sampled ? samples_shape(op) : op->in[0]);
-  d->y = gd_dnnl_nhwc(op->batch, op->out);
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&w, 4, weights, dnnl_f32, dnnl_format_tag_any));
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&d->plain_weights, 4, weights, dnnl_f32, dnnl_oihw));
-  if (a->bias) b = gd_dnnl_vector(op->out.c);
-  d->bias = b;
-  const dnnl_memory_desc_t *bias = a->bias ? &b : NULL;
-  GD_DNNL(dnnl_convolution_forward_desc_init(&d->conv[0], op->training ? dnnl_forward_training : dnnl_forward_inference,
-                                             dnnl_convolution_direct, &d->x, &w, bias, &d->y, strides, pad, pad));
-  GD_DNNL(dnnl_convolution_backward_data_desc_init(&d->conv[1], dnnl_convolution_direct, &d->x, &w, &d->y, strides, pad,
-                                                   pad));
-  GD_DNNL(dnnl_convolution_backward_weights_desc_init(&d->conv[2], dnnl_convolution_direct, &d->x, &w, bias, &d->y,
-                                                      strides, pad, pad));
-  d->forward = &d->conv[0];
-  d->backward_data = &d->conv[1];
-  d->backward_weights = &d->conv[2];
+  if (op->node->kind != &gd_op_conv || !getenv(env) || a->kernel[0] == 1) return false;
+  return op->out.h * op->out.w <= atoi(getenv(env));
 }
 
-static void describe_linear(const gd_op *op, gd_descs *d) {
-  dnnl_dims_t weights = {op->out.c, op->in[0].c};
-  dnnl_memory_desc_t w;
-  d->x = gd_dnnl_rows(op->batch, op->in[0]);
-  d->y = gd_dnnl_rows(op->batch, op->out);
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&w, 2, weights, dnnl_f32, dnnl_format_tag_any));
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&d->plain_weights, 2, weights, dnnl_f32, dnnl_oi));
-  d->bias = gd_dnnl_vector(op->out.c);
-  GD_DNNL(dnnl_inner_product_forward_desc_init(
-      &d->linear[0], op->training ? dnnl_forward_training : dnnl_forward_inference, &d->x, &w, &d->bias, &d->y));
-  GD_DNNL(dnnl_inner_product_backward_data_desc_init(&d->linear[1], &d->x, &w, &d->y));
-  GD_DNNL(dnnl_inner_product_backward_weights_desc_init(&d->linear[2], &d->x, &w, &d->bias, &d->y));
-  d->forward = &d->linear[0];
-  d->backward_data = &d->linear[1];
-  d->backward_weights = &d->linear[2];
+static bool has_residual(const gd_op *op) {
+  return op->node->n_inputs == 2;
+}
+
+static dnnl_prop_kind_t forward_kind(const gd_op *op) {
+  return op->training ? dnnl_forward_training : dnnl_forward_inference;
+}
+
+static gd_descs describe_conv(const gd_op *op) {
+  const gd_attributes *a = &op->node->attributes;
+  gd_descs d = {.x = gd_dnnl_nhwc(op->batch, op->in[0], op->x_type[0]),
+                .y = gd_dnnl_nhwc(op->batch, op->out, op->y_type),
+                .dy = gd_dnnl_nhwc(op->batch, op->out, op->dy_type)};
+  dnnl_dims_t weights = {op->out.c, op->in[0].c, a->kernel[0], a->kernel[1]};
+  dnnl_dims_t strides = {a->stride, a->stride}, pad = {a->pad[0], a->pad[1]};
+  dnnl_memory_desc_t w, dw;
+  GD_DNNL(dnnl_memory_desc_init_by_tag(&w, 4, weights, gd_dnnl_type(op->x_type[0]), dnnl_format_tag_any));
+  GD_DNNL(dnnl_memory_desc_init_by_tag(&dw, 4, weights, dnnl_f32, dnnl_format_tag_any));
+  GD_DNNL(dnnl_memory_desc_init_by_tag(&d.plain_weights, 4, weights, dnnl_f32, dnnl_oihw));
+  if (a->bias) d.bias = gd_dnnl_vector(op->out.c);
+  const dnnl_memory_desc_t *bias = a->bias ? &d.bias : NULL;
+  GD_DNNL(dnnl_convolution_forward_desc_init(&d.forward.conv, forward_kind(op), dnnl_convolution_direct, &d.x, &w, bias,
+                                             &d.y, strides, pad, pad));
+  GD_DNNL(dnnl_convolution_backward_data_desc_init(&d.backward_data.conv, dnnl_convolution_direct, &d.x, &w, &d.dy,
+                                                   strides, pad, pad));
+  GD_DNNL(dnnl_convolution_backward_weights_desc_init(&d.backward_weights.conv, dnnl_convolution_direct, &d.x, &dw,
+                                                      bias, &d.dy, strides, pad, pad));
+  return d;
+}
+
+// Linear, or a convolution on its patches, whose weight gradient then comes in the flat array's layout.
+static gd_descs describe_linear(const gd_op *op) {
+  bool patches = op->node->kind == &gd_op_conv;
+  gd_shape row = {op->out.h, op->out.w, patches ? gd_patch_columns(op) : op->in[0].c};
+  gd_descs d = {.x = gd_dnnl_rows(op->batch, row, op->x_type[0]),
+                .y = gd_dnnl_rows(op->batch, op->out, op->y_type),
+                .dy = gd_dnnl_rows(op->batch, op->out, op->dy_type)};
+  dnnl_dims_t weights = {op->out.c, row.c};
+  dnnl_memory_desc_t w, dw;
+  GD_DNNL(dnnl_memory_desc_init_by_tag(&w, 2, weights, gd_dnnl_type(op->x_type[0]), dnnl_format_tag_any));
+  GD_DNNL(dnnl_memory_desc_init_by_tag(&dw, 2, weights, dnnl_f32, patches ? dnnl_oi : dnnl_format_tag_any));
+  GD_DNNL(dnnl_memory_desc_init_by_tag(&d.plain_weights, 2, weights, dnnl_f32, dnnl_oi));
+  if (op->node->attributes.bias) d.bias = gd_dnnl_vector(op->out.c);
+  const dnnl_memory_desc_t *bias = op->node->attributes.bias ? &d.bias : NULL;
+  GD_DNNL(dnnl_inner_product_forward_desc_init(&d.forward.linear, forward_kind(op), &d.x, &w, bias, &d.y));
+  GD_DNNL(dnnl_inner_product_backward_data_desc_init(&d.backward_data.linear, &d.x, &w, &d.dy));
+  GD_DNNL(dnnl_inner_product_backward_weights_desc_init(&d.backward_weights.linear, &d.x, &dw, bias, &d.dy));
+  return d;
 }
 
 static void packed_create(gd_packed *packed, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
@@ -134,7 +123,9 @@ static const void *packed_load(gd_packed *packed, const float *plain) {
 }
 
 static gd_err prepare_forward(gd_op *op, gd_weighted *w, const gd_descs *d) {
-  gd_err err = gd_primitive_create(&w->forward, op, d->forward, NULL);
+  gd_primitive_options options = {.accumulates = has_residual(op)};
+  options.small_map = op->node->attributes.kernel[0] > 1 && op->out.h * op->out.w <= SMALL_MAP;
+  gd_err err = gd_primitive_create(&w->forward, op, &d->forward, options);
   if (err != GD_OK) return err;
   const dnnl_memory_desc_t *md = gd_primitive_md(&w->forward, dnnl_query_weights_md, 0);
   packed_create(&w->fwd_weights, &d->plain_weights, md, md);
@@ -145,25 +136,35 @@ static gd_err prepare_forward(gd_op *op, gd_weighted *w, const gd_descs *d) {
   return GD_OK;
 }
 
+// Backward primitives want the descriptor of the forward one of their kind, which need not be the one that is used.
+static gd_err create_backward(gd_primitive *out, gd_op *op, const gd_descs *d, const_dnnl_op_desc_t desc) {
+  dnnl_primitive_desc_t hint = NULL;
+  if (dnnl_primitive_desc_create(&hint, &d->forward, NULL, gd_dnnl_engine(), NULL) != dnnl_success)
+    return gd_error(GD_ERR_FAILED, "oneDNN has no forward %s to go with the backward one", op->node->kind->kind);
+  gd_err err = gd_primitive_create(out, op, desc, (gd_primitive_options){.hint = hint});
+  GD_DNNL(dnnl_primitive_desc_destroy(hint));
+  return err;
+}
+
 static gd_err prepare_backward_data(gd_op *op, gd_weighted *w, const gd_descs *d) {
-  gd_err err = gd_primitive_create(&w->backward_data, op, d->backward_data, w->forward.desc);
+  gd_err err = create_backward(&w->backward_data, op, d, &d->backward_data);
   if (err != GD_OK) return err;
   const dnnl_memory_desc_t *md = gd_primitive_md(&w->backward_data, dnnl_query_weights_md, 0);
   w->share_packed = !gd_reorder_needed(gd_primitive_md(&w->forward, dnnl_query_weights_md, 0), md);
   if (!w->share_packed) packed_create(&w->bwd_weights, &d->plain_weights, md, md);
-  w->bwd_dy = gd_primitive_arg(&w->backward_data, DNNL_ARG_DIFF_DST, &d->y);
+  w->bwd_dy = gd_primitive_arg(&w->backward_data, DNNL_ARG_DIFF_DST, &d->dy);
   w->bwd_w = gd_primitive_arg(&w->backward_data, DNNL_ARG_WEIGHTS, md);
   w->bwd_dx = gd_primitive_arg(&w->backward_data, DNNL_ARG_DIFF_SRC, &d->x);
   return GD_OK;
 }
 
 static gd_err prepare_backward_weights(gd_op *op, gd_weighted *w, const gd_descs *d) {
-  gd_err err = gd_primitive_create(&w->backward_weights, op, d->backward_weights, w->forward.desc);
+  gd_err err = create_backward(&w->backward_weights, op, d, &d->backward_weights);
   if (err != GD_OK) return err;
   const dnnl_memory_desc_t *md = gd_primitive_md(&w->backward_weights, dnnl_query_diff_weights_md, 0);
   packed_create(&w->weight_grad, md, &d->plain_weights, md);
   w->grad_x = gd_primitive_arg(&w->backward_weights, DNNL_ARG_SRC, &d->x);
-  w->grad_dy = gd_primitive_arg(&w->backward_weights, DNNL_ARG_DIFF_DST, &d->y);
+  w->grad_dy = gd_primitive_arg(&w->backward_weights, DNNL_ARG_DIFF_DST, &d->dy);
   w->grad_w = gd_primitive_arg(&w->backward_weights, DNNL_ARG_DIFF_WEIGHTS, md);
   if (op->node->attributes.bias) w->grad_b = gd_primitive_arg(&w->backward_weights, DNNL_ARG_DIFF_BIAS, &d->bias);
   return GD_OK;
@@ -171,19 +172,30 @@ static gd_err prepare_backward_weights(gd_op *op, gd_weighted *w, const gd_descs
 
 static gd_err prepare(gd_op *op) {
   gd_err err = GD_OK;
-  gd_descs d;
-  if (op->node->kind == &gd_op_conv)
-    describe_conv(op, &d);
-  else
-    describe_linear(op, &d);
   gd_weighted *w = op->state = GD_NEW(gd_weighted);
-  GD_TRY(prepare_forward(op, w, &d));
-  if (op->wants_dx[0]) GD_TRY(prepare_backward_data(op, w, &d));
-  if (op->training) GD_TRY(prepare_backward_weights(op, w, &d));
-  if (reads_samples(op))
-    op->saved_nbytes = (size_t)op->batch * (size_t)gd_shape_count(samples_shape(op)) * sizeof(float);
+  bool strided = is_strided_pointwise(op);
+  w->forward_on_patches = strided || patch_test(op, "PF");
+  w->weights_on_patches = strided || patch_test(op, "PW");
+  gd_descs matrix = describe_linear(op), own = op->node->kind == &gd_op_conv ? describe_conv(op) : matrix;
+  GD_TRY(prepare_forward(op, w, w->forward_on_patches ? &matrix : &own));
+  if (op->wants_dx[0]) GD_TRY(prepare_backward_data(op, w, strided ? &matrix : &own));
+  if (op->training) GD_TRY(prepare_backward_weights(op, w, w->weights_on_patches ? &matrix : &own));
+  w->patches_offset = (op->scratch_nbytes + 63) / 64 * 64;
+  if (w->forward_on_patches || (op->training && w->weights_on_patches))
+    op->scratch_nbytes = w->patches_offset + gd_patches_nbytes(op);
 done:
   return err;
+}
+
+static void *patches_of(const gd_op *op) {
+  return (char *)op->scratch + ((const gd_weighted *)op->state)->patches_offset;
+}
+
+// The input as a primitive wants it.
+static const void *gathered(const gd_op *op, bool on_patches) {
+  if (!on_patches) return op->x[0];
+  gd_patches_gather(op, patches_of(op));
+  return patches_of(op);
 }
 
 static void load(gd_op *op, const float *params) {
@@ -199,8 +211,9 @@ static void load(gd_op *op, const float *params) {
 
 static void forward(gd_op *op) {
   gd_weighted *w = op->state;
-  if (reads_samples(op)) take_samples(op, op->x[0], op->saved);
-  gd_primitive_set(&w->forward, w->fwd_x, reads_samples(op) ? op->saved : op->x[0]);
+  if (has_residual(op) && op->y != op->x[1])
+    gd_tensor_convert(op->x_type[1], op->x[1], op->y_type, op->y, op->batch * gd_shape_count(op->out));
+  gd_primitive_set(&w->forward, w->fwd_x, gathered(op, w->forward_on_patches));
   gd_primitive_set(&w->forward, w->fwd_y, op->y);
   gd_primitive_run(&w->forward, op);
 }
@@ -208,7 +221,7 @@ static void forward(gd_op *op) {
 static void run_backward_weights(gd_op *op, float *grads) {
   gd_weighted *w = op->state;
   float *plain = gd_op_grad(op, grads, 0);
-  gd_primitive_set(&w->backward_weights, w->grad_x, reads_samples(op) ? op->saved : op->x[0]);
+  gd_primitive_set(&w->backward_weights, w->grad_x, gathered(op, w->weights_on_patches));
   gd_primitive_set(&w->backward_weights, w->grad_dy, op->dy);
   gd_primitive_set(&w->backward_weights, w->grad_w, w->weight_grad.memory ? w->weight_grad.memory : plain);
   if (op->node->attributes.bias) gd_primitive_set(&w->backward_weights, w->grad_b, gd_op_grad(op, grads, 1));
@@ -218,15 +231,17 @@ static void run_backward_weights(gd_op *op, float *grads) {
 
 static void run_backward_data(gd_op *op) {
   gd_weighted *w = op->state;
-  bool sampled = reads_samples(op);  // the samples have served: their memory takes their gradient
+  bool strided = is_strided_pointwise(op);
   gd_primitive_set(&w->backward_data, w->bwd_dy, op->dy);
-  gd_primitive_set(&w->backward_data, w->bwd_dx, sampled ? op->saved : op->dx[0]);
+  gd_primitive_set(&w->backward_data, w->bwd_dx, strided ? patches_of(op) : op->dx[0]);
   gd_primitive_run(&w->backward_data, op);
-  if (sampled) spread_samples(op, op->saved, op->dx[0]);
+  if (strided) gd_patches_spread(op, patches_of(op));
 }
 
 static void backward(gd_op *op, float *grads) {
+  double start = gd_seconds();
   run_backward_weights(op, grads);
+  op->seconds_weights += gd_seconds() - start;
   if (op->dx[0]) run_backward_data(op);
 }
 
@@ -244,6 +259,10 @@ static void release(gd_op *op) {
 
 const gd_op_class gd_op_conv = {.kind = "convolution",
                                 .backward_reads_inputs = 1,
+                                .overwrites_inputs = 2,
+                                .passes_gradient = 2,
+                                .bfloat16 = true,
+                                .may_write_float32 = true,
                                 .prepare = prepare,
                                 .load = load,
                                 .forward = forward,
@@ -252,6 +271,10 @@ const gd_op_class gd_op_conv = {.kind = "convolution",
 
 const gd_op_class gd_op_linear = {.kind = "linear",
                                   .backward_reads_inputs = 1,
+                                  .overwrites_inputs = 2,
+                                  .passes_gradient = 2,
+                                  .bfloat16 = true,
+                                  .may_write_float32 = true,
                                   .prepare = prepare,
                                   .load = load,
                                   .forward = forward,

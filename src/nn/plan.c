@@ -1,33 +1,8 @@
-/* A network compiled for a batch: ops in order, one arena for activations and their gradients.
- *
- * Forward of node i happens at time i, its backward at time 2n-1-i. Every tensor lives from the first time it is
- * written to the last time it is read, and tensors that never live at the same time may share memory. Where a
- * tensor feeds several ops, the first backward writes its gradient and the later ones are added to it. */
+/* A network compiled for a batch: making it, running its ops in order, and what the time was spent on. Memory is
+ * plan_memory.c's. */
 #include "nn/plan.h"
 
-#include <string.h>
-
-#include "nn/net.h"
-
-// Gradient of a tensor: who has written to it already decides between writing and adding.
-typedef struct gd_grad_slot {
-  bool accumulate[GD_MAX_INPUTS];  // this op's contribution to input i comes on top of another
-} gd_grad_slot;
-
-struct gd_plan {
-  const gd_net *net;
-  int batch;
-  gd_mode mode;
-  gd_op *ops;
-  gd_grad_slot *slots;  // (n_nodes)
-  float **values;       // (n_tensors) activations
-  float **grads;        // (n_tensors) gradients, NULL where not needed
-  gd_arena arena;
-  float *output_gradient;
-  void *scratch;
-  float *extra[GD_MAX_INPUTS];  // contributions on their way to being added
-  size_t nbytes;                // besides the arena
-};
+#include "nn/bfloat16.h"
 
 int gd_plan_batch(const gd_plan *plan) {
   return plan->batch;
@@ -37,137 +12,78 @@ size_t gd_plan_nbytes(const gd_plan *plan) {
   return plan->nbytes + plan->arena.nbytes;
 }
 
-static size_t tensor_nbytes(const gd_plan *plan, gd_tensor t) {
-  return (size_t)plan->batch * (size_t)gd_shape_count(plan->net->shapes[t]) * sizeof(float);
+int64_t gd_plan_count(const gd_plan *plan, gd_tensor t) {
+  return plan->batch * gd_shape_count(plan->net->shapes[t]);
 }
 
-static void *plan_alloc(gd_plan *plan, size_t nbytes) {
-  plan->nbytes += nbytes;
-  return gd_alloc_zero(nbytes);  // zeroed by the thread that will use it: padding images must hold finite numbers
+bool gd_plan_runs_backward(const gd_plan *plan, int node) {
+  return plan->mode == GD_TRAINING && plan->net->needs_grad[plan->net->nodes[node].output];
 }
 
-static bool runs_backward(const gd_plan *plan, int i) {
-  return plan->mode == GD_TRAINING && plan->net->needs_grad[plan->net->nodes[i].output];
-}
+// ---- Making
 
-static int backward_time(const gd_plan *plan, int i) {
-  return 2 * plan->net->n_nodes - 1 - i;
-}
-
-static bool is_input(const gd_net *net, gd_tensor t) {
-  for (int i = 0; i < net->n_inputs; i++)
-    if (net->inputs[i] == t) return true;
-  return false;
-}
-
-// When each activation is first written and last read.
-static void activation_lifetimes(const gd_plan *plan, gd_lifetime *lives) {
-  const gd_net *net = plan->net;
-  for (int i = 0; i < net->n_nodes; i++) {
-    const gd_node *node = &net->nodes[i];
-    bool backward = runs_backward(plan, i);
-    lives[node->output].first = i;
-    lives[node->output].last = backward && node->kind->backward_reads_output ? backward_time(plan, i) : i;
-    for (int k = 0; k < node->n_inputs; k++) {
-      gd_lifetime *life = &lives[node->inputs[k]];
-      int last = backward && (node->kind->backward_reads_inputs >> k & 1) ? backward_time(plan, i) : i;
-      if (last > life->last) life->last = last;
-    }
-  }
-  lives[net->output].last = 2 * net->n_nodes;  // the caller reads it between and after
-}
-
-// The same for gradients; also notes which contributions must be added.
-static void gradient_lifetimes(gd_plan *plan, gd_lifetime *lives) {
-  const gd_net *net = plan->net;
-  bool *written = GD_NEW_ARRAY(bool, net->n_tensors);
-  written[net->output] = true;  // the caller writes it
-  for (int i = net->n_nodes - 1; i >= 0; i--) {
-    if (!runs_backward(plan, i)) continue;
-    const gd_node *node = &net->nodes[i];
-    int now = backward_time(plan, i);
-    lives[node->output].last = now;
-    for (int k = 0; k < node->n_inputs; k++) {
-      gd_tensor t = node->inputs[k];
-      if (!net->needs_grad[t]) continue;
-      plan->slots[i].accumulate[k] = written[t];
-      if (!written[t]) lives[t].first = now;
-      written[t] = true;
-      lives[t].last = is_input(net, t) ? 2 * net->n_nodes : now;
-    }
-  }
-  gd_free(written);
-}
-
-static void place_tensors(gd_plan *plan) {
-  const gd_net *net = plan->net;
-  int n = net->n_tensors;
-  gd_lifetime *lives = GD_NEW_ARRAY(gd_lifetime, 2 * n);
-  activation_lifetimes(plan, lives);
-  if (plan->mode == GD_TRAINING) gradient_lifetimes(plan, lives + n);
-  for (int t = 0; t < n; t++) {
-    bool grad = plan->mode == GD_TRAINING && net->needs_grad[t] && t != net->output;
-    if (!is_input(net, t)) gd_arena_want(&plan->arena, tensor_nbytes(plan, t), lives[t], (void **)&plan->values[t]);
-    if (grad) gd_arena_want(&plan->arena, tensor_nbytes(plan, t), lives[n + t], (void **)&plan->grads[t]);
-  }
-  gd_arena_place(&plan->arena);
-  for (int i = 0; i < net->n_inputs; i++)
-    plan->values[net->inputs[i]] = plan_alloc(plan, tensor_nbytes(plan, net->inputs[i]));
-  if (plan->mode == GD_TRAINING)
-    plan->grads[net->output] = plan->output_gradient = plan_alloc(plan, tensor_nbytes(plan, net->output));
-  gd_free(lives);
-}
-
-// Gives every op its pointers, and scratch as large as the neediest wants.
-static void connect_ops(gd_plan *plan) {
-  size_t scratch_nbytes = 0, extra_nbytes[GD_MAX_INPUTS] = {0};
+// Backward runs from the last op to the first; what earlier ops own is still to come.
+static void find_ready(gd_plan *plan) {
+  const gd_param_table *table = &plan->net->table;
+  int64_t end = 0;
   for (int i = 0; i < plan->net->n_nodes; i++) {
-    const gd_op *op = &plan->ops[i];
-    if (op->scratch_nbytes > scratch_nbytes) scratch_nbytes = op->scratch_nbytes;
-    for (int k = 0; k < op->node->n_inputs; k++) {
-      size_t nbytes = tensor_nbytes(plan, op->node->inputs[k]);
-      if (op->wants_dx[k] && plan->slots[i].accumulate[k] && nbytes > extra_nbytes[k]) extra_nbytes[k] = nbytes;
-    }
-  }
-  plan->scratch = plan_alloc(plan, scratch_nbytes);
-  for (int k = 0; k < GD_MAX_INPUTS; k++) plan->extra[k] = plan_alloc(plan, extra_nbytes[k]);
-  for (int i = 0; i < plan->net->n_nodes; i++) {
-    gd_op *op = &plan->ops[i];
-    op->scratch = plan->scratch;
-    op->saved = plan_alloc(plan, op->saved_nbytes);
-    op->y = plan->values[op->node->output];
-    op->dy = plan->grads[op->node->output];
-    for (int k = 0; k < op->node->n_inputs; k++) {
-      op->x[k] = plan->values[op->node->inputs[k]];
-      if (op->wants_dx[k]) op->dx[k] = plan->slots[i].accumulate[k] ? plan->extra[k] : plan->grads[op->node->inputs[k]];
+    const gd_node *node = &plan->net->nodes[i];
+    plan->ready[i] = end;
+    for (int k = 0; k < node->n_params; k++) {
+      const gd_param *param = &table->params[node->params[k]];
+      if (param->offset + param->count > end) end = param->offset + param->count;
     }
   }
 }
 
-gd_err gd_plan_create(gd_plan **out, const gd_net *net, int batch, gd_mode mode) {
+// Parts of vectors are float32; all other inputs have the type of the first.
+static gd_err check_types(const gd_op *op) {
+  const gd_op_class *kind = op->node->kind;
+  for (int k = 0; k < op->node->n_inputs; k++) {
+    gd_precision wanted = kind->reads_part >> k & 1 ? GD_FLOAT32 : op->x_type[0];
+    if (op->x_type[k] != wanted)
+      return gd_error(GD_ERR_FAILED, "the op %s would mix bfloat16 and float32 in its inputs", kind->kind);
+  }
+  if (op->dy_type == GD_BFLOAT16 && !kind->bfloat16)
+    return gd_error(GD_ERR_FAILED, "the op %s computes in float32 only, not in bfloat16", kind->kind);
+  return GD_OK;
+}
+
+static void describe_op(gd_plan *plan, int i) {
+  gd_op *op = &plan->ops[i];
+  op->node = &plan->net->nodes[i];
+  op->table = &plan->net->table;
+  op->batch = plan->batch;
+  op->training = plan->mode == GD_TRAINING;
+  op->out = plan->net->shapes[op->node->output];
+  for (int k = 0; k < op->node->n_inputs; k++) {
+    op->in[k] = plan->net->shapes[op->node->inputs[k]];
+    op->wants_dx[k] = gd_plan_runs_backward(plan, i) && plan->net->needs_grad[op->node->inputs[k]];
+  }
+}
+
+gd_err gd_plan_create(gd_plan **out, const gd_net *net, int batch, gd_mode mode, gd_precision precision) {
   GD_REQUIRE(batch > 0 && net->output >= 0);
   gd_err err = GD_OK;
   gd_plan *plan = GD_NEW(gd_plan);
   *plan = (gd_plan){.net = net, .batch = batch, .mode = mode};
   plan->ops = GD_NEW_ARRAY(gd_op, net->n_nodes);
-  plan->slots = GD_NEW_ARRAY(gd_grad_slot, net->n_nodes);
-  plan->values = GD_NEW_ARRAY(float *, net->n_tensors);
-  plan->grads = GD_NEW_ARRAY(float *, net->n_tensors);
+  plan->contributions = gd_alloc_zero((size_t)net->n_nodes * sizeof *plan->contributions);
+  plan->times = GD_NEW_ARRAY(gd_op_times, net->n_nodes);
+  plan->ready = GD_NEW_ARRAY(int64_t, net->n_nodes);
+  plan->types = GD_NEW_ARRAY(gd_precision, net->n_tensors);
+  plan->values = GD_NEW_ARRAY(void *, net->n_tensors);
+  plan->grads = GD_NEW_ARRAY(void *, net->n_tensors);
+  plan->inputs = GD_NEW_ARRAY(float *, net->n_inputs);
+  plan->input_grads = GD_NEW_ARRAY(float *, net->n_inputs);
+  for (int i = 0; i < net->n_nodes; i++) describe_op(plan, i);
+  gd_plan_choose_types(plan, precision);
   for (int i = 0; i < net->n_nodes; i++) {
-    gd_op *op = &plan->ops[i];
-    op->node = &net->nodes[i];
-    op->table = &net->table;
-    op->batch = batch;
-    op->training = mode == GD_TRAINING;
-    op->out = net->shapes[op->node->output];
-    for (int k = 0; k < op->node->n_inputs; k++) {
-      op->in[k] = net->shapes[op->node->inputs[k]];
-      op->wants_dx[k] = runs_backward(plan, i) && net->needs_grad[op->node->inputs[k]];
-    }
-    GD_TRY(op->node->kind->prepare(op));
+    GD_TRY(check_types(&plan->ops[i]));
+    GD_TRY(plan->ops[i].node->kind->prepare(&plan->ops[i]));
   }
-  place_tensors(plan);
-  connect_ops(plan);
+  gd_plan_allocate(plan);
+  find_ready(plan);
 done:
   if (err != GD_OK) gd_plan_destroy(&plan);
   *out = plan;
@@ -177,19 +93,18 @@ done:
 void gd_plan_destroy(gd_plan **plan) {
   gd_plan *p = *plan;
   if (!p) return;
-  for (int i = 0; i < p->net->n_nodes; i++) {
-    if (p->ops[i].node && p->ops[i].node->kind->release) p->ops[i].node->kind->release(&p->ops[i]);
-    gd_free(p->ops[i].saved);
-  }
-  for (int i = 0; i < p->net->n_inputs; i++) gd_free(p->values[p->net->inputs[i]]);
-  for (int k = 0; k < GD_MAX_INPUTS; k++) gd_free(p->extra[k]);
-  gd_arena_release(&p->arena);
-  gd_free(p->output_gradient);
-  gd_free(p->scratch);
+  for (int i = 0; i < p->net->n_nodes; i++)
+    if (p->ops[i].node->kind->release) p->ops[i].node->kind->release(&p->ops[i]);
+  gd_plan_release_memory(p);
   gd_free(p->ops);
-  gd_free(p->slots);
+  gd_free(p->contributions);
+  gd_free(p->times);
+  gd_free(p->ready);
+  gd_free(p->types);
   gd_free(p->values);
   gd_free(p->grads);
+  gd_free(p->inputs);
+  gd_free(p->input_grads);
   gd_free(p);
   *plan = NULL;
 }
@@ -202,38 +117,108 @@ void gd_plan_load(gd_plan *plan, const float *params) {
   }
 }
 
+// ---- Running
+
 float *gd_plan_input(gd_plan *plan, int i) {
-  return plan->values[plan->net->inputs[i]];
+  return plan->inputs[i];
 }
 
-const float *gd_plan_forward(gd_plan *plan) {
-  for (int i = 0; i < plan->net->n_nodes; i++) plan->ops[i].node->kind->forward(&plan->ops[i]);
-  return plan->values[plan->net->output];
+const float *gd_plan_input_gradient(gd_plan *plan, int i) {
+  return plan->input_grads[i];
 }
 
 float *gd_plan_output_gradient(gd_plan *plan) {
   GD_REQUIRE(plan->mode == GD_TRAINING);
-  return plan->output_gradient;
+  return plan->output_grad;
 }
 
-static void add_in_place(float *sum, const float *term, int64_t n) {
-#pragma omp parallel for simd
-  for (int64_t i = 0; i < n; i++) sum[i] += term[i];
+// Between the caller's float32 and the tensor, where they are two.
+static void copy_in(const gd_plan *plan, const float *port, gd_tensor t, void *tensor) {
+  if (port != tensor) gd_tensor_convert(GD_FLOAT32, port, plan->types[t], tensor, gd_plan_count(plan, t));
 }
 
-void gd_plan_backward(gd_plan *plan, float *grads) {
-  GD_REQUIRE(plan->mode == GD_TRAINING);
-  for (int i = plan->net->n_nodes - 1; i >= 0; i--) {
-    if (!runs_backward(plan, i)) continue;
-    gd_op *op = &plan->ops[i];
-    op->node->kind->backward(op, grads);
-    for (int k = 0; k < op->node->n_inputs; k++) {
-      if (!op->wants_dx[k] || !plan->slots[i].accumulate[k]) continue;
-      add_in_place(plan->grads[op->node->inputs[k]], op->dx[k], plan->batch * gd_shape_count(op->in[k]));
-    }
+static void copy_out(const gd_plan *plan, gd_tensor t, const void *tensor, float *port) {
+  if (port != tensor) gd_tensor_convert(plan->types[t], tensor, GD_FLOAT32, port, gd_plan_count(plan, t));
+}
+
+const float *gd_plan_forward(gd_plan *plan) {
+  const gd_net *net = plan->net;
+  for (int i = 0; i < net->n_inputs; i++) copy_in(plan, plan->inputs[i], net->inputs[i], plan->values[net->inputs[i]]);
+  for (int i = 0; i < net->n_nodes; i++) {
+    double start = gd_seconds();
+    net->nodes[i].kind->forward(&plan->ops[i]);
+    plan->times[i].seconds_forward += gd_seconds() - start;
+    plan->times[i].n_forward++;
   }
+  copy_out(plan, net->output, plan->values[net->output], plan->output);
+  return plan->output;
 }
 
-const float *gd_plan_input_gradient(gd_plan *plan, int i) {
-  return plan->grads[plan->net->inputs[i]];
+// What the op itself did not write into the gradients of its inputs.
+static void contribute(gd_plan *plan, int i, int k) {
+  const gd_op *op = &plan->ops[i];
+  gd_tensor t = op->node->inputs[k];
+  const void *term = op->node->kind->passes_gradient >> k & 1 ? op->dy : op->dx[k];
+  int64_t n = gd_plan_count(plan, t);
+  if (plan->contributions[i][k] == GD_WRITE_COPY)
+    gd_tensor_convert(op->dy_type, term, op->x_type[k], plan->grads[t], n);
+  if (plan->contributions[i][k] == GD_ADD) gd_tensor_add(op->x_type[k], plan->grads[t], term, n);
+}
+
+void gd_plan_backward(gd_plan *plan, float *grads, gd_gradient_ready ready, void *context) {
+  GD_REQUIRE(plan->mode == GD_TRAINING);
+  const gd_net *net = plan->net;
+  copy_in(plan, plan->output_grad, net->output, plan->grads[net->output]);
+  for (int i = net->n_nodes - 1; i >= 0; i--) {
+    if (!gd_plan_runs_backward(plan, i)) continue;
+    gd_op *op = &plan->ops[i];
+    double start = gd_seconds();
+    op->node->kind->backward(op, grads);
+    for (int k = 0; k < op->node->n_inputs; k++)
+      if (op->wants_dx[k]) contribute(plan, i, k);
+    plan->times[i].seconds_backward += gd_seconds() - start;
+    plan->times[i].n_backward++;
+    if (ready) ready(context, plan->ready[i]);
+  }
+  for (int i = 0; i < net->n_inputs; i++)
+    copy_out(plan, net->inputs[i], plan->grads[net->inputs[i]], plan->input_grads[i]);
+}
+
+// ---- Profile
+
+int gd_plan_n_ops(const gd_plan *plan) {
+  return plan->net->n_nodes;
+}
+
+// Multiplications and additions of one image's forward run.
+static double image_flops(const gd_op *op) {
+  double pixels = (double)op->out.h * op->out.w;
+  const int *kernel = op->node->attributes.kernel;
+  if (op->node->kind == &gd_op_conv) return 2.0 * pixels * op->out.c * op->in[0].c * kernel[0] * kernel[1];
+  if (op->node->kind == &gd_op_linear) return 2.0 * pixels * op->out.c * op->in[0].c;
+  if (op->node->kind == &gd_op_attention) return 4.0 * pixels * pixels * op->out.c;
+  return 0;
+}
+
+gd_op_profile gd_plan_profile(const gd_plan *plan, int i) {
+  const gd_op *op = &plan->ops[i];
+  const gd_op_times *times = &plan->times[i];
+  return (gd_op_profile){.kind = op->node->kind->kind,
+                         .name = op->node->name,
+                         .in = op->in[0],
+                         .out = op->out,
+                         .flops = plan->batch * image_flops(op),
+                         .by_data = op->wants_dx[0],
+                         .n_forward = times->n_forward,
+                         .n_backward = times->n_backward,
+                         .seconds_forward = times->seconds_forward,
+                         .seconds_backward_data = times->seconds_backward - op->seconds_weights,
+                         .seconds_backward_weights = op->seconds_weights};
+}
+
+void gd_plan_profile_reset(gd_plan *plan) {
+  for (int i = 0; i < plan->net->n_nodes; i++) {
+    plan->times[i] = (gd_op_times){0};
+    plan->ops[i].seconds_weights = 0;
+  }
 }

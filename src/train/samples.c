@@ -61,9 +61,10 @@ gd_err gd_sample_write(const gd_comm *comm, const gd_config *config, const gd_ne
   float *x = GD_NEW_ARRAY(float, count);
   float *unrounded = NULL;
   uint8_t *bytes = GD_NEW_ARRAY(uint8_t, count);
+  gd_precision precision = gd_precision_agree(comm, config->training.precision);
 
   gd_schedule_create(&schedule, &config->diffusion);
-  GD_TRY(gd_comm_agree(comm, gd_generator_create(&generator, net, schedule, GD_IMAGE_CHUNK)));
+  GD_TRY(gd_comm_agree(comm, gd_generator_create(&generator, net, schedule, GD_IMAGE_CHUNK, precision)));
   gd_generator_load(generator, params);
   gd_sample_images(generator, sampling, shape, config->seed, task, set.local, initial_noise, x);
   gd_images_to_bytes(x, count, bytes);

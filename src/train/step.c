@@ -12,6 +12,7 @@ typedef struct gd_step_context {
   gd_random key;            // purpose filled in at each use
   const uint32_t *indices;  // (n_batch)
   int n_batch, n_replay;    // of the whole step, all ranks
+  bool flag;                // to be raised on all ranks
   gd_step_metrics *metrics;
 } gd_step_context;
 
@@ -56,8 +57,13 @@ static gd_range unit_images(const gd_trainer *t, gd_range slots, int64_t n) {
   return (gd_range){gd_range_block(n, n_slots, slots.begin).begin, gd_range_block(n, n_slots, slots.end - 1).end};
 }
 
-// Forward, loss and backward of one unit; leaves gradient and tail in `out`.
-static void work_unit(const gd_step_context *s, gd_range slots, float *out) {
+// Called by backward: what is final may be reduced meanwhile.
+static void gradient_ready(void *context, int64_t first) {
+  gd_slot_sum_ready(context, true, first);
+}
+
+// Forward, loss and backward of one unit; leaves gradient and tail in `out`. last: of this rank's units.
+static void work_unit(const gd_step_context *s, gd_range slots, bool last, float *out) {
   gd_trainer *t = s->t;
   gd_range current = unit_images(t, slots, s->n_batch), replay = unit_images(t, slots, s->n_replay);
   int replay_row = t->strategy->input == GD_INPUT_CURRENT ? 0 : t->n_current;
@@ -80,21 +86,21 @@ static void work_unit(const gd_step_context *s, gd_range slots, float *out) {
       .weight_current = data_share / batch_elements,
       .weight_replay = s->n_replay ? (1.0 - 1.0 / task) * t->config->strategy.lambda / replay_elements : 0};
   gd_loss_gradient(&rows, output, gd_plan_output_gradient(t->plan), &squares_current, &squares_replay);
-  gd_plan_backward(t->plan, out);
   float *tail = out + t->table->total;
   tail[TAIL_LOSS_DATA] = (float)(squares_current / batch_elements);
   tail[TAIL_LOSS_REPLAY] = s->n_replay ? (float)(squares_replay / replay_elements) : 0;
+  tail[TAIL_FLAG] = s->flag ? 1.0f : 0.0f;
+  gd_plan_backward(t->plan, out, last ? gradient_ready : NULL, t->sum);
 }
 
 // All of this rank's units.
-static void work_slots(const gd_step_context *s, bool flag) {
+static void work_slots(const gd_step_context *s) {
   gd_trainer *t = s->t;
   gd_range mine = gd_range_block(t->config->training.slots, t->comm->size, t->comm->rank);
   bool merged = t->config->training.reduction == GD_REDUCTION_FAST;
-  for (int64_t slot = mine.begin; slot < mine.end; slot = merged ? mine.end : slot + 1) {
-    float *out = gd_slot_sum_buffer(t->sum);
-    work_unit(s, merged ? mine : (gd_range){slot, slot + 1}, out);
-    out[t->table->total + TAIL_FLAG] = flag ? 1.0f : 0.0f;
+  for (int64_t slot = mine.begin, next; slot < mine.end; slot = next) {
+    next = merged ? mine.end : slot + 1;
+    work_unit(s, (gd_range){slot, next}, next == mine.end, gd_slot_sum_buffer(t->sum));
     gd_slot_sum_push(t->sum, (int)slot);
   }
 }
@@ -114,11 +120,11 @@ gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int
   bool replays = gd_trainer_replays(t);
   int n_replay = 0;
   if (replays) n_replay = t->strategy->input == GD_INPUT_CURRENT ? n : gd_trainer_replay_batch(t->config);
-  gd_step_context s = {.t = t, .indices = indices, .n_batch = n, .n_replay = n_replay, .metrics = out};
+  gd_step_context s = {.t = t, .indices = indices, .n_batch = n, .n_replay = n_replay, .flag = flag, .metrics = out};
   s.key = (gd_random){.seed = t->config->seed, .task = (uint32_t)t->task, .step = (uint32_t)step};
 
   double start = gd_seconds();
-  work_slots(&s, flag);
+  work_slots(&s);
   double worked = gd_seconds();
   const float *grads = gd_slot_sum_finish(t->sum), *tail = grads + t->table->total;
   double reduced = gd_seconds();

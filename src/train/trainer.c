@@ -7,6 +7,14 @@ const gd_net *gd_trainer_net(const gd_trainer *trainer) {
   return trainer->net;
 }
 
+gd_plan *gd_trainer_plan(const gd_trainer *trainer) {
+  return trainer->plan;
+}
+
+gd_generator *gd_trainer_generator(const gd_trainer *trainer) {
+  return trainer->generator;
+}
+
 bool gd_trainer_replays(const gd_trainer *trainer) {
   return trainer->task > 0 && trainer->strategy->input != GD_INPUT_NONE;
 }
@@ -38,6 +46,7 @@ gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config 
   t->config = config;
   t->dataset = dataset;
   t->strategy = gd_strategy_get(config->strategy.name);
+  t->precision = gd_precision_agree(comm, config->training.precision);
   t->task = -1;
   int channels = gd_dataset_channels(config->dataset.name), size = config->dataset.image_size;
   t->n_elements = (int64_t)size * size * channels;
@@ -103,7 +112,7 @@ static gd_err make_plans(gd_trainer *t) {
   if (t->n_current == 0) t->n_current = 1;  // fewer images than slots: this rank's slots are empty
   size_t row_nbytes = (size_t)t->n_elements * sizeof(float);
   t->noise_current = gd_alloc_zero((size_t)t->n_current * row_nbytes);
-  GD_TRY(gd_plan_create(&t->plan, t->net, t->n_current + (shares_rows ? 0 : t->n_replay), GD_TRAINING));
+  GD_TRY(gd_plan_create(&t->plan, t->net, t->n_current + (shares_rows ? 0 : t->n_replay), GD_TRAINING, t->precision));
   gd_plan_load(t->plan, t->params);
   if (!gd_trainer_replays(t)) goto done;
   int n = t->n_replay ? t->n_replay : 1;
@@ -111,7 +120,7 @@ static gd_err make_plans(gd_trainer *t) {
   t->draws = (gd_replay_draws){.start = gd_alloc_zero((size_t)n * row_nbytes),
                                .timesteps = GD_NEW_ARRAY(int, n),
                                .noise = gd_alloc_zero((size_t)n * row_nbytes)};
-  GD_TRY(gd_generator_create(&t->generator, t->net, t->schedule, n));
+  GD_TRY(gd_generator_create(&t->generator, t->net, t->schedule, n, t->precision));
   gd_generator_load(t->generator, t->teacher);
 done:
   return err;

@@ -15,6 +15,7 @@ struct gd_trainer {
   const gd_config *config;
   const gd_dataset *dataset;
   const gd_strategy *strategy;
+  gd_precision precision; /* what this machine computes in */
   gd_schedule *schedule;
   gd_net *net;
   const gd_param_table *table;

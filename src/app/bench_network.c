@@ -1,0 +1,146 @@
+/* The bench's stages that run the network: forward, DDIM, a training step, a GD step; images and floating-point
+ * operations a second. An image's forward run counts as the operations of its convolutions, linear maps and attention,
+ * backward as twice as many. */
+#include "app/bench.h"
+
+enum { DDIM_STEPS = 10 };
+
+typedef struct network_stage {
+  gd_bench *b;
+  gd_dataset dataset;  // one batch of made-up images
+  uint32_t *indices;   // (n)
+  int64_t step;
+  gd_schedule *schedule;
+  gd_generator *generator;
+  gd_config_sampling sampling;
+  float *params;
+  float *images;  // (GD_IMAGE_CHUNK, H, W, C)
+  double flops;   // of one image's forward run
+} network_stage;
+
+// ---- Stages
+
+static gd_err forward(void *context) {
+  network_stage *s = context;
+  float t[GD_IMAGE_CHUNK] = {0};
+  gd_generator_predict(s->generator, s->images, t, GD_IMAGE_CHUNK);
+  return GD_OK;
+}
+
+static gd_err ddim(void *context) {
+  network_stage *s = context;
+  gd_generator_sample(s->generator, &s->sampling, GD_IMAGE_CHUNK, NULL, NULL, s->images);
+  return GD_OK;
+}
+
+static gd_err train_step(void *context) {
+  network_stage *s = context;
+  gd_step_metrics metrics = {0};
+  gd_err err = gd_trainer_step(s->b->trainer, ++s->step, s->indices, s->dataset.n, false, &metrics);
+  s->b->seconds_reduction = metrics.seconds_reduction;
+  return err;
+}
+
+// ---- Work of a stage, in forward runs of an image
+
+static double teacher_runs(const gd_config *config, double n_replay) {
+  const gd_strategy *strategy = gd_strategy_get(config->strategy.name);
+  const gd_config_sampling *sampling = &config->replay.sampling;
+  double steps = sampling->sampler == GD_DDPM ? config->diffusion.timesteps : sampling->steps;
+  return n_replay * ((strategy->input == GD_INPUT_SAMPLES ? steps : 0) + (strategy->target == GD_TARGET_TEACHER));
+}
+
+static double gd_step_runs(const gd_config *config) {
+  gd_replay_input input = gd_strategy_get(config->strategy.name)->input;
+  double n_current = config->training.batch_size, n_replay = config->replay.batch ? config->replay.batch : n_current;
+  if (input == GD_INPUT_NONE) return 3 * n_current;
+  if (input == GD_INPUT_CURRENT)
+    return 3 * n_current + teacher_runs(config, n_current);  // the student's rows serve both
+  return 3 * (n_current + n_replay) + teacher_runs(config, n_replay);
+}
+
+static double forward_flops(const gd_plan *plan) {
+  double flops = 0;
+  for (int i = 0; i < gd_plan_n_ops(plan); i++) flops += gd_plan_profile(plan, i).flops;
+  return flops / gd_plan_batch(plan);
+}
+
+// ---- All together
+
+static void put_rates(network_stage *s, const char *stage, double images, double runs, double seconds) {
+  gd_bench_put(s->b, stage, "images_per_second", images / seconds);
+  gd_bench_put(s->b, stage, "gflops_per_second", runs * s->flops / seconds / 1e9);
+}
+
+static gd_err sampling_stages(network_stage *s) {
+  gd_err err;
+  gd_bench *b = s->b;
+  gd_bench_times times;
+  double n = (double)GD_IMAGE_CHUNK * b->comm->size;
+  GD_TRY(gd_comm_agree(b->comm, gd_generator_create(&s->generator, b->net, s->schedule, GD_IMAGE_CHUNK, b->precision)));
+  gd_generator_load(s->generator, s->params);
+  s->flops = forward_flops(gd_generator_plan(s->generator));
+  GD_TRY(gd_bench_time(b, NULL, forward, s, &times));
+  put_rates(s, "forward", n, n, times.median);
+  GD_TRY(gd_bench_time(b, NULL, ddim, s, &times));
+  put_rates(s, "ddim", n, n * s->sampling.steps, times.median);
+done:
+  gd_generator_destroy(&s->generator);
+  return err;
+}
+
+static gd_err training_stages(network_stage *s) {
+  gd_err err;
+  gd_bench *b = s->b;
+  gd_bench_times times;
+  double n = s->dataset.n;
+  GD_TRY(gd_comm_agree(b->comm, gd_trainer_begin_task(b->trainer, 0)));
+  GD_TRY(gd_bench_time(b, NULL, train_step, s, &times));
+  put_rates(s, "train_step", n, 3 * n, times.median);
+  double wait = gd_bench_sum(b, times.median_reduction) / b->comm->size;
+  json_object_set_new(b->json, "visible_reduction_seconds", json_real(wait));
+  GD_TRY(gd_comm_agree(b->comm, gd_trainer_begin_task(b->trainer, 1)));  // with the teacher's replay
+  GD_TRY(gd_bench_time(b, NULL, train_step, s, &times));
+  put_rates(s, "gd_step", n, gd_step_runs(b->config), times.median);
+  if (!b->wants_profile) goto done;
+  gd_generator *teacher = gd_trainer_generator(b->trainer);
+  gd_bench_profile_take(&b->student, gd_trainer_plan(b->trainer), b->repeats, times.mean);
+  if (teacher) gd_bench_profile_take(&b->teacher, gd_generator_plan(teacher), b->repeats, times.mean);
+done:
+  return err;
+}
+
+static void make_images(network_stage *s) {
+  gd_shape shape = gd_net_shape(s->b->net, 0);
+  int n = s->b->config->training.batch_size;
+  int64_t n_elements = (int64_t)shape.h * shape.w * shape.c;
+  s->dataset = (gd_dataset){.n = n, .size = shape.h, .channels = shape.c, .n_classes = 1};
+  s->dataset.images = gd_alloc((size_t)(n * n_elements));
+  for (int64_t i = 0; i < n * n_elements; i++) s->dataset.images[i] = (uint8_t)(i * 37 % 251);
+  s->indices = GD_NEW_ARRAY(uint32_t, n);
+  for (int i = 0; i < n; i++) s->indices[i] = (uint32_t)i;
+  s->images = GD_NEW_ARRAY(float, GD_IMAGE_CHUNK *n_elements);
+}
+
+gd_err gd_bench_network(gd_bench *b) {
+  gd_err err;
+  network_stage s = {.b = b, .sampling = {.sampler = GD_DDIM, .steps = DDIM_STEPS}};
+  if (s.sampling.steps > b->config->diffusion.timesteps) s.sampling.steps = b->config->diffusion.timesteps;
+  const gd_param_table *table = gd_net_params(b->net);
+  gd_schedule_create(&s.schedule, &b->config->diffusion);
+  s.params = GD_NEW_ARRAY(float, table->total);
+  gd_param_table_initialise(table, b->config->seed, s.params);
+  make_images(&s);
+  // first of all, since it says whether the configuration fits the ranks
+  GD_TRY(gd_trainer_create(&b->trainer, b->comm, b->config, &s.dataset));
+  GD_TRY(sampling_stages(&s));
+  GD_TRY(training_stages(&s));
+done:
+  gd_trainer_destroy(&b->trainer);
+  gd_schedule_destroy(&s.schedule);
+  gd_free(s.dataset.images);
+  gd_free(s.indices);
+  gd_free(s.images);
+  gd_free(s.params);
+  return err;
+}

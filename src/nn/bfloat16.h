@@ -1,0 +1,29 @@
+/* bfloat16, the upper half of a float32: conversion, and access to tensors of either precision as floats. */
+#ifndef GD_NN_BFLOAT16_H
+#define GD_NN_BFLOAT16_H
+
+#include "gendistill/nn.h"
+
+typedef uint16_t gd_bfloat16;
+
+static inline size_t gd_element_nbytes(gd_precision type) {
+  return type == GD_BFLOAT16 ? sizeof(gd_bfloat16) : sizeof(float);
+}
+
+/* Address of element number `i` of a tensor. */
+static inline void *gd_element(gd_precision type, const void *x, int64_t i) {
+  return (char *)x + i * (int64_t)gd_element_nbytes(type);
+}
+
+/* Elements first .. first+n-1 of a tensor as floats: its own where it is float32, else widened into `buffer` (n). */
+const float *gd_floats_read(gd_precision type, const void *x, int64_t first, int64_t n, float *buffer);
+
+/* The way back: where to write the floats (the tensor itself, or `buffer`), and their rounding to nearest even. */
+float *gd_floats_begin(gd_precision type, void *y, int64_t first, float *buffer);
+void gd_floats_end(gd_precision type, void *y, int64_t first, int64_t n, const float *buffer);
+
+/* Whole tensors, with all threads. Copies from one type to another; adds a term of the same type. */
+void gd_tensor_convert(gd_precision from_type, const void *from, gd_precision to_type, void *to, int64_t n);
+void gd_tensor_add(gd_precision type, void *sum, const void *term, int64_t n);
+
+#endif

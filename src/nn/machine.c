@@ -1,0 +1,121 @@
+/* What this machine can do: its instructions, and its measured rates, which are the limits of everything else. A rate
+ * is that of the fastest of several runs, since what disturbs a run only makes it slower. */
+#include <float.h>
+
+#include "nn/bfloat16.h"
+#include "nn/dnnl.h"
+
+enum {
+  LEAST_RUNS = 3,
+  MATRIX_SIDE = 2048,
+  TRIAD_FLOATS = 1 << 24,  // 64 MiB an array
+};
+
+static const double least_seconds = 0.3;
+
+bool gd_precision_supported(gd_precision precision) {
+  return precision == GD_FLOAT32 ||
+         (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+}
+
+// Of the fastest run; one more comes before the clock.
+static double best_seconds(void (*run)(void *), void *context) {
+  run(context);
+  double best = DBL_MAX, begin = gd_seconds();
+  for (int i = 0; i < LEAST_RUNS || gd_seconds() - begin < least_seconds; i++) {
+    double start = gd_seconds();
+    run(context);
+    double seconds = gd_seconds() - start;
+    if (seconds < best) best = seconds;
+  }
+  return best;
+}
+
+// ---- Matrix product
+
+typedef struct matmul {
+  gd_primitive primitive;
+  gd_op op;
+} matmul;
+
+static void run_matmul(void *context) {
+  matmul *m = context;
+  gd_primitive_run(&m->primitive, &m->op);
+}
+
+static dnnl_memory_desc_t matrix(gd_precision precision, dnnl_format_tag_t layout) {
+  dnnl_memory_desc_t md;
+  dnnl_dims_t dims = {MATRIX_SIDE, MATRIX_SIDE};
+  GD_DNNL(dnnl_memory_desc_init_by_tag(&md, 2, dims, gd_dnnl_type(precision), layout));
+  return md;
+}
+
+// Memory for an argument, filled with made-up numbers; gd_free.
+static void *make_matrix(matmul *m, int name, dnnl_query_t which, gd_precision precision) {
+  const dnnl_memory_desc_t *md = gd_primitive_md(&m->primitive, which, 0);
+  size_t nbytes = dnnl_memory_desc_get_size(md);
+  int64_t n = (int64_t)(nbytes / gd_element_nbytes(precision));
+  float *numbers = gd_alloc((size_t)n * sizeof(float));
+  for (int64_t i = 0; i < n; i++) numbers[i] = (float)(i * 37 % 251) / 251.0f - 0.5f;
+  void *data = gd_alloc(nbytes);
+  gd_tensor_convert(GD_FLOAT32, numbers, precision, data, n);
+  gd_free(numbers);
+  gd_primitive_set(&m->primitive, gd_primitive_arg(&m->primitive, name, md), data);
+  return data;
+}
+
+double gd_measure_matmul(gd_precision precision) {
+  const gd_op_class kind = {.kind = "matrix product"};
+  const gd_node node = {.kind = &kind};
+  matmul m = {.op = {.node = &node, .batch = 1}};
+  // the weights in the layout that suits oneDNN, as those of a plan
+  dnnl_memory_desc_t src = matrix(precision, dnnl_ab), weights = matrix(precision, dnnl_format_tag_any),
+                     dst = matrix(GD_FLOAT32, dnnl_ab);
+  dnnl_matmul_desc_t desc;
+  GD_DNNL(dnnl_matmul_desc_init(&desc, &src, &weights, NULL, &dst));
+  if (gd_primitive_create(&m.primitive, &m.op, &desc, (gd_primitive_options){0}) != GD_OK)
+    gd_abort("%s", gd_error_message());
+  m.op.scratch = gd_alloc(m.op.scratch_nbytes);
+  void *a = make_matrix(&m, DNNL_ARG_SRC, dnnl_query_src_md, precision);
+  void *b = make_matrix(&m, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, precision);
+  void *c = make_matrix(&m, DNNL_ARG_DST, dnnl_query_dst_md, GD_FLOAT32);
+  double seconds = best_seconds(run_matmul, &m);
+  gd_primitive_release(&m.primitive);
+  gd_free(m.op.scratch);
+  gd_free(a);
+  gd_free(b);
+  gd_free(c);
+  return 2.0 * MATRIX_SIDE * MATRIX_SIDE * MATRIX_SIDE / seconds;
+}
+
+// ---- Memory
+
+typedef struct triad {
+  float *a, *b, *c;  // (TRIAD_FLOATS)
+} triad;
+
+static void run_triad(void *context) {
+  const triad *t = context;
+  float *restrict a = t->a;
+  const float *restrict b = t->b, *restrict c = t->c;
+#pragma omp parallel for simd schedule(static)
+  for (int64_t i = 0; i < TRIAD_FLOATS; i++) a[i] = b[i] + 3.0f * c[i];
+}
+
+double gd_measure_memory(void) {
+  size_t nbytes = TRIAD_FLOATS * sizeof(float);
+  triad t = {.a = gd_alloc(nbytes), .b = gd_alloc(nbytes), .c = gd_alloc(nbytes)};
+  // written first by the threads that work on them, so that they lie in those threads' memory
+#pragma omp parallel for simd schedule(static)
+  for (int64_t i = 0; i < TRIAD_FLOATS; i++) {
+    t.a[i] = 0;
+    t.b[i] = 1;
+    t.c[i] = 2;
+  }
+  double seconds = best_seconds(run_triad, &t);
+  GD_REQUIRE(t.a[0] == 7 && t.a[TRIAD_FLOATS - 1] == 7);
+  gd_free(t.a);
+  gd_free(t.b);
+  gd_free(t.c);
+  return 3.0 * (double)nbytes / seconds;
+}

@@ -1,0 +1,72 @@
+/* Gathering and spreading of convolution patches, float32 and bfloat16: see patches.h. */
+#include "nn/patches.h"
+
+#include <string.h>
+
+#include "nn/bfloat16.h"
+
+static int window_pixels(const gd_op *op) {
+  return op->node->attributes.kernel[0] * op->node->attributes.kernel[1];
+}
+
+int gd_patch_columns(const gd_op *op) {
+  return op->in[0].c * window_pixels(op);
+}
+
+size_t gd_patches_nbytes(const gd_op *op) {
+  size_t rows = (size_t)op->batch * (size_t)op->out.h * (size_t)op->out.w;
+  return rows * (size_t)gd_patch_columns(op) * gd_element_nbytes(op->x_type[0]);
+}
+
+// n elements to every stride-th place; zeros where `from` is NULL.
+static void scatter_floats(const float *from, int n, int stride, float *to) {
+  for (int i = 0; i < n; i++) to[(int64_t)i * stride] = from ? from[i] : 0;
+}
+
+static void scatter_halves(const gd_bfloat16 *from, int n, int stride, gd_bfloat16 *to) {
+  for (int i = 0; i < n; i++) to[(int64_t)i * stride] = from ? from[i] : 0;
+}
+
+// The input pixel (h, w) of an image, NULL in the padding.
+static const void *pixel(const gd_op *op, int64_t image, int h, int w) {
+  gd_shape in = op->in[0];
+  if (h < 0 || h >= in.h || w < 0 || w >= in.w) return NULL;
+  return gd_element(op->x_type[0], op->x[0], ((image * in.h + h) * in.w + w) * in.c);
+}
+
+static void gather_row(const gd_op *op, int64_t row, void *patch) {
+  const gd_attributes *a = &op->node->attributes;
+  int n_taps = window_pixels(op), channels = op->in[0].c;
+  int64_t image = row / (op->out.h * op->out.w);
+  int top = (int)(row / op->out.w % op->out.h) * a->stride - a->pad[0], left = (int)(row % op->out.w) * a->stride;
+  left -= a->pad[1];
+  for (int tap = 0; tap < n_taps; tap++) {
+    const void *from = pixel(op, image, top + tap / a->kernel[1], left + tap % a->kernel[1]);
+    void *to = gd_element(op->x_type[0], patch, tap);
+    if (op->x_type[0] == GD_FLOAT32)
+      scatter_floats(from, channels, n_taps, to);
+    else
+      scatter_halves(from, channels, n_taps, to);
+  }
+}
+
+void gd_patches_gather(const gd_op *op, void *patches) {
+  int64_t rows = (int64_t)op->batch * op->out.h * op->out.w;
+#pragma omp parallel for
+  for (int64_t r = 0; r < rows; r++) gather_row(op, r, gd_element(op->x_type[0], patches, r * gd_patch_columns(op)));
+}
+
+void gd_patches_spread(const gd_op *op, const void *patches) {
+  int stride = op->node->attributes.stride, c = op->in[0].c;
+  int64_t rows = (int64_t)op->batch * op->in[0].h;
+  gd_precision type = op->x_type[0];
+  size_t nbytes = (size_t)c * gd_element_nbytes(type);
+#pragma omp parallel for
+  for (int64_t r = 0; r < rows; r++) {
+    int64_t image = r / op->in[0].h, h = r % op->in[0].h, from = (image * op->out.h + h / stride) * op->out.w;
+    memset(gd_element(type, op->dx[0], r * op->in[0].w * c), 0, (size_t)op->in[0].w * nbytes);
+    for (int w = 0; w < op->out.w && h % stride == 0; w++)
+      memcpy(gd_element(type, op->dx[0], (r * op->in[0].w + (int64_t)w * stride) * c),
+             gd_element(type, patches, (from + w) * c), nbytes);
+  }
+}
