@@ -135,7 +135,7 @@ static void fast_sum_takes_one_array_for_all_local_slots(void **state) {
 
 // ---- Beside the writing
 
-enum { LARGE = 9 * (1 << 19) + 4321 };  // LARGE: more buckets than are under way at a time
+enum { LARGE = 7 * (1 << 19) + 4321 };  // LARGE: more buckets than are under way at a time
 
 static float *nan_buffer(gd_slot_sum *sum, int64_t n) {
   float *buffer = gd_slot_sum_buffer(sum);

@@ -54,12 +54,12 @@ typedef enum gd_reduction { GD_REDUCTION_TREE, GD_REDUCTION_FAST } gd_reduction;
  *
  * The slots 0 .. n_slots-1 (a power of two) are the leaves of one fixed binary tree; rank r holds the
  * block gd_range_block(n_slots, size, r). With GD_REDUCTION_TREE the sum has the same bits for every
- * rank count; with GD_REDUCTION_FAST a rank may merge its slots beforehand and MPI_Allreduce does the
- * rest. */
+ * rank count; with GD_REDUCTION_FAST a rank may merge its slots beforehand, and ranks are added in any order. */
 typedef struct gd_slot_sum gd_slot_sum;
 
-/* Collective on comm (keeps `comm`). n: elements per array. */
+/* Collective on comm, of which it makes its own copy. n: elements per array. */
 void gd_slot_sum_create(gd_slot_sum **out, const gd_comm *comm, int n_slots, int64_t n, gd_reduction reduction);
+/* Collective on comm. Accepts NULL, sets NULL. Not between gd_slot_sum_ready with `last` and gd_slot_sum_finish. */
 void gd_slot_sum_destroy(gd_slot_sum **sum);
 
 /* A buffer of n floats to write the next local array into. Local. */
@@ -68,7 +68,8 @@ float *gd_slot_sum_buffer(gd_slot_sum *sum);
 /* Says that the elements from `first` on of the buffer handed out are final: nobody writes or reads them before the
  * push. `first` never rises between two pushes. last: it is this rank's last array before gd_slot_sum_finish; then the
  * reduction of what is final starts beside the caller's work, and each further call moves it on. Never waits. Local;
- * messages move when the other ranks call it too, or are in gd_slot_sum_finish. */
+ * messages move when the other ranks call it too, or are in gd_slot_sum_finish. Calling it is optional on each rank.
+ * With GD_REDUCTION_TREE and a rank count that is not a power of two it does nothing. */
 void gd_slot_sum_ready(gd_slot_sum *sum, bool last, int64_t first);
 
 /* Hands in the buffer for `slot`. Local. Slots come in ascending order; with GD_REDUCTION_FAST one

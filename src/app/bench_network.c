@@ -86,6 +86,8 @@ static gd_err sampling_stages(network_stage *s) {
   put_rates(s, "ddim", n, n * s->sampling.steps, times.median);
 done:
   gd_generator_destroy(&s->generator);
+  gd_free(s->params);  // no part of what a run holds
+  s->params = NULL;
   return err;
 }
 

@@ -2,10 +2,10 @@
  *
  * Node (level, i) is the sum over the slots i << level .. ((i + 1) << level) - 1, always left child plus right
  * child; it belongs to the rank that owns its first slot. Within a rank pushes combine like a binary counter, so
- * few arrays exist at a time. The last one combines by buckets, each of which goes to the other ranks at once: beside
+ * few arrays exist at a time. The last push combines by buckets, each of which goes to the other ranks at once: beside
  * the caller's work where gd_slot_sum_ready says what is final. Where the rank count is a power of two the tree goes
- * on as recursive halving and doubling, which moves less than two arrays a rank; otherwise level by level, then a
- * broadcast, all in gd_slot_sum_finish. */
+ * on as recursive halving and doubling of each bucket, which moves less than two arrays a rank; otherwise level by
+ * level and then a broadcast, all in gd_slot_sum_finish, or for the fast sum as MPI_Iallreduce of each bucket. */
 #include <string.h>
 
 #include "gendistill/comm.h"
@@ -14,7 +14,7 @@ enum {
   MAX_BUFFERS = 80,            // a counter of 31 levels has at most 2 * 31 nodes
   BUCKET = 1 << 19,            // floats; even
   CHUNK = BUCKET / 2,          // most floats a message: what is added is still in the cache
-  MAX_IN_FLIGHT = 8,           // buckets
+  MAX_IN_FLIGHT = 6,           // buckets; more of them leave the cache, fewer stand still between calls
   MAX_TAG = 32767,             // MPI promises so many
   COLLECTIVE_CHUNK = 1 << 26,  // floats a collective: byte counts stay below INT_MAX
 };
@@ -49,8 +49,8 @@ struct gd_slot_sum {
   float *result;   // of the last finish
   float *scratch;  // (MAX_IN_FLIGHT, CHUNK)
 
-  bool by_buckets;  // otherwise the rank count is not for halving
-  int n_phases;     // of a bucket: none for one rank
+  bool by_buckets;  // false: a tree over a rank count that is not a power of two
+  int n_phases;     // of a bucket: two a level of ranks, or one MPI_Iallreduce
   bool is_last;     // gd_slot_sum_ready said so
   int64_t n_buckets, n_merged, n_started, n_done;
   bucket in_flight[MAX_IN_FLIGHT];  // number k, n_done <= k < n_started, stands at k modulo the length
@@ -229,8 +229,9 @@ static void advance(gd_slot_sum *sum, bucket *b) {
   }
 }
 
-// Starts and ends buckets in the same order on all ranks. So the oldest one that is anywhere under way is so on all
-// ranks that have not ended it, and never waits for one behind it.
+// Moves on what is under way and starts what is ready, as far as that goes without waiting. Buckets start and end in
+// the same order on all ranks: the oldest one not ended is under way, or will be, on all ranks that have not ended it,
+// so a rank may wait for its oldest one alone.
 static void progress(gd_slot_sum *sum) {
   for (int64_t k = sum->n_done; k < sum->n_started; k++) advance(sum, &sum->in_flight[k % MAX_IN_FLIGHT]);
   while (sum->n_done < sum->n_started && sum->in_flight[sum->n_done % MAX_IN_FLIGHT].phase == sum->n_phases)

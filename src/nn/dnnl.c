@@ -14,6 +14,10 @@ dnnl_engine_t gd_dnnl_engine(void) {
   return engine;
 }
 
+bool gd_dnnl_has_amx(void) {
+  return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_amx) == dnnl_cpu_isa_avx512_core_amx;
+}
+
 dnnl_data_type_t gd_dnnl_type(gd_precision type) {
   return type == GD_BFLOAT16 ? dnnl_bf16 : dnnl_f32;
 }

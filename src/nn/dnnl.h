@@ -26,6 +26,9 @@ typedef struct gd_primitive {
 
 dnnl_engine_t gd_dnnl_engine(void);
 
+/* Whether oneDNN uses this CPU's matrix unit. */
+bool gd_dnnl_has_amx(void);
+
 dnnl_data_type_t gd_dnnl_type(gd_precision type);
 
 /* Channels-last activations of `batch` images. */

@@ -13,16 +13,7 @@ set -eu
 
 strategies="joint generative_distillation generative_replay lwf gaussian finetune"
 seeds="42 69"
-program=${GENDISTILL:-build/release/gendistill}
-export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"
-
-launch() {
-  if [ -n "${SLURM_JOB_ID:-}" ]; then
-    srun --mpi=pmix --cpus-per-task="$OMP_NUM_THREADS" "$program" "$@"
-  else
-    tests/mpirun.sh 2 "$program" "$@"
-  fi
-}
+. jobs/studies/launch.sh
 
 runs=()
 for seed in $seeds; do
