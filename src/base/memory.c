@@ -21,8 +21,12 @@ void *gd_alloc(size_t nbytes) {
   return pointer;
 }
 
+// All threads take part in the first touch, so that large arrays spread over the memory of all cores of a rank.
 void *gd_alloc_zero(size_t nbytes) {
-  return memset(gd_alloc(nbytes), 0, nbytes);
+  char *pointer = gd_alloc(nbytes);
+#pragma omp parallel for schedule(static) if (nbytes >= HUGE_PAGE)
+  for (size_t i = 0; i < nbytes; i += HUGE_PAGE) memset(pointer + i, 0, nbytes - i < HUGE_PAGE ? nbytes - i : HUGE_PAGE);
+  return pointer;
 }
 
 void gd_free(void *pointer) {

@@ -181,7 +181,7 @@ static void gradient_lifetimes(gd_plan *plan, gd_homes *homes) {
 
 static void *plan_alloc(gd_plan *plan, size_t nbytes) {
   plan->nbytes += nbytes;
-  return gd_alloc_zero(nbytes);  // zeroed by the thread that will use it: padding images must hold finite numbers
+  return gd_alloc_zero(nbytes);  // zeroed: padding images must hold finite numbers
 }
 
 static void place_in_arena(gd_plan *plan, const gd_homes *values, const gd_homes *grads) {
