@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # train and sample on several numbers of ranks: with `reduction: tree` the same parameters and images bit for bit, with
-# `reduction: fast` the same to rounding; samples from one checkpoint always the same.
+# `reduction: fast` the same to rounding; samples from one checkpoint always the same. In bfloat16 too.
 set -eu
 # shellcheck source=app_support.sh
 . "$(dirname "$0")/app_support.sh"
@@ -39,6 +39,21 @@ for strategy in lwf gaussian; do
   train_on 2 "$strategy-2" strategy.name=$strategy replay.batch=0 evaluation.samples=0
   [ "$trained" = "$reference" ] || fail "$strategy: on 2 ranks the parameters are $trained, on one $reference"
 done
+
+# bfloat16 where this CPU has it; and on CPUs that lack it, which oneDNN can be told to take this one for, float32 with a
+# warning.
+train_on 1 half-1 training.precision=bfloat16 evaluation.samples=0
+half=$trained
+train_on 2 half-2 training.precision=bfloat16 evaluation.samples=0
+[ "$trained" = "$half" ] || fail "bfloat16: on 2 ranks the parameters are $trained, on one $half"
+export DNNL_MAX_CPU_ISA=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
+train_on 2 avx2-half training.precision=bfloat16 evaluation.samples=20
+half=$trained
+n=$(grep -c 'warn: training.precision is bfloat16, but .* computing in float32' "$folder/err" || true)
+[ "$n" -eq 1 ] || fail "$n warnings that there is no bfloat16, instead of one"
+train_on 2 avx2-float evaluation.samples=20
+[ "$trained" = "$half" ] || fail "without bfloat16 the parameters are $half, in float32 $trained"
+unset DNNL_MAX_CPU_ISA ONEDNN_MAX_CPU_ISA
 
 # Learning steps small enough that a rounding difference stays one.
 train_on 1 small-steps evaluation.samples=0 training.learning_rate=1e-5

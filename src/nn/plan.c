@@ -78,10 +78,8 @@ gd_err gd_plan_create(gd_plan **out, const gd_net *net, int batch, gd_mode mode,
   plan->input_grads = GD_NEW_ARRAY(float *, net->n_inputs);
   for (int i = 0; i < net->n_nodes; i++) describe_op(plan, i);
   gd_plan_choose_types(plan, precision);
-  for (int i = 0; i < net->n_nodes; i++) {
-    GD_TRY(check_types(&plan->ops[i]));
-    GD_TRY(plan->ops[i].node->kind->prepare(&plan->ops[i]));
-  }
+  for (int i = 0; i < net->n_nodes; i++) GD_TRY(check_types(&plan->ops[i]));
+  for (int i = 0; i < net->n_nodes; i++) GD_TRY(plan->ops[i].node->kind->prepare(&plan->ops[i]));
   gd_plan_allocate(plan);
   find_ready(plan);
 done:
