@@ -65,7 +65,8 @@ static void types(void **state) {
       {"strategy: {name: ewc}\n",
        "bad.yaml:1: key 'strategy.name': must be finetune, joint, cumulative, generative_replay, "
        "generative_distillation, lwf or gaussian, is 'ewc'"},
-      {"training: {precision: float64}\n", "bad.yaml:1: key 'training.precision': must be float32 or bfloat16, is 'float64'"},
+      {"training: {precision: float64}\n",
+       "bad.yaml:1: key 'training.precision': must be float32 or bfloat16, is 'float64'"},
       {"output: {directory: }\n", "bad.yaml:1: key 'output.directory': must be a text, is nothing"},
       {"output: {directory: \"\"}\n", "bad.yaml:1: key 'output.directory': must be a text, is \"\""},
       {"output: {directory: \"a\\0b\"}\n",

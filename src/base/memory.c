@@ -25,7 +25,8 @@ void *gd_alloc(size_t nbytes) {
 void *gd_alloc_zero(size_t nbytes) {
   char *pointer = gd_alloc(nbytes);
 #pragma omp parallel for schedule(static) if (nbytes >= HUGE_PAGE)
-  for (size_t i = 0; i < nbytes; i += HUGE_PAGE) memset(pointer + i, 0, nbytes - i < HUGE_PAGE ? nbytes - i : HUGE_PAGE);
+  for (size_t i = 0; i < nbytes; i += HUGE_PAGE)
+    memset(pointer + i, 0, nbytes - i < HUGE_PAGE ? nbytes - i : HUGE_PAGE);
   return pointer;
 }
 
