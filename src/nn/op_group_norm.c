@@ -139,6 +139,7 @@ static gd_image image_of(const gd_op *op, int n) {
   int channels = op->in[0].c, groups = op->node->attributes.groups;
   int64_t count = (int64_t)n_pixels(op) * channels;
   gd_image image = {.first = n * count, .n = count, .rows = image_rows(op, n)};
+  GD_REQUIRE(op->saved && op->scratch);
   image.mean = (float *)op->saved + (size_t)n * saved_floats(op);
   image.rstd = image.mean + groups;
   if (is_shifted(op)) {
@@ -268,7 +269,7 @@ static void backward_image(const gd_op *op, int n, float *d_weight, float *d_bia
   combine(dz, x, pixels, channels, image.rows + COEFF_A * channels, image.rows + COEFF_B * channels,
           image.rows + COEFF_D * channels);
   gd_floats_end(op->x_type[0], op->dx[0], image.first, image.n, dz);
-  if (op->dx[1]) shift_gradient(op, n, &image);
+  if (is_shifted(op) && op->dx[1]) shift_gradient(op, n, &image);
 }
 
 static void backward(gd_op *op, float *grads) {
