@@ -195,6 +195,9 @@ static bool is_halving(const gd_slot_sum *sum, const bucket *b) {
   return b->phase < sum->n_phases / 2;
 }
 
+// The analyser knows no MPI_Testall: it takes the requests that end there for lost ones.
+// NOLINTBEGIN(clang-analyzer-optin.mpi.MPI-Checker)
+
 // Starts the messages of the present phase.
 static void post(gd_slot_sum *sum, bucket *b) {
   float *values = bottom(sum);
@@ -344,3 +347,4 @@ float *gd_slot_sum_finish(gd_slot_sum *sum) {
   sum->next = sum->local.begin;
   return sum->result;
 }
+// NOLINTEND(clang-analyzer-optin.mpi.MPI-Checker)

@@ -70,16 +70,3 @@ void gd_tensor_add(gd_precision type, void *sum, const void *term, int64_t n) {
     gd_floats_end(type, sum, i, length, total);
   }
 }
-
-gd_precision gd_precision_agree(const gd_comm *comm, gd_precision wanted) {
-  static bool warned;
-  int supported = gd_precision_supported(wanted);
-  MPI_Allreduce(MPI_IN_PLACE, &supported, 1, MPI_INT, MPI_MIN, comm->mpi);
-  if (supported) return wanted;
-  if (!warned)
-    gd_log(GD_LOG_WARN,
-           "training.precision is bfloat16, but not every rank's CPU has instructions for it (AVX512_BF16 or AMX): "
-           "computing in float32");
-  warned = true;
-  return GD_FLOAT32;
-}

@@ -18,6 +18,19 @@ bool gd_precision_supported(gd_precision precision) {
          (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
 }
 
+gd_precision gd_precision_agree(const gd_comm *comm, gd_precision wanted) {
+  static bool warned;
+  int supported = gd_precision_supported(wanted);
+  MPI_Allreduce(MPI_IN_PLACE, &supported, 1, MPI_INT, MPI_MIN, comm->mpi);
+  if (supported) return wanted;
+  if (!warned)
+    gd_log(GD_LOG_WARN,
+           "training.precision is bfloat16, but not every rank's CPU has instructions for it (AVX512_BF16 or AMX): "
+           "computing in float32");
+  warned = true;
+  return GD_FLOAT32;
+}
+
 // Of the fastest run; one more comes before the clock.
 static double best_seconds(void (*run)(void *), void *context) {
   run(context);
