@@ -35,7 +35,7 @@ static void train_task(gd_trainer *trainer, int task, int n_steps, gd_run *run) 
   for (int step = 1; step <= n_steps; step++) {
     uint32_t indices[BATCH];
     for (int i = 0; i < BATCH; i++) indices[i] = (uint32_t)((step * 29 + i * 11) % N_IMAGES);
-    assert_ok(gd_trainer_step(trainer, step, indices, BATCH, false, &metrics));
+    assert_ok(gd_trainer_step(trainer, step, indices, BATCH, 0, &metrics));
     if (step == 1) run->first = metrics.loss;
     if (step > n_steps - n_last) run->last += metrics.loss / n_last;
   }

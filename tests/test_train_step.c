@@ -89,21 +89,22 @@ static void loss_gradient_agrees_with_differences(void **state) {
 
 /* ---- The step ---- */
 
-static void all_ranks_learn_of_losses_and_flag(void **state) {
+static void all_ranks_learn_of_losses_and_requests(void **state) {
   (void)state;
   gd_fixture f;
   gd_step_metrics metrics;
   assert_ok(open_fixture(&f, "training.reduction=fast"));
   assert_ok(gd_trainer_begin_task(f.trainer, 0));
   assert_ok(gd_trainer_begin_task(f.trainer, 1));  // with a teacher
-  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 6, false, &metrics));
-  assert_false(metrics.flagged);
+  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 6, 0, &metrics));
+  assert_int_equal(metrics.requests, 0);
   // the teacher is what the student still was: the two agree
   assert_true(metrics.loss_data > 0.1 && metrics.loss_replay < 1e-9);
   assert_true(fabs(metrics.loss - metrics.loss_data / 2) < 1e-6);
   bool last_rank = test_comm->rank == test_comm->size - 1;
-  assert_ok(gd_trainer_step(f.trainer, 2, f.indices, 6, last_rank, &metrics));
-  assert_true(metrics.flagged && metrics.loss_replay > 0);
+  assert_ok(gd_trainer_step(f.trainer, 2, f.indices, 6, last_rank ? GD_REQUEST_STOP : 0, &metrics));
+  assert_int_equal(metrics.requests, GD_REQUEST_STOP);
+  assert_true(metrics.loss_replay > 0);
   double mine[2] = {metrics.loss, metrics.gradient_norm}, first[2] = {mine[0], mine[1]};
   MPI_Bcast(first, 2, MPI_DOUBLE, 0, test_comm->mpi);
   assert_memory_equal(mine, first, sizeof mine);
@@ -117,12 +118,12 @@ static void fewer_images_than_slots(void **state) {
   gd_step_metrics metrics, again;
   assert_ok(open_fixture(&f, NULL));
   assert_ok(gd_trainer_begin_task(f.trainer, 0));
-  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 2, false, &metrics));
+  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 2, 0, &metrics));
   close_fixture(&f);
   assert_true(metrics.gradient_norm > 0);
   assert_ok(open_fixture(&f, "training.slots=8"));  // six of them empty
   assert_ok(gd_trainer_begin_task(f.trainer, 0));
-  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 2, false, &again));
+  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 2, 0, &again));
   assert_true(fabs(metrics.loss - again.loss) < 1e-6);
   assert_true(fabs(metrics.gradient_norm - again.gradient_norm) < 1e-5 * metrics.gradient_norm);
   close_fixture(&f);
@@ -136,7 +137,7 @@ static void loss_that_is_not_finite_changes_nothing(void **state) {
   f.trainer->params[f.trainer->table->total - 1] = NAN;
   assert_ok(gd_trainer_begin_task(f.trainer, 0));
   float *before = copy_params(&f);
-  assert_int_equal(gd_trainer_step(f.trainer, 1, f.indices, 6, false, &metrics), GD_ERR_FAILED);
+  assert_int_equal(gd_trainer_step(f.trainer, 1, f.indices, 6, 0, &metrics), GD_ERR_FAILED);
   assert_non_null(strstr(gd_error_message(), "task 1, step 1: loss nan"));
   assert_non_null(strstr(gd_error_message(), "not finite"));
   assert_memory_equal(before, f.trainer->params, (size_t)f.trainer->table->total * sizeof(float));
@@ -165,7 +166,7 @@ static void configurations_that_do_not_fit(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(loss_gradient_agrees_with_differences), cmocka_unit_test(all_ranks_learn_of_losses_and_flag),
+      cmocka_unit_test(loss_gradient_agrees_with_differences), cmocka_unit_test(all_ranks_learn_of_losses_and_requests),
       cmocka_unit_test(fewer_images_than_slots), cmocka_unit_test(loss_that_is_not_finite_changes_nothing),
       cmocka_unit_test(configurations_that_do_not_fit)};
   return GD_TEST_MAIN(tests);

@@ -89,6 +89,18 @@ char *gd_format(const char *format, ...) __attribute__((format(printf, 1, 2))); 
 /* Seconds since some fixed moment, monotonic. Local. */
 double gd_seconds(void);
 
+/* ---- Early stop ------------------------------------------------------------------------------ */
+
+/* From now on SIGTERM and SIGUSR1 do not end the process but ask it to stop by itself. Local. */
+void gd_stop_on_signals(void);
+
+/* Asks to stop in so many seconds from now; of several such requests the earliest counts. Local. */
+void gd_stop_in(double seconds);
+
+/* GD_STOPPED, with the reason as the message, once a stop was asked for. Local: ranks hear of it at different times, so
+ * a collective loop asks gd_comm_agree(comm, gd_stop_check()). */
+gd_err gd_stop_check(void);
+
 /* ---- Digest ---------------------------------------------------------------------------------- */
 
 /* 64-bit XXH3 digest of `nbytes` bytes, continuing from `seed` (0 to start). Local. */

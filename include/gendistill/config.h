@@ -113,6 +113,7 @@ typedef struct gd_config {
     double checkpoint_minutes; /* 0: off */
     int checkpoint_steps;      /* every so many steps of a task, 0: off */
     int keep;                  /* newest checkpoints kept besides those at the end of a task */
+    double stop_seconds;       /* train stops so long before a time limit */
   } output;
 } gd_config;
 

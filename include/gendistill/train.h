@@ -30,11 +30,14 @@ void gd_loss_gradient(const gd_loss_rows *rows, const float *output, float *grad
 
 typedef struct gd_trainer gd_trainer;
 
+/* What ranks may ask for with a step; all of them hear of it at its end. */
+enum { GD_REQUEST_CHECKPOINT = 1, GD_REQUEST_STOP = 2 };
+
 /* What one step measured; the same on all ranks but for the seconds, which are this rank's. */
 typedef struct gd_step_metrics {
   double loss, loss_data, loss_replay, gradient_norm;
   double seconds_compute, seconds_replay, seconds_reduction;
-  bool flagged; /* a rank had asked for a checkpoint */
+  unsigned requests; /* those of any rank */
 } gd_step_metrics;
 
 /* Parameters, optimiser, teacher and plans of one rank. Keeps comm, config and dataset. Collective on comm.
@@ -46,10 +49,10 @@ void gd_trainer_destroy(gd_trainer **trainer);
  * every rank must do the same. */
 gd_err gd_trainer_begin_task(gd_trainer *trainer, int task);
 
-/* Step `step` of the task (from 1) on the images `indices` (n, of the dataset; the whole batch of all ranks). `flag`:
- * this rank asks for a checkpoint. Collective on comm. GD_ERR_FAILED where loss or gradient is not finite; parameters
- * are unchanged then. */
-gd_err gd_trainer_step(gd_trainer *trainer, int64_t step, const uint32_t *indices, int n, bool flag,
+/* Step `step` of the task (from 1) on the images `indices` (n, of the dataset; the whole batch of all ranks).
+ * requests: this rank's, GD_REQUEST_... added up. Collective on comm. GD_ERR_FAILED where loss or gradient is not
+ * finite; parameters are unchanged then. */
+gd_err gd_trainer_step(gd_trainer *trainer, int64_t step, const uint32_t *indices, int n, unsigned requests,
                        gd_step_metrics *out);
 
 const gd_net *gd_trainer_net(const gd_trainer *trainer);
@@ -68,6 +71,7 @@ typedef gd_err (*gd_after_task)(void *context, int task, char **json);
 /* The whole continual run: tasks, checkpoints, sample sets, metrics.jsonl. With `resume` it goes on from the newest
  * whole checkpoint in output.directory. after_task may be NULL. Collective on comm. On success *digest is the final
  * parameter digest.
+ * GD_STOPPED where a rank was asked to stop (gd_stop_check): after the step, with a checkpoint.
  * GD_ERR_INPUT: bad data, or checkpoints that cannot be used, or checkpoints there without `resume`. */
 gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, gd_after_task after_task, void *context,
                     uint64_t *digest);

@@ -36,7 +36,7 @@ static gd_err ddim(void *context) {
 static gd_err train_step(void *context) {
   network_stage *s = context;
   gd_step_metrics metrics = {0};
-  gd_err err = gd_trainer_step(s->b->trainer, ++s->step, s->indices, s->dataset.n, false, &metrics);
+  gd_err err = gd_trainer_step(s->b->trainer, ++s->step, s->indices, s->dataset.n, 0, &metrics);
   s->b->seconds_reduction = metrics.seconds_reduction;
   return err;
 }

@@ -5,8 +5,8 @@
 #include "app/command.h"
 
 static const gd_command commands[] = {
-    {"train", "CONFIG [--set key=value]... [--resume] [--dry-run]", "the whole continual run: checkpoints, samples",
-     gd_command_train},
+    {"train", "CONFIG [--set key=value]... [--resume] [--time-limit SECONDS] [--dry-run]",
+     "the whole continual run: checkpoints, samples", gd_command_train},
     {"sample",
      "--checkpoint F.h5 --count N --output F.h5 [--steps N] [--eta E] [--seed S] [--initial-noise F.h5] [--grid F.png]",
      "images from a checkpoint", gd_command_sample},
@@ -34,7 +34,8 @@ static void print_help(FILE *out) {
     fprintf(out, "  %-10s %s\n             %s\n", commands[i].name, commands[i].usage, commands[i].summary);
   fprintf(out,
           "\nEvery command takes --log-level error|warn|info|debug. Results go to stdout, the log to stderr.\n"
-          "Exit status: 0 done, 1 failed, 2 usage or bad input.\n");
+          "Exit status: 0 done, 1 failed, 2 usage or bad input, 75 stopped early with a checkpoint: train --resume "
+          "goes on.\n");
 }
 
 static const gd_command *find_command(const char *name) {
@@ -74,11 +75,12 @@ static gd_err dispatch(const gd_comm *comm, int argc, char **argv) {
 
 int main(int argc, char **argv) {
   int threading;
+  if (argc > 1 && strcmp(argv[1], "train") == 0) gd_stop_on_signals();  // first of all: one may come soon
   MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &threading);
   gd_comm *comm;
   gd_comm_create(&comm, MPI_COMM_WORLD);
   gd_err err = gd_comm_agree(comm, dispatch(comm, argc, argv));
-  if (err != GD_OK && comm->rank == 0) gd_log(GD_LOG_ERROR, "%s", gd_error_message());
+  if (err != GD_OK && comm->rank == 0) gd_log(err == GD_STOPPED ? GD_LOG_INFO : GD_LOG_ERROR, "%s", gd_error_message());
   gd_comm_destroy(&comm);
   MPI_Finalize();
   return (int)err;

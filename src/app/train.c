@@ -1,7 +1,10 @@
 /* gendistill train: the whole continual run, or with --dry-run what it would be. */
 #include "gendistill/train.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 
 #include "app/command.h"
 #include "gendistill/eval.h"
@@ -37,19 +40,33 @@ static gd_err evaluate_task(void *evaluator, int task, char **json) {
   return gd_evaluator_task(evaluator, task, json);
 }
 
+// Asks to stop a while before the job ends: --time-limit from now, or Slurm's SLURM_JOB_END_TIME.
+static void watch_for_the_end(const gd_config *config, int64_t time_limit) {
+  const char *end = getenv("SLURM_JOB_END_TIME");
+  double left = end ? difftime((time_t)strtoll(end, NULL, 10), time(NULL)) : INFINITY;
+  if (time_limit > 0) left = fmin(left, (double)time_limit);
+  if (!isfinite(left)) return;
+  double seconds = left - fmin(config->output.stop_seconds, fmax(left, 0) / 2);
+  gd_stop_in(seconds);
+  gd_log(GD_LOG_INFO, "the time limit is %.0f s away: stopping with a checkpoint in %.0f s", left, seconds);
+}
+
 gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
   gd_err err = GD_OK;
   const char *path;
   gd_texts sets = {0};
   bool resume = false, dry_run = false;
+  int64_t time_limit = 0;
   gd_config *config = NULL;
   gd_evaluator *evaluator = NULL;
   uint64_t digest = 0;
   const gd_option options[] = {{"set", GD_OPTION_TEXTS, &sets, false},
                                {"resume", GD_OPTION_FLAG, &resume, false},
                                {"dry-run", GD_OPTION_FLAG, &dry_run, false},
+                               {"time-limit", GD_OPTION_INT, &time_limit, false},
                                {0}};
   err = gd_options_parse(argc, argv, options, "a configuration file", &path);
+  if (err == GD_OK && time_limit < 0) err = gd_error(GD_ERR_INPUT, "--time-limit: must be seconds, or 0 for none");
   if (err == GD_OK) err = gd_config_create(&config, path, sets.n, sets.values);
   GD_TRY(gd_comm_agree(comm, err));
   GD_REQUIRE(config);
@@ -57,10 +74,12 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
     GD_TRY(print_dry_run(comm, config));
     goto done;
   }
+  watch_for_the_end(config, time_limit);
   if (config->evaluation.measures) GD_TRY(gd_evaluator_create(&evaluator, comm, config));
   GD_TRY(gd_train_run(comm, config, resume, evaluator ? evaluate_task : NULL, evaluator, &digest));
   if (comm->rank == 0) printf("parameter digest: %016llx\n", (unsigned long long)digest);
 done:
+  if (err == GD_STOPPED) gd_error_record("stopped early (%s): go on with --resume", gd_error_message());
   gd_evaluator_destroy(&evaluator);
   gd_config_destroy(&config);
   return err;

@@ -106,6 +106,7 @@ const gd_key gd_keys[GD_N_KEYS] = {
     NUMBER(REAL, output.checkpoint_minutes, 0, 1e6, "10.0", FREE, "minutes between checkpoints; 0: off"),
     NUMBER(INT, output.checkpoint_steps, 0, 2147483647, "0", FREE, "steps between checkpoints; 0: off"),
     NUMBER(INT, output.keep, 1, 1000000, "3", FREE, "newest checkpoints kept besides those at the end of a task"),
+    NUMBER(REAL, output.stop_seconds, 0, 1e6, "120.0", FREE, "train stops so long before a time limit"),
 };
 // clang-format on
 

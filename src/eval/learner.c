@@ -124,7 +124,7 @@ gd_err gd_learner_step(gd_learner *l, double learning_rate, int64_t n_rows, gd_f
   const gd_adam adam = {.learning_rate = (float)learning_rate, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f};
   gd_adam_step(&adam, l->table, ++l->steps, 1.0f, l->n_slots, grads, l->params, l->m, l->v);
   gd_plan_load(l->plan, l->params);
-  return GD_OK;
+  return gd_comm_agree(l->workers, gd_stop_check());
 }
 
 const float *gd_learner_params(gd_learner *l) {

@@ -33,7 +33,8 @@ void gd_learner_destroy(gd_learner **learner); /* collective */
 /* One Adam step on the rows 0 .. n_rows-1. The loss is the sum over rows of gd_learner_row_loss.
  * Slots that have fewer rows than others are padded with rows of weight zero, which batch normalisation would see: with
  * it, n_rows must be the n_rows of create and divide by n_slots. *loss is 0 on idle ranks. Collective among the ranks
- * that are not idle, so errors need an agreement afterwards. GD_ERR_FAILED where the loss is not finite. */
+ * that are not idle, so errors need an agreement afterwards. GD_ERR_FAILED where the loss is not finite; GD_STOPPED
+ * where a rank was asked to stop. */
 gd_err gd_learner_step(gd_learner *learner, double learning_rate, int64_t n_rows, gd_fill_row fill, void *context,
                        double *loss);
 

@@ -119,23 +119,27 @@ done:
 
 /* ---- Tasks, epochs, steps ---- */
 
-static bool time_for_checkpoint(const gd_run *run) {
+// What this rank asks of all.
+static unsigned requests(const gd_run *run) {
   double minutes = run->config->output.checkpoint_minutes;
-  return run->comm->rank == 0 && minutes > 0 && gd_seconds() - run->last_checkpoint > 60 * minutes;
+  bool due = run->comm->rank == 0 && minutes > 0 && gd_seconds() - run->last_checkpoint > 60 * minutes;
+  return (due ? GD_REQUEST_CHECKPOINT : 0) | (gd_stop_check() == GD_OK ? 0 : GD_REQUEST_STOP);
 }
 
 static gd_err one_step(gd_run *run, const uint32_t *indices, int n, bool last_of_task) {
   gd_position *p = &run->position;
   gd_step_metrics metrics;
-  gd_err err = gd_trainer_step(run->trainer, p->step + 1, indices, n, time_for_checkpoint(run), &metrics);
+  gd_err err = gd_trainer_step(run->trainer, p->step + 1, indices, n, requests(run), &metrics);
   if (err != GD_OK) return err;
   p->step++;
   p->global_step++;
   gd_metrics_step(run->metrics, p, n, &metrics, run->seconds_io);
   run->seconds_io = 0;
   int every = run->config->output.checkpoint_steps;
-  bool due = metrics.flagged || (every > 0 && p->step % every == 0);
-  return due && !last_of_task ? save(run) : GD_OK;  // the end of a task writes its own
+  bool due = metrics.requests || (every > 0 && p->step % every == 0);
+  if (!due || last_of_task) return GD_OK;  // the end of a task writes its own
+  err = save(run);
+  return err == GD_OK && metrics.requests & GD_REQUEST_STOP ? gd_comm_agree(run->comm, gd_stop_check()) : err;
 }
 
 static gd_err run_epoch(gd_run *run, const uint32_t *images, int64_t n_images, int64_t n_steps) {

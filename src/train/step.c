@@ -12,7 +12,7 @@ typedef struct gd_step_context {
   gd_random key;            // purpose filled in at each use
   const uint32_t *indices;  // (n_batch)
   int n_batch, n_replay;    // of the whole step, all ranks
-  bool flag;                // to be raised on all ranks
+  unsigned requests;        // this rank's
   gd_step_metrics *metrics;
 } gd_step_context;
 
@@ -89,7 +89,8 @@ static void work_unit(const gd_step_context *s, gd_range slots, bool last, float
   float *tail = out + t->table->total;
   tail[TAIL_LOSS_DATA] = (float)(squares_current / batch_elements);
   tail[TAIL_LOSS_REPLAY] = s->n_replay ? (float)(squares_replay / replay_elements) : 0;
-  tail[TAIL_FLAG] = s->flag ? 1.0f : 0.0f;
+  tail[TAIL_CHECKPOINT] = s->requests & GD_REQUEST_CHECKPOINT ? 1.0f : 0.0f;
+  tail[TAIL_STOP] = s->requests & GD_REQUEST_STOP ? 1.0f : 0.0f;
   gd_plan_backward(t->plan, out, last ? gradient_ready : NULL, t->sum);
 }
 
@@ -115,12 +116,14 @@ static void update(gd_trainer *t, int64_t step, const float *grads, double norm)
   gd_plan_load(t->plan, t->params);
 }
 
-gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int n, bool flag, gd_step_metrics *out) {
+gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int n, unsigned requests,
+                       gd_step_metrics *out) {
   *out = (gd_step_metrics){0};
   bool replays = gd_trainer_replays(t);
   int n_replay = 0;
   if (replays) n_replay = t->strategy->input == GD_INPUT_CURRENT ? n : gd_trainer_replay_batch(t->config);
-  gd_step_context s = {.t = t, .indices = indices, .n_batch = n, .n_replay = n_replay, .flag = flag, .metrics = out};
+  gd_step_context s = {
+      .t = t, .indices = indices, .n_batch = n, .n_replay = n_replay, .requests = requests, .metrics = out};
   s.key = (gd_random){.seed = t->config->seed, .task = (uint32_t)t->task, .step = (uint32_t)step};
 
   double start = gd_seconds();
@@ -130,7 +133,8 @@ gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int
   double reduced = gd_seconds();
   out->loss_data = tail[TAIL_LOSS_DATA];
   out->loss_replay = tail[TAIL_LOSS_REPLAY];
-  out->flagged = tail[TAIL_FLAG] > 0;
+  if (tail[TAIL_CHECKPOINT] > 0) out->requests |= GD_REQUEST_CHECKPOINT;
+  if (tail[TAIL_STOP] > 0) out->requests |= GD_REQUEST_STOP;
   double share = t->task + 1.0;
   out->loss = replays ? out->loss_data / share + (1.0 - 1.0 / share) * t->config->strategy.lambda * out->loss_replay
                       : out->loss_data;

@@ -8,7 +8,7 @@
 #include "gendistill/train.h"
 
 /* What travels behind the gradient in each slot's array, and so is summed over all slots and ranks. */
-enum { TAIL_LOSS_DATA, TAIL_LOSS_REPLAY, TAIL_FLAG, N_TAIL };
+enum { TAIL_LOSS_DATA, TAIL_LOSS_REPLAY, TAIL_CHECKPOINT, TAIL_STOP, N_TAIL };
 
 struct gd_trainer {
   const gd_comm *comm;
