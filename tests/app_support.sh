@@ -81,3 +81,55 @@ evaluation: {samples: 70, steps: 3, eta: 0.5}
 output: {directory: $folder/run, checkpoint_minutes: 0}
 END
 }
+
+# ---- A run in the background, to be killed or told to stop.
+
+# A program that leaves its process id in $folder/pids.
+cat >"$folder/with-pid" <<'END'
+#!/bin/sh
+echo $$ >>"$PID_FILE"
+exec "$@"
+END
+chmod +x "$folder/with-pid"
+export PID_FILE="$folder/pids"
+
+# gone PID: there is no such process, or it only waits for its parent to notice.
+gone() {
+  case $(sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null) in '' | Z*) return 0 ;; *) return 1 ;; esac
+}
+
+# wait_until SECONDS COMMAND...: fails when the time is over.
+wait_until() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    [ $SECONDS -lt $end ] || return 1
+    sleep 0.01
+  done
+}
+
+# lines_reached FILE COUNT: so many lines are there, or the run is over.
+lines_reached() {
+  local n
+  n=$(grep -c '' "$1" 2>/dev/null || true)
+  [ "${n:-0}" -ge "$2" ] || gone "$mpirun"
+}
+
+ranks_started() { # COUNT
+  [ "$(grep -c '' "$PID_FILE" || true)" -ge "$1" ] || gone "$mpirun"
+}
+
+# start RANKS ARGUMENT...: the program in the background; leaves $mpirun and, once all ranks have one, their ${pids[@]}.
+start() {
+  local ranks=$1 in_time=0
+  shift
+  : >"$PID_FILE"
+  # timeout would stand between; its limit is that of wait_until
+  "$tests/mpirun.sh" "$ranks" "$folder/with-pid" "$program" "$@" >"$folder/out" 2>"$folder/err" </dev/null &
+  mpirun=$!
+  # a resumed run has the lines of the one before it from the start: wait for the ranks themselves
+  wait_until 100 ranks_started "$ranks" || in_time=1
+  # shellcheck disable=SC2034 # for the tests
+  mapfile -t pids <"$PID_FILE"
+  return $in_time
+}

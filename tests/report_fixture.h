@@ -42,12 +42,15 @@ static void fixture_metrics(const char *folder, const fixture_run *run, int n_ta
   char *path = gd_format("%s/metrics.jsonl", folder);
   FILE *out = fopen(path, "w");
   assert_non_null(out);
+  int replay_images = strcmp(run->strategy, "lwf") == 0 ? 100 : strncmp(run->strategy, "generative", 10) == 0 ? 50 : 0;
   for (int step = 1; step <= n_tasks * FIXTURE_STEPS; step++) {
     int task = (step - 1) / FIXTURE_STEPS + 1;
+    int images = task > 1 ? replay_images : 0;
     fprintf(out,
-            "{\"event\": \"step\", \"task\": %d, \"global_step\": %d, \"loss\": %.9g, \"seconds_compute\": 0.5, "
-            "\"seconds_replay\": 0.25, \"seconds_reduction\": 0.25, \"seconds_io\": 0.0}\n",
-            task, step, 1.0 / step);
+            "{\"event\": \"step\", \"task\": %d, \"global_step\": %d, \"loss\": %.9g, \"replay_images\": %d, "
+            "\"teacher_evaluations\": %d, \"seconds_compute\": 0.5, \"seconds_replay\": 0.25, "
+            "\"seconds_reduction\": 0.25, \"seconds_io\": 0.0}\n",
+            task, step, 1.0 / step, images, 3 * images);
     bool joint = strcmp(run->strategy, "joint") == 0;
     if (run->evaluated && step % FIXTURE_STEPS == 0)
       fixture_evaluation(out, run, task, n_tasks, joint ? FIXTURE_TASKS : task, task == n_tasks ? 1 : 0.5);

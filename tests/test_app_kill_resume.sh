@@ -12,15 +12,6 @@ write_config "$folder/run.yaml"
 steps=36
 settings=(--set training.epochs=4 --set output.checkpoint_steps=2)
 
-# A program that leaves its process id in $folder/pids.
-cat >"$folder/with-pid" <<'END'
-#!/bin/sh
-echo $$ >>"$PID_FILE"
-exec "$@"
-END
-chmod +x "$folder/with-pid"
-export PID_FILE="$folder/pids"
-
 # train_in DIRECTORY RANKS ARGUMENT...: a whole run there, or the rest of one.
 train_in() {
   local directory=$1 ranks=$2
@@ -28,46 +19,14 @@ train_in() {
   succeeds "$ranks" train "$folder/run.yaml" "${settings[@]}" --set "output.directory=$directory" "$@"
 }
 
-# gone PID: there is no such process, or it only waits for its parent to notice.
-gone() {
-  case $(sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null) in '' | Z*) return 0 ;; *) return 1 ;; esac
-}
-
-# wait_until SECONDS COMMAND...: fails when the time is over.
-wait_until() {
-  local end=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    [ $SECONDS -lt $end ] || return 1
-    sleep 0.01
-  done
-}
-
-lines_reached() { # COUNT
-  local n
-  n=$(grep -c '' "$folder/killed/metrics.jsonl" 2>/dev/null || true)
-  [ "${n:-0}" -ge "$1" ] || gone "$mpirun"
-}
-
-# A resumed run has the lines of the one before it from the start: wait for the ranks themselves first.
-ranks_started() { # COUNT
-  [ "$(grep -c '' "$PID_FILE" || true)" -ge "$1" ] || gone "$mpirun"
-}
-
 # killed_after STEPS RANKS ARGUMENT...: starts the run in $folder/killed and kills it a moment after so many steps.
 killed_after() {
   local n=$1 ranks=$2 pid
   shift 2
-  : >"$PID_FILE"
-  # timeout would stand between; its limit is that of wait_until
-  "$tests/mpirun.sh" "$ranks" "$folder/with-pid" "$program" train "$folder/run.yaml" "${settings[@]}" \
-    --set "output.directory=$folder/killed" "$@" >"$folder/out" 2>"$folder/err" </dev/null &
-  mpirun=$!
   local in_time=yes
-  wait_until 100 ranks_started "$ranks" || in_time=no
-  wait_until 100 lines_reached "$n" || in_time=no
+  start "$ranks" train "$folder/run.yaml" "${settings[@]}" --set "output.directory=$folder/killed" "$@" || in_time=no
+  wait_until 100 lines_reached "$folder/killed/metrics.jsonl" "$n" || in_time=no
   sleep "0.0$((RANDOM % 10))"
-  mapfile -t pids <"$PID_FILE"
   kill -9 "$mpirun" "${pids[@]}" 2>/dev/null || true
   wait "$mpirun" 2>/dev/null || true
   for pid in "${pids[@]}"; do wait_until 20 gone "$pid" || fail "rank with process id $pid does not end"; done

@@ -18,7 +18,7 @@ train_on() {
 
 last=checkpoints/checkpoint-task03-step000006.h5
 train_on 1 tree-1
-reference=$trained
+reference=$trained online=$trained
 for ranks in 2 3 4; do
   train_on "$ranks" "tree-$ranks"
   [ "$trained" = "$reference" ] || fail "on $ranks ranks the parameters are $trained, on one $reference"
@@ -38,6 +38,20 @@ for strategy in lwf gaussian; do
   reference=$trained
   train_on 2 "$strategy-2" strategy.name=$strategy replay.batch=0 evaluation.samples=0
   [ "$trained" = "$reference" ] || fail "$strategy: on 2 ranks the parameters are $trained, on one $reference"
+done
+
+# A pool that two ranks hold in parts; and fewer images a step than slots, one in some steps and none in others.
+for settings in "replay.source=pool replay.pool_images=50" "replay.limit_images=4"; do
+  name=${settings%%=*}
+  # shellcheck disable=SC2086 # two settings
+  train_on 1 "$name-1" $settings evaluation.samples=0
+  reference=$trained
+  for ranks in 2 3; do
+    # shellcheck disable=SC2086
+    train_on "$ranks" "$name-$ranks" $settings evaluation.samples=0
+    [ "$trained" = "$reference" ] || fail "$settings: on $ranks ranks the parameters are $trained, on one $reference"
+  done
+  [ "$reference" != "$online" ] || fail "$settings changes nothing"
 done
 
 # bfloat16 where this CPU has it; and on CPUs that lack it, which oneDNN can be told to take this one for, float32 with a

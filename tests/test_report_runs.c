@@ -60,15 +60,17 @@ static void tables_hold_means_and_errors(void **state) {
   contains(text, "| generative_distillation | 1150 ± 150 | 4.500 ± 0.500 |");
   contains(text, "| images | T-shirt | Trouser |");
   contains(text, "| *test images* | 10 | 10 |");
-  contains(text, "| finetune | 60 | 128.0 | 30.0 | 15.0 | 15.0 | 0.0 |");
+  contains(text, "| finetune | 60 | 128.0 | 0 | 0 | 30.0 | 15.0 | 15.0 | 0.0 |");
   assert_true(strstr(text, "| joint |") < strstr(text, "| lwf |") &&
               strstr(text, "| lwf |") < strstr(text, "| finetune |"));
+  contains(text, "| lwf | 60 | 128.0 | 4000 | 12000 | 30.0 |");
   assert_null(strstr(text, "cannot be compared"));
   gd_free(text);
   text = read_text(folder, "report/report.csv");
   contains(text, "strategy,label,seed,task,metric,value\n");
   contains(text, "lwf,\"lwf\",2,3,frechet_resnet18,26\n");
   contains(text, "lwf,\"lwf\",2,2,solver.task_accuracy.1,0.375\n");
+  contains(text, "lwf,\"lwf\",2,0,teacher_evaluations,12000\n");
   gd_free(text);
   test_folder_remove(folder);
 }
@@ -94,6 +96,7 @@ static void pictures_are_drawn(void **state) {
   assert_png(folder, "metrics.png", 1200, 1016);
   assert_png(folder, "classes.png", 1200, 620);
   assert_png(folder, "grid.png", 667, 382);
+  assert_png(folder, "cost.png", 1200, 596);
   char *text = read_text(folder, "report/report.md");
   contains(text, "(metrics.png)");
   gd_free(text);
@@ -167,6 +170,32 @@ static void other_ways_of_measuring_are_pointed_out(void **state) {
   contains(text, "cannot be compared; these differ:");
   contains(text, ", steps,");
   assert_null(strstr(text, "features,"));
+  gd_free(text);
+  test_folder_remove(folder);
+}
+
+// A pool counts once a task, however often the run was resumed; without two different costs there is no picture.
+static void pools_are_counted(void **state) {
+  (void)state;
+  char *folder = test_folder_create();
+  fixture_run run = {"lwf", 1, 20, 1, 0.5, true};
+  fixture_make_run(folder, "a", &run, "replay.source=pool");
+  const char *line =
+      "{\"event\": \"pool\", \"task\": %d, \"global_step\": 20, \"images\": 7, \"teacher_evaluations\": 14, "
+      "\"seconds_replay\": %d}\n";
+  static const int tasks_and_seconds[][2] = {{2, 3}, {2, 0}, {3, 4}};
+  for (int i = 0; i < 3; i++) {
+    char *pool = gd_format(line, tasks_and_seconds[i][0], tasks_and_seconds[i][1]);
+    append(folder, "a", pool);
+    gd_free(pool);
+  }
+  char *text = report_first(folder, 1);
+  contains(text, "| lwf | 60 | 114.6 | 4000 | 12028 | 30.0 | 22.0 |");
+  assert_null(strstr(text, "(cost.png)"));
+  gd_free(text);
+  fixture_make_run(folder, "b", &run, NULL);
+  text = report_first(folder, 2);
+  contains(text, "(cost.png)");
   gd_free(text);
   test_folder_remove(folder);
 }
@@ -259,6 +288,7 @@ int main(void) {
       cmocka_unit_test(without_gnuplot_the_tables_come),
       cmocka_unit_test(settings_tell_groups_apart),
       cmocka_unit_test(other_ways_of_measuring_are_pointed_out),
+      cmocka_unit_test(pools_are_counted),
       cmocka_unit_test(unfinished_runs_stay_out_of_the_final_table),
       cmocka_unit_test(unmeasured_runs_have_loss_and_images),
       cmocka_unit_test(bad_runs_are_refused_by_name),

@@ -30,7 +30,9 @@ static uint8_t *make_images(void) {
 static void train_task(gd_trainer *trainer, int task, int n_steps, gd_run *run) {
   int n_last = n_steps / 3;
   gd_step_metrics metrics;
-  assert_ok(gd_trainer_begin_task(trainer, task));
+  gd_replay_cost pool;
+  gd_trainer_begin_task(trainer, task);
+  assert_ok(gd_trainer_prepare(trainer, n_steps, NULL, &pool));
   run->last = 0;
   for (int step = 1; step <= n_steps; step++) {
     uint32_t indices[BATCH];

@@ -37,6 +37,12 @@ static void close_fixture(gd_fixture *f) {
   gd_free(f->dataset.images);
 }
 
+static void begin_task(gd_trainer *trainer, int task) {
+  gd_replay_cost pool;
+  gd_trainer_begin_task(trainer, task);
+  assert_ok(gd_trainer_prepare(trainer, 2, NULL, &pool));
+}
+
 static void *copy_params(const gd_fixture *f) {
   size_t nbytes = (size_t)f->trainer->table->total * sizeof(float);
   return memcpy(gd_alloc(nbytes), f->trainer->params, nbytes);
@@ -94,8 +100,8 @@ static void all_ranks_learn_of_losses_and_requests(void **state) {
   gd_fixture f;
   gd_step_metrics metrics;
   assert_ok(open_fixture(&f, "training.reduction=fast"));
-  assert_ok(gd_trainer_begin_task(f.trainer, 0));
-  assert_ok(gd_trainer_begin_task(f.trainer, 1));  // with a teacher
+  begin_task(f.trainer, 0);
+  begin_task(f.trainer, 1);  // with a teacher
   assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 6, 0, &metrics));
   assert_int_equal(metrics.requests, 0);
   // the teacher is what the student still was: the two agree
@@ -117,12 +123,12 @@ static void fewer_images_than_slots(void **state) {
   gd_fixture f;
   gd_step_metrics metrics, again;
   assert_ok(open_fixture(&f, NULL));
-  assert_ok(gd_trainer_begin_task(f.trainer, 0));
+  begin_task(f.trainer, 0);
   assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 2, 0, &metrics));
   close_fixture(&f);
   assert_true(metrics.gradient_norm > 0);
   assert_ok(open_fixture(&f, "training.slots=8"));  // six of them empty
-  assert_ok(gd_trainer_begin_task(f.trainer, 0));
+  begin_task(f.trainer, 0);
   assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 2, 0, &again));
   assert_true(fabs(metrics.loss - again.loss) < 1e-6);
   assert_true(fabs(metrics.gradient_norm - again.gradient_norm) < 1e-5 * metrics.gradient_norm);
@@ -135,7 +141,7 @@ static void loss_that_is_not_finite_changes_nothing(void **state) {
   gd_step_metrics metrics;
   assert_ok(open_fixture(&f, NULL));
   f.trainer->params[f.trainer->table->total - 1] = NAN;
-  assert_ok(gd_trainer_begin_task(f.trainer, 0));
+  begin_task(f.trainer, 0);
   float *before = copy_params(&f);
   assert_int_equal(gd_trainer_step(f.trainer, 1, f.indices, 6, 0, &metrics), GD_ERR_FAILED);
   assert_non_null(strstr(gd_error_message(), "task 1, step 1: loss nan"));

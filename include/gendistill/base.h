@@ -127,6 +127,9 @@ typedef enum gd_purpose {
   GD_RANDOM_AUGMENT = 14,       /* shift and flip of a classifier's training images */
   GD_RANDOM_DROPOUT = 15,       /* the solver's dropout masks */
   GD_RANDOM_SOLVER_REPLAY = 16, /* which generated images a solver's batch replays */
+  GD_RANDOM_POOL_START = 17,    /* x_T of a replay pool */
+  GD_RANDOM_POOL_NOISE = 18,    /* z of a replay pool where eta > 0 */
+  GD_RANDOM_POOL_ORDER = 19,    /* permutation in which a pool is drawn from; step = pass */
 } gd_purpose;
 
 /* Key of a stream (Philox4x32-10). A number depends on this key, the sample index and the element

@@ -21,6 +21,7 @@ typedef enum gd_strategy_id {
 
 typedef enum gd_dataset_name { GD_FASHION_MNIST, GD_MNIST, GD_CIFAR10 } gd_dataset_name;
 typedef enum gd_sampler { GD_DDIM, GD_DDPM } gd_sampler;
+typedef enum gd_replay_source { GD_REPLAY_ONLINE, GD_REPLAY_POOL } gd_replay_source;
 typedef enum gd_extractor { GD_RESNET18, GD_INCEPTION_V3 } gd_extractor;
 
 typedef struct gd_config_dataset {
@@ -72,6 +73,11 @@ typedef struct gd_config {
   struct {
     gd_config_sampling sampling; /* keys sampler, steps, eta */
     int batch;                   /* replay images a step over all ranks; 0: as many as training.batch_size */
+    gd_replay_source source;     /* of generated images: made for each step, or drawn from a pool made once a task */
+    int pool_images;             /* of a pool */
+    /* Most that a task's replay may take where images are generated, 0: no limit; see gd_replay_images. */
+    int limit_images, limit_evaluations;
+    double limit_seconds;
   } replay;
   struct {
     int epochs;

@@ -162,8 +162,9 @@ const float *gd_plan_input_gradient(gd_plan *plan, int i);
 typedef struct gd_op_profile {
   const char *kind, *name; /* name: of its parameters' module, or "" */
   gd_shape in, out;        /* per image */
-  double flops; /* of one forward run of the whole batch; backward by data and by weights cost as much each */
-  bool by_data; /* backward works out the gradient by the (first) input too */
+  double flops;         /* of one forward run of the whole batch; backward by data and by weights cost as much each */
+  int64_t n_parameters; /* its own; the parameter table is in the order of the ops */
+  bool by_data;         /* backward works out the gradient by the (first) input too */
   int64_t n_forward, n_backward;
   double seconds_forward, seconds_backward_data, seconds_backward_weights; /* ops without weights: all in _data */
 } gd_op_profile;

@@ -28,14 +28,15 @@ typedef struct gd_checkpoint {
   int64_t step, global_step;
   bool task_done;
   uint64_t seed;
-  char *config_text;  /* resolved configuration, YAML */
-  char *code_version; /* GD_VERSION */
-  double accuracy;    /* of a classifier: the share of the test images that it labels right; otherwise 0 */
-  uint64_t digest;    /* gd_param_table_digest of the model; set by write and read */
-  float *model;       /* /model/<name>; always there */
-  float *teacher;     /* /teacher/<name> or NULL */
-  float *m, *v;       /* /optimizer/m, /optimizer/v (total) or NULL */
-  float *ema;         /* /ema/<name> or NULL */
+  char *config_text;     /* resolved configuration, YAML */
+  char *code_version;    /* GD_VERSION */
+  double accuracy;       /* of a classifier: the share of the test images that it labels right; otherwise 0 */
+  double replay_seconds; /* gone into the task's replay, where that is limited; otherwise 0 */
+  uint64_t digest;       /* gd_param_table_digest of the model; set by write and read */
+  float *model;          /* /model/<name>; always there */
+  float *teacher;        /* /teacher/<name> or NULL */
+  float *m, *v;          /* /optimizer/m, /optimizer/v (total) or NULL */
+  float *ema;            /* /ema/<name> or NULL */
 } gd_checkpoint;
 
 /* "checkpoint-task02-step001234.h5" (task from 1) in `directory`; new string, gd_free. Local. */

@@ -36,7 +36,8 @@ enum { GD_REQUEST_CHECKPOINT = 1, GD_REQUEST_STOP = 2 };
 /* What one step measured; the same on all ranks but for the seconds, which are this rank's. */
 typedef struct gd_step_metrics {
   double loss, loss_data, loss_replay, gradient_norm;
-  double seconds_compute, seconds_replay, seconds_reduction;
+  gd_replay_cost replay; /* of all ranks, but for the seconds: this rank's */
+  double seconds_compute, seconds_reduction;
   unsigned requests; /* those of any rank */
 } gd_step_metrics;
 
@@ -47,7 +48,12 @@ void gd_trainer_destroy(gd_trainer **trainer);
 
 /* Starts task `task` (from 0): the teacher becomes a copy of the parameters, the optimiser state is reset. Local, but
  * every rank must do the same. */
-gd_err gd_trainer_begin_task(gd_trainer *trainer, int task);
+void gd_trainer_begin_task(gd_trainer *trainer, int task);
+
+/* Makes the begun task's plans; it has n_steps steps. Where replay images come from a pool, takes that from `folder` or
+ * generates it there: *pool says what it cost (zeros: there is none). folder NULL: no pool and no steps, for a look at
+ * the memory. Collective on comm. GD_STOPPED and GD_ERR_FAILED as gd_pool_create. */
+gd_err gd_trainer_prepare(gd_trainer *trainer, int64_t n_steps, const char *folder, gd_replay_cost *pool);
 
 /* Step `step` of the task (from 1) on the images `indices` (n, of the dataset; the whole batch of all ranks).
  * requests: this rank's, GD_REQUEST_... added up. Collective on comm. GD_ERR_FAILED where loss or gradient is not

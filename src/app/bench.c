@@ -193,6 +193,10 @@ gd_err gd_command_bench(const gd_comm *comm, int argc, char **argv) {
   if (err == GD_OK) err = gd_config_create(&config, path, sets.n, sets.values);
   GD_TRY(gd_comm_agree(comm, err));
   GD_REQUIRE(config);
+  // a step with a whole replay batch is what is timed; a pool of one batch serves for that
+  config->replay.limit_images = config->replay.limit_evaluations = 0;
+  config->replay.limit_seconds = 0;
+  config->replay.pool_images = gd_replay_most(config, 1);
   b.config = config;
   b.repeats = (int)repeats;
   b.precision = gd_precision_agree(comm, config->training.precision);

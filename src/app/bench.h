@@ -10,7 +10,8 @@
 /* One op, or all ops of a kind, of a plan: what a GD step spends on it on this rank. */
 typedef struct gd_bench_row {
   const char *kind, *name;
-  gd_shape in, out;  /* per image */
+  gd_shape in, out; /* per image */
+  int64_t n_parameters;
   double seconds[3]; /* a step: forward, backward by data, backward by weights */
   double flops[3];   /* a step */
 } gd_bench_row;

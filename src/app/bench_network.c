@@ -1,6 +1,8 @@
 /* The bench's stages that run the network: forward, DDIM, a training step, a GD step; images and floating-point
  * operations a second. An image's forward run counts as the operations of its convolutions, linear maps and attention,
  * backward as twice as many. */
+#include <unistd.h>
+
 #include "app/bench.h"
 
 enum { DDIM_STEPS = 10 };
@@ -43,20 +45,13 @@ static gd_err train_step(void *context) {
 
 // ---- Work of a stage, in forward runs of an image
 
-static double teacher_runs(const gd_config *config, double n_replay) {
-  const gd_strategy *strategy = gd_strategy_get(config->strategy.name);
-  const gd_config_sampling *sampling = &config->replay.sampling;
-  double steps = sampling->sampler == GD_DDPM ? config->diffusion.timesteps : sampling->steps;
-  return n_replay * ((strategy->input == GD_INPUT_SAMPLES ? steps : 0) + (strategy->target == GD_TARGET_TEACHER));
-}
-
 static double gd_step_runs(const gd_config *config) {
   gd_replay_input input = gd_strategy_get(config->strategy.name)->input;
-  double n_current = config->training.batch_size, n_replay = config->replay.batch ? config->replay.batch : n_current;
+  int n_replay = gd_replay_most(config, 1);
+  double n_current = config->training.batch_size, teacher = (double)gd_replay_evaluations(config, n_replay);
   if (input == GD_INPUT_NONE) return 3 * n_current;
-  if (input == GD_INPUT_CURRENT)
-    return 3 * n_current + teacher_runs(config, n_current);  // the student's rows serve both
-  return 3 * (n_current + n_replay) + teacher_runs(config, n_replay);
+  if (input == GD_INPUT_CURRENT) return 3 * n_current + teacher;  // the student's rows serve both
+  return 3 * (n_current + n_replay) + teacher;
 }
 
 static double forward_flops(const gd_plan *plan) {
@@ -91,17 +86,27 @@ done:
   return err;
 }
 
+static gd_err prepare_task(gd_bench *b, int task) {
+  gd_replay_cost pool;
+  char *path = gd_pool_path(b->folder, task);
+  gd_trainer_begin_task(b->trainer, task);
+  gd_err err = gd_trainer_prepare(b->trainer, 1 + b->repeats, b->folder, &pool);
+  if (b->comm->rank == 0) unlink(path);
+  gd_free(path);
+  return err;
+}
+
 static gd_err training_stages(network_stage *s) {
   gd_err err;
   gd_bench *b = s->b;
   gd_bench_times times;
   double n = s->dataset.n;
-  GD_TRY(gd_comm_agree(b->comm, gd_trainer_begin_task(b->trainer, 0)));
+  GD_TRY(prepare_task(b, 0));
   GD_TRY(gd_bench_time(b, NULL, train_step, s, &times));
   put_rates(s, "train_step", n, 3 * n, times.median);
   double wait = gd_bench_sum(b, times.median_reduction) / b->comm->size;
   json_object_set_new(b->json, "visible_reduction_seconds", json_real(wait));
-  GD_TRY(gd_comm_agree(b->comm, gd_trainer_begin_task(b->trainer, 1)));  // with the teacher's replay
+  GD_TRY(prepare_task(b, 1));  // with the teacher's replay
   GD_TRY(gd_bench_time(b, NULL, train_step, s, &times));
   put_rates(s, "gd_step", n, gd_step_runs(b->config), times.median);
   if (!b->wants_profile) goto done;

@@ -11,7 +11,7 @@ enum { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS, N_PASSES };
 // ---- Taking
 
 static gd_bench_row make_row(gd_op_profile p, int repeats) {
-  gd_bench_row row = {.kind = p.kind, .name = p.name, .in = p.in, .out = p.out};
+  gd_bench_row row = {.kind = p.kind, .name = p.name, .in = p.in, .out = p.out, .n_parameters = p.n_parameters};
   double forward = p.flops * (double)p.n_forward / repeats, backward = p.flops * (double)p.n_backward / repeats;
   bool has_weights = *p.name;
   row.seconds[FORWARD] = p.seconds_forward / repeats;
@@ -106,6 +106,7 @@ static json_t *profile_json(const gd_bench *b, const gd_bench_profile *p) {
   for (int i = 0; i < p->n; i++) {
     json_t *layer = row_json(b, &p->ops[i], p->step_seconds);
     json_object_set_new(layer, "name", json_string(p->ops[i].name));
+    json_object_set_new(layer, "parameters", json_integer(p->ops[i].n_parameters));
     json_object_set_new(layer, "in", shape_json(p->ops[i].in));
     json_object_set_new(layer, "out", shape_json(p->ops[i].out));
     json_array_append_new(layers_json, layer);

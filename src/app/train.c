@@ -13,11 +13,14 @@
 static gd_err print_dry_run(const gd_comm *comm, const gd_config *config) {
   gd_err err = GD_OK;
   gd_trainer *trainer = NULL;
+  gd_replay_cost pool;
   char *text = gd_config_dump(config);
   int n_tasks = gd_strategy_n_tasks(config);
   GD_TRY(gd_trainer_create(&trainer, comm, config, NULL));
-  for (int task = 0; task < n_tasks && task < 2; task++)  // the second task adds the teacher
-    GD_TRY(gd_comm_agree(comm, gd_trainer_begin_task(trainer, task)));
+  for (int task = 0; task < n_tasks && task < 2; task++) {  // the second task adds the teacher
+    gd_trainer_begin_task(trainer, task);
+    GD_TRY(gd_trainer_prepare(trainer, 1, NULL, &pool));
+  }
   const gd_param_table *table = gd_net_params(gd_trainer_net(trainer));
   int64_t nbytes = (int64_t)gd_trainer_nbytes(trainer), most = 0;
   MPI_Allreduce(&nbytes, &most, 1, MPI_INT64_T, MPI_MAX, comm->mpi);

@@ -9,6 +9,7 @@ static const char *const dataset_names[] = {"fashion_mnist", "mnist", "cifar10",
 static const char *const strategies[] = {
     "finetune", "joint", "cumulative", "generative_replay", "generative_distillation", "lwf", "gaussian", NULL};
 static const char *const samplers[] = {"ddim", "ddpm", NULL};
+static const char *const sources[] = {"online", "pool", NULL};
 static const char *const precisions[] = {"float32", "bfloat16", NULL};
 static const char *const extractors[] = {"resnet18", "inception_v3", NULL};
 static const char *const reductions[] = {"tree", "fast", NULL};
@@ -64,6 +65,11 @@ const gd_key gd_keys[GD_N_KEYS] = {
     ROW("replay.eta", GD_KEY_REAL, replay.sampling.eta, 0, 1, NULL, "0.0", SAME,
         "0: deterministic DDIM"),
     NUMBER(INT, replay.batch, 0, 65536, "0", SAME, "replay images a step; 0: as many as training.batch_size"),
+    CHOICE(replay.source, sources, "online", SAME, "generated images: new ones each step, or from a pool"),
+    NUMBER(INT, replay.pool_images, 1, 100000000, "10000", SAME, "images of a task's pool"),
+    NUMBER(INT, replay.limit_images, 0, 2147483647, "0", SAME, "most images generated a task; 0: no limit"),
+    NUMBER(INT, replay.limit_evaluations, 0, 2147483647, "0", SAME, "most runs of the teacher a task; 0: no limit"),
+    NUMBER(REAL, replay.limit_seconds, 0, 1e9, "0.0", SAME, "most seconds of replay a task; 0: no limit"),
 
     NUMBER(INT, training.epochs, 1, 1000000, "100", SAME, "passes over a task's images"),
     NUMBER(INT, training.batch_size, 1, 65536, "128", SAME, "current images a step, over all ranks"),

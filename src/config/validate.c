@@ -107,6 +107,14 @@ static gd_err check_sampling(const gd_config_reader *reader, const char *key, gd
                sampling->steps);
 }
 
+static gd_err check_replay_limit(const gd_config_reader *reader) {
+  int limit = reader->config->replay.limit_evaluations;
+  int steps = reader->config->replay.sampling.steps;
+  if (limit == 0 || limit / 2 >= steps) return GD_OK;
+  return clash(reader, "replay.limit_evaluations", "replay.steps",
+               "must be 0 or at least twice replay.steps (%d), is '%d'", steps, limit);
+}
+
 static gd_err check_slots(const gd_config_reader *reader, const char *key, int slots) {
   if ((slots & (slots - 1)) == 0) return GD_OK;
   return clash(reader, key, NULL, "must be a power of two, is '%d'", slots);
@@ -130,6 +138,7 @@ gd_err gd_config_validate(gd_config_reader *reader) {
                  "must be below diffusion.beta_end, %g is not below %g", config->diffusion.beta_start,
                  config->diffusion.beta_end));
   GD_TRY(check_sampling(reader, "replay.steps", &config->replay.sampling));
+  GD_TRY(check_replay_limit(reader));
   GD_TRY(check_sampling(reader, "evaluation.steps", &config->evaluation.sampling));
   GD_TRY(check_slots(reader, "training.slots", config->training.slots));
   GD_TRY(check_slots(reader, "classifier.slots", config->classifier.slots));

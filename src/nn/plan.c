@@ -201,11 +201,13 @@ static double image_flops(const gd_op *op) {
 gd_op_profile gd_plan_profile(const gd_plan *plan, int i) {
   const gd_op *op = &plan->ops[i];
   const gd_op_times *times = &plan->times[i];
+  int64_t end = i + 1 < plan->net->n_nodes ? plan->ready[i + 1] : plan->net->table.total;
   return (gd_op_profile){.kind = op->node->kind->kind,
                          .name = op->node->name,
                          .in = op->in[0],
                          .out = op->out,
                          .flops = plan->batch * image_flops(op),
+                         .n_parameters = end - plan->ready[i],
                          .by_data = op->wants_dx[0],
                          .n_forward = times->n_forward,
                          .n_backward = times->n_backward,

@@ -4,17 +4,17 @@
 #include <string.h>
 
 void gd_replay_draw(gd_strategy_id id, gd_random key, uint64_t first_index, int timesteps, int64_t n_elements, int n,
-                    const gd_replay_draws *out) {
+                    bool start, const gd_replay_draws *out) {
   const gd_strategy *strategy = gd_strategy_get(id);
-  gd_random start = key, time = key, noise = key;
-  start.purpose = GD_RANDOM_REPLAY_START;
+  gd_random first = key, time = key, noise = key;
+  first.purpose = GD_RANDOM_REPLAY_START;
   time.purpose = GD_RANDOM_REPLAY_TIMESTEP;
   noise.purpose = GD_RANDOM_REPLAY_NOISE;
   if (strategy->input == GD_INPUT_CURRENT || strategy->input == GD_INPUT_NONE) return;
 #pragma omp parallel for
   for (int i = 0; i < n; i++) {
     uint64_t index = first_index + (uint64_t)i;
-    gd_random_normal(start, index, (size_t)n_elements, out->start + i * n_elements);
+    if (start) gd_random_normal(first, index, (size_t)n_elements, out->start + i * n_elements);
     out->timesteps[i] = (int)gd_random_below(time, index, (uint32_t)timesteps);
     if (strategy->input == GD_INPUT_SAMPLES)
       gd_random_normal(noise, index, (size_t)n_elements, out->noise + i * n_elements);
@@ -46,7 +46,7 @@ void gd_replay_make(gd_strategy_id id, gd_generator *teacher, const gd_schedule 
   if (strategy->input == GD_INPUT_SAMPLES) {
     key.purpose = GD_RANDOM_REPLAY_SAMPLER;
     noise_context context = {.key = key, .first_index = first_index, .n_elements = n_elements};
-    gd_generator_sample(teacher, sampling, n, sampler_noise, &context, x);
+    if (sampling) gd_generator_sample(teacher, sampling, n, sampler_noise, &context, x);
     for (int i = 0; i < n; i++)
       gd_schedule_add_noise(schedule, draws->timesteps[i], n_elements, x + i * n_elements,
                             draws->noise + i * n_elements, x + i * n_elements);

@@ -1,4 +1,4 @@
-/* Images of a sample set, in chunks of a fixed size that no rank count and no image count changes. */
+/* Images of a sample set or a pool, in chunks of a fixed size that no rank count and no image count changes. */
 #include <math.h>
 #include <string.h>
 
@@ -23,24 +23,61 @@ static void take_noise(const float *noise, int64_t index, gd_shape shape, float 
     for (int64_t p = 0; p < pixels; p++) out[p * shape.c + c] = noise[(index * shape.c + c) * pixels + p];
 }
 
-void gd_sample_images(gd_generator *generator, const gd_config_sampling *sampling, gd_shape shape, uint64_t seed,
-                      uint32_t task, gd_range range, const float *initial_noise, float *x) {
+// The images `range`, at most a chunk of them: x (range, H, W, C).
+static void sample_chunk(gd_generator *generator, const gd_sample_request *request, gd_range range, float *x) {
+  gd_shape shape = request->shape;
   int64_t n_elements = (int64_t)shape.h * shape.w * shape.c;
-  gd_random start = {.seed = seed, .purpose = GD_RANDOM_SAMPLE_START, .task = task};
-  noise_context context = {.key = start, .n_elements = n_elements};
-  context.key.purpose = GD_RANDOM_SAMPLE_NOISE;
-  for (int64_t first = range.begin; first < range.end; first += GD_IMAGE_CHUNK) {
-    int n = (int)(range.end - first < GD_IMAGE_CHUNK ? range.end - first : GD_IMAGE_CHUNK);
-    float *images = x + (first - range.begin) * n_elements;
-    for (int i = 0; i < n; i++) {
-      if (initial_noise)
-        take_noise(initial_noise, first + i, shape, images + i * n_elements);
-      else
-        gd_random_normal(start, (uint64_t)(first + i), (size_t)n_elements, images + i * n_elements);
-    }
-    context.first = first;
-    gd_generator_sample(generator, sampling, n, sampler_noise, &context, images);
+  noise_context context = {.key = request->noise, .first = range.begin, .n_elements = n_elements};
+  for (int64_t i = range.begin; i < range.end; i++) {
+    float *image = x + (i - range.begin) * n_elements;
+    if (request->initial_noise)
+      take_noise(request->initial_noise, i, shape, image);
+    else
+      gd_random_normal(request->start, (uint64_t)i, (size_t)n_elements, image);
   }
+  gd_generator_sample(generator, request->sampling, (int)(range.end - range.begin), sampler_noise, &context, x);
+}
+
+// (n, H, W, C) -> (n, C, H, W)
+static void channels_first(const float *x, int64_t n, gd_shape shape, float *out) {
+  int64_t pixels = (int64_t)shape.h * shape.w;
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t p = 0; p < pixels; p++)
+      for (int c = 0; c < shape.c; c++) out[(i * shape.c + c) * pixels + p] = x[(i * pixels + p) * shape.c + c];
+}
+
+static bool time_is_over(const gd_comm *comm, double start, double seconds) {
+  if (seconds <= 0) return false;
+  double passed = gd_seconds() - start;
+  MPI_Allreduce(MPI_IN_PLACE, &passed, 1, MPI_DOUBLE, MPI_MAX, comm->mpi);
+  return passed >= seconds;
+}
+
+gd_err gd_sample_images(const gd_comm *comm, gd_generator *generator, const gd_sample_request *request, uint8_t *images,
+                        float *x_0, int64_t *n_done) {
+  gd_err err = GD_OK;
+  gd_shape shape = request->shape;
+  int64_t n_elements = (int64_t)shape.h * shape.w * shape.c, n_global = request->n_global;
+  gd_range local = gd_range_images(comm, n_global);
+  int64_t most = gd_range_chunks(n_global, GD_IMAGE_CHUNK, comm->size, 0).end;  // the first rank has most
+  float *x = GD_NEW_ARRAY(float, GD_IMAGE_CHUNK *n_elements);
+  double start = gd_seconds();
+  *n_done = 0;
+  for (int64_t first = 0; first < most && !time_is_over(comm, start, request->seconds); first += GD_IMAGE_CHUNK) {
+    gd_range range = {local.begin + first, local.begin + first + GD_IMAGE_CHUNK};
+    if (range.end > local.end) range.end = local.end;
+    int64_t n = range.end - range.begin;
+    if (n > 0) {
+      sample_chunk(generator, request, range, x);
+      gd_images_to_bytes(x, n * n_elements, images + first * n_elements);
+      if (x_0) channels_first(x, n, shape, x_0 + first * n_elements);
+      *n_done += n;
+    }
+    GD_TRY(gd_comm_agree(comm, gd_stop_check()));
+  }
+done:
+  gd_free(x);
+  return err;
 }
 
 void gd_images_to_bytes(const float *x, int64_t n, uint8_t *out) {

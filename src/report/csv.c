@@ -37,6 +37,18 @@ static void write_value(const csv_row *row, const char *name, const json_t *valu
     }
 }
 
+// Of the whole run: task 0.
+static void write_cost(csv_row *row) {
+  const gd_report_cost *cost = &row->run->cost;
+  row->task = 0;
+  write_number(row, "replay_images", cost->replay_images);
+  write_number(row, "teacher_evaluations", cost->teacher_evaluations);
+  write_number(row, "seconds_compute", cost->seconds_compute);
+  write_number(row, "seconds_replay", cost->seconds_replay);
+  write_number(row, "seconds_reduction", cost->seconds_reduction);
+  write_number(row, "seconds_io", cost->seconds_io);
+}
+
 gd_err gd_report_write_csv(const gd_report *report) {
   gd_err err;
   csv_row row = {.out = gd_report_open(report, "report.csv", &err)};
@@ -52,6 +64,7 @@ gd_err gd_report_write_csv(const gd_report *report) {
         row.task = (int)gd_report_number(evaluation, "task");
         write_value(&row, "", evaluation);
       }
+      write_cost(&row);
     }
   }
   return gd_report_close(report, "report.csv", row.out);

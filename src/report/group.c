@@ -152,3 +152,15 @@ gd_report_mean gd_report_group_mean(const gd_report_group *group, int n_tasks, c
   gd_free(values);
   return out;
 }
+
+gd_report_cost gd_report_group_cost(const gd_report_group *group) {
+  enum { N = sizeof(gd_report_cost) / sizeof(double) };
+  gd_report_cost mean = {0};
+  double sums[N] = {0}, one[N];
+  for (int r = 0; r < group->n_runs; r++) {
+    memcpy(one, &group->runs[r]->cost, sizeof one);
+    for (int i = 0; i < N; i++) sums[i] += one[i] / group->n_runs;
+  }
+  memcpy(&mean, sums, sizeof mean);
+  return mean;
+}

@@ -64,7 +64,7 @@ static void write_final(const gd_report *report, FILE *out) {
       out,
       "\nMean ± standard error over seeds; ↓ lower is better. ACC and forgetting are the solver's. All numbers of\n"
       "every run and task are in report.csv: strategy, label (the group), seed, task (from 1), metric (its name in\n"
-      "metrics.jsonl; `task_share.0` is the first of an array), value.\n");
+      "metrics.jsonl; `task_share.0` is the first of an array), value. Task 0: sums over the whole run.\n");
 }
 
 static void write_task_heads(const gd_report *report, FILE *out, const char *corner, const char *prefix) {
@@ -157,27 +157,21 @@ static void write_counts(const gd_report *report, FILE *out) {
 static void write_cost(const gd_report *report, FILE *out) {
   fprintf(out,
           "\n## Cost of the training, mean of a group's runs\n\n"
-          "| strategy | steps | images/s | compute, s | replay, s | reduction, s | files, s |");
-  write_rule(out, 7);
+          "| strategy | steps | images/s | replay images | teacher evaluations | compute, s | replay, s | "
+          "reduction, s | files, s |");
+  write_rule(out, 9);
   for (int g = 0; g < report->n_groups; g++) {
     const gd_report_group *group = &report->groups[g];
-    gd_report_cost sum = {0};
-    double steps = 0, n = group->n_runs;
-    for (int r = 0; r < group->n_runs; r++) {
-      const gd_report_cost *cost = &group->runs[r]->cost;
-      steps += (double)group->runs[r]->n_steps;
-      sum.images += cost->images;
-      sum.seconds_compute += cost->seconds_compute;
-      sum.seconds_replay += cost->seconds_replay;
-      sum.seconds_reduction += cost->seconds_reduction;
-      sum.seconds_io += cost->seconds_io;
-    }
-    double seconds = sum.seconds_compute + sum.seconds_replay + sum.seconds_reduction;
-    fprintf(out, "| %s | %.0f | %.1f | %.1f | %.1f | %.1f | %.1f |\n", group->label, steps / n,
-            seconds > 0 ? sum.images / seconds : 0, sum.seconds_compute / n, sum.seconds_replay / n,
-            sum.seconds_reduction / n, sum.seconds_io / n);
+    gd_report_cost cost = gd_report_group_cost(group);
+    double seconds = cost.seconds_compute + cost.seconds_replay + cost.seconds_reduction;
+    fprintf(out, "| %s | %.0f | %.1f | %.0f | %.0f | %.1f | %.1f | %.1f | %.1f |\n", group->label, cost.steps,
+            seconds > 0 ? cost.images / seconds : 0, cost.replay_images, cost.teacher_evaluations, cost.seconds_compute,
+            cost.seconds_replay, cost.seconds_reduction, cost.seconds_io);
   }
-  fprintf(out, "\nImages/s: current images, without the time for files, sampling and measures.\n");
+  fprintf(
+      out,
+      "\nImages/s: current images, without the time for files, sampling and measures. Teacher evaluations: runs of\n"
+      "the teacher for one image each, for replay images, pools and targets.\n");
 }
 
 /* ---- Protocol ---- */

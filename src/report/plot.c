@@ -19,6 +19,7 @@ const gd_report_picture gd_report_pictures[GD_N_PICTURES] = {
     {"loss", "Training loss"},
     {"metrics", "Measures after each task"},
     {"classes", "Classes of the images after the last task"},
+    {"cost", "Measures after the last task, against what the teacher's replay cost"},
 };
 
 // Okabe and Ito's palette, which colour-blind readers can tell apart; then shades of grey.
@@ -277,6 +278,79 @@ static gd_err write_classes(const gd_report *report) {
   return gd_report_close(report, "classes.gp", gp);
 }
 
+/* ---- Quality against cost ---- */
+
+// A row a group: its label, teacher evaluations, then mean and standard error of the first two measures.
+static void write_cost_data(const gd_report *report, FILE *data) {
+  fprintf(data, "# label, teacher evaluations, then mean and standard error of %s, %s after the last task\n",
+          gd_report_metrics[0].title, gd_report_metrics[1].title);
+  for (int g = 0; g < report->n_groups; g++) {
+    const gd_report_group *group = &report->groups[g];
+    fprintf(data, "\"%s\" %.10g", group->label, gd_report_group_cost(group).teacher_evaluations);
+    for (int k = 0; k < 2; k++) {
+      gd_report_mean m = gd_report_group_mean(group, 0, gd_report_metrics[k].key);
+      fprintf(data, m.n > 0 ? " %.10g" : " ?", m.mean);
+      fprintf(data, m.n > 0 ? " %.10g" : " ?", m.error);
+    }
+    fprintf(data, "\n");
+  }
+}
+
+// Groups with replay as points, those without as levels to compare with.
+static void write_cost_panel(const gd_report *report, FILE *gp, int k) {
+  fprintf(gp, "set ylabel \"%s\"\nplot NaN notitle", gd_report_metrics[k].title);
+  for (int g = 0; g < report->n_groups; g++) {
+    const gd_report_group *group = &report->groups[g];
+    gd_report_mean m = gd_report_group_mean(group, 0, gd_report_metrics[k].key);
+    const char *colour = gd_report_colour(group);
+    if (m.n == 0) continue;
+    if (gd_report_group_cost(group).teacher_evaluations == 0)
+      fprintf(gp, ", \\\n  %.10g with lines dt 2 lw 2 lc rgb '%s' notitle", m.mean, colour);
+    else
+      fprintf(gp,
+              ", \\\n  'cost.dat' every ::%d::%d using 2:%d:%d with yerrorbars lw 2 pt 7 ps 1.5 lc rgb '%s' notitle", g,
+              g, 2 * k + 3, 2 * k + 4, colour);
+  }
+  fprintf(gp, "\n");
+}
+
+static gd_err write_cost(const gd_report *report) {
+  enum { WIDTH = 1200, PANELS_HEIGHT = 520 };
+  gd_err err;
+  FILE *data = gd_report_open(report, "cost.dat", &err);
+  if (!data) return err;
+  write_cost_data(report, data);
+  err = gd_report_close(report, "cost.dat", data);
+  FILE *gp = err == GD_OK ? gd_report_open(report, "cost.gp", &err) : NULL;
+  if (!gp) return err;
+  int *shown = GD_NEW_ARRAY(int, report->n_groups), n = 0;
+  for (int g = 0; g < report->n_groups; g++) n += shown[g] = gd_report_last(report->groups[g].runs[0]) != NULL;
+  int key = 20 + KEY_ROW_PIXELS * ((n + KEY_COLUMNS - 1) / KEY_COLUMNS), height = PANELS_HEIGHT + key;
+  gd_report_begin_plot(gp, "cost.png", WIDTH, height);
+  fprintf(gp,
+          "set datafile missing '?'\nset logscale x\nset format x '10^{%%T}'\nset xlabel 'teacher evaluations'\n"
+          "set yrange [0:*]\nset offsets graph 0.05, graph 0.05, graph 0.05, 0\n"
+          "set multiplot layout 1,2 margins 0.1,0.98,0.14,%.4f spacing 0.1,0.1\n",
+          1 - (double)(key + 15) / height);
+  write_key(report, gp, shown, height);
+  for (int k = 0; k < 2; k++) write_cost_panel(report, gp, k);
+  fprintf(gp, "unset multiplot\n");
+  gd_free(shown);
+  return gd_report_close(report, "cost.gp", gp);
+}
+
+// Whether there is something to compare: two groups with measures and different costs.
+static bool has_costs(const gd_report *report) {
+  double first = -1;
+  for (int g = 0; g < report->n_groups; g++) {
+    double cost = gd_report_group_cost(&report->groups[g]).teacher_evaluations;
+    if (cost == 0 || gd_report_group_mean(&report->groups[g], 0, gd_report_metrics[0].key).n == 0) continue;
+    if (first >= 0 && cost != first) return true;
+    first = cost;
+  }
+  return false;
+}
+
 /* ---- gnuplot ---- */
 
 // Draws a picture by its script, in the report's folder; GD_ERR_FAILED where there is no gnuplot.
@@ -323,9 +397,10 @@ static bool has_last(const gd_report *report) {
 
 gd_err gd_report_draw(gd_report *report) {
   gd_err err;
-  const bool wanted[GD_N_PICTURES] = {true, has_steps(report), report->n_classes > 0, has_last(report)};
+  const bool wanted[GD_N_PICTURES] = {true, has_steps(report), report->n_classes > 0, has_last(report),
+                                      has_costs(report)};
   gd_err (*const write_scripts[GD_N_PICTURES])(const gd_report *) = {gd_report_write_grid, write_loss, write_measures,
-                                                                     write_classes};
+                                                                     write_classes, write_cost};
   bool gnuplot = true;
   for (int i = 0; i < GD_N_PICTURES; i++) {
     if (!wanted[i]) continue;

@@ -8,9 +8,10 @@
 #include "gendistill/config.h"
 #include "gendistill/report.h"
 
-/* Sums over the steps of a run. */
+/* Sums over the steps of a run, and over its replay pools. */
 typedef struct gd_report_cost {
-  double images, seconds_compute, seconds_replay, seconds_reduction, seconds_io;
+  double steps, images, replay_images, teacher_evaluations;
+  double seconds_compute, seconds_replay, seconds_reduction, seconds_io;
 } gd_report_cost;
 
 typedef struct gd_report_run {
@@ -21,8 +22,9 @@ typedef struct gd_report_run {
   int *task;      /* (n_steps) from 1 */
   int64_t n_steps;
   gd_report_cost cost;
-  json_t *evaluations; /* array of objects, one a task, in the order of the tasks */
-  char *frechet;       /* name of the distance: frechet_<extractor> or fid; NULL without evaluations */
+  double pool_evaluations[GD_MAX_CLASSES]; /* of each task's pool */
+  json_t *evaluations;                     /* array of objects, one a task, in the order of the tasks */
+  char *frechet; /* name of the distance: frechet_<extractor> or fid; NULL without evaluations */
 } gd_report_run;
 
 /* Reads config.resolved.yaml and metrics.jsonl. GD_ERR_INPUT naming file and line. */
@@ -44,7 +46,7 @@ typedef struct gd_report_picture {
   const char *name, *caption;
 } gd_report_picture;
 
-enum { GD_N_PICTURES = 4 };
+enum { GD_N_PICTURES = 5 };
 extern const gd_report_picture gd_report_pictures[GD_N_PICTURES];
 
 /* Runs that differ in the seed only. */
@@ -74,6 +76,9 @@ typedef struct gd_report_mean {
 
 /* Of `key` after `n_tasks` tasks seen; 0: after the last task. "frechet" stands for the distance, whatever its name. */
 gd_report_mean gd_report_group_mean(const gd_report_group *group, int n_tasks, const char *key);
+
+/* Mean cost of a group's runs. */
+gd_report_cost gd_report_group_cost(const gd_report_group *group);
 
 /* A number that is reported for each task. */
 typedef struct gd_report_metric {

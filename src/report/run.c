@@ -40,10 +40,18 @@ static void add_step(gd_report_run *run, const json_t *line) {
   run->loss[n] = (float)real(line, "loss");
   run->task[n] = (int)real(line, "task");
   run->n_steps++;
+  run->cost.replay_images += real(line, "replay_images");
+  run->cost.teacher_evaluations += real(line, "teacher_evaluations");
   run->cost.seconds_compute += real(line, "seconds_compute");
   run->cost.seconds_replay += real(line, "seconds_replay");
   run->cost.seconds_reduction += real(line, "seconds_reduction");
   run->cost.seconds_io += real(line, "seconds_io");
+}
+
+// A resumed run names its pool again: the evaluations count once a task, the seconds are those of the making.
+static void add_pool(gd_report_run *run, const json_t *line) {
+  run->pool_evaluations[(int)real(line, "task") - 1] = real(line, "teacher_evaluations");
+  run->cost.seconds_replay += real(line, "seconds_replay");
 }
 
 static bool is_count(const json_t *object, const char *key) {
@@ -67,6 +75,10 @@ static const char *take_line(gd_report_run *run, json_t *line) {
   if (event && strcmp(event, "step") == 0) {
     if (!is_count(line, "task") || !json_is_number(json_object_get(line, "loss"))) return "a step without task or loss";
     add_step(run, line);
+  }
+  if (event && strcmp(event, "pool") == 0) {
+    if (!is_count(line, "task")) return "a pool without task";
+    add_pool(run, line);
   }
   if (event && strcmp(event, "evaluation") == 0) {
     if (!is_count(line, "task") || !is_count(line, "n_tasks") || !is_count(line, "tasks_seen"))
@@ -123,6 +135,8 @@ gd_err gd_report_run_read(gd_report_run *out, const char *path) {
   file = fopen(metrics, "r");
   if (!file) GD_TRY(gd_error(GD_ERR_INPUT, "%s: cannot read: %s", metrics, strerror(errno)));
   GD_TRY(read_lines(out, metrics, file));
+  out->cost.steps = (double)out->n_steps;
+  for (int t = 0; t < GD_MAX_CLASSES; t++) out->cost.teacher_evaluations += out->pool_evaluations[t];
   out->cost.images = (double)out->n_steps * out->config->training.batch_size;
   find_frechet(out);
   if (json_array_size(out->evaluations) == 0)

@@ -57,6 +57,7 @@ static gd_err write_header(gd_hdf5 *file, const gd_checkpoint *c) {
   GD_TRY(gd_hdf5_put_text(file, "code_version", c->code_version ? c->code_version : GD_VERSION));
   GD_TRY(gd_hdf5_put_digest(file, "parameter_digest", c->digest));
   if (c->accuracy > 0) GD_TRY(gd_hdf5_put_double(file, "test_accuracy", c->accuracy));
+  if (c->replay_seconds > 0) GD_TRY(gd_hdf5_put_double(file, "replay_seconds", c->replay_seconds));
 done:
   return gd_comm_agree(file->comm, err);
 }
@@ -135,6 +136,8 @@ static gd_err read_header(const gd_hdf5 *file, const gd_contents *contents, gd_c
   GD_TRY(gd_contents_digest(file, contents, "parameter_digest", &out->digest));
   if (gd_contents_attribute(contents, "test_accuracy"))
     GD_TRY(gd_contents_double(file, contents, "test_accuracy", &out->accuracy));
+  if (gd_contents_attribute(contents, "replay_seconds"))
+    GD_TRY(gd_contents_double(file, contents, "replay_seconds", &out->replay_seconds));
   out->task = (int)task - 1;
   out->epoch = (int)epoch;
   out->task_done = task_done == 1;

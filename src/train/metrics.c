@@ -124,13 +124,24 @@ void gd_metrics_step(gd_metrics *m, const gd_position *p, int n_images, const gd
   int n = fprintf(m->file,
                   "{\"event\": \"step\", \"task\": %d, \"epoch\": %d, \"step\": %lld, \"global_step\": %lld, "
                   "\"loss\": %.9g, \"loss_data\": %.9g, \"loss_replay\": %.9g, \"gradient_norm\": %.9g, "
+                  "\"replay_images\": %lld, \"teacher_evaluations\": %lld, "
                   "\"images_per_second\": %.4g, \"seconds_compute\": %.6f, \"seconds_replay\": %.6f, "
                   "\"seconds_reduction\": %.6f, \"seconds_io\": %.6f}\n",
                   p->task + 1, p->epoch + 1, (long long)p->step, (long long)p->global_step, s->loss, s->loss_data,
-                  s->loss_replay, s->gradient_norm, rate, s->seconds_compute, s->seconds_replay, s->seconds_reduction,
-                  seconds_io);
+                  s->loss_replay, s->gradient_norm, (long long)s->replay.images, (long long)s->replay.evaluations, rate,
+                  s->seconds_compute, s->replay.seconds, s->seconds_reduction, seconds_io);
   if (n < 0) m->write_failed = true;
   show_progress(m, p, rate, s);
+}
+
+void gd_metrics_pool(gd_metrics *m, const gd_position *p, const gd_replay_cost *pool) {
+  if (!m->file) return;
+  int n = fprintf(m->file,
+                  "{\"event\": \"pool\", \"task\": %d, \"global_step\": %lld, \"images\": %lld, "
+                  "\"teacher_evaluations\": %lld, \"seconds_replay\": %.6f}\n",
+                  p->task + 1, (long long)p->global_step, (long long)pool->images, (long long)pool->evaluations,
+                  pool->seconds);
+  if (n < 0) m->write_failed = true;
 }
 
 void gd_metrics_line(gd_metrics *m, const char *line) {

@@ -18,6 +18,10 @@ void gd_metrics_destroy(gd_metrics **metrics);
 void gd_metrics_step(gd_metrics *metrics, const gd_position *position, int n_images, const gd_step_metrics *step,
                      double seconds_io);
 
+/* One line for the pool of a task's replay images, taken or made. Local; rank 0 writes. A failed write is kept
+ * likewise. */
+void gd_metrics_pool(gd_metrics *metrics, const gd_position *position, const gd_replay_cost *pool);
+
 /* One line as it is. Local; rank 0 writes. A failed write is kept likewise. */
 void gd_metrics_line(gd_metrics *metrics, const char *line);
 

@@ -18,6 +18,7 @@ gd_err gd_trainer_save(gd_trainer *t, const gd_position *position, uint64_t *dig
                      .seed = t->config->seed,
                      .config_text = gd_config_dump(t->config),
                      .code_version = GD_VERSION,
+                     .replay_seconds = t->config->replay.limit_seconds > 0 ? t->replay_seconds : 0,
                      .model = t->params,
                      .teacher = t->teacher,
                      .m = t->m,
@@ -57,15 +58,14 @@ static gd_err adopt(gd_trainer *t, const char *path, gd_checkpoint *c, gd_positi
   if (t->ema) take_array(&t->ema, &c->ema);
   if (c->task_done) return GD_OK;  // the next task begins afresh from the parameters
   float *teacher = c->teacher, *m = c->m, *v = c->v;
-  gd_err err = gd_trainer_begin_task(t, c->task);  // resets what the checkpoint holds; then put it back
-  if (err != GD_OK) return err;
+  gd_trainer_begin_task(t, c->task);  // resets what the checkpoint holds; then put it back
+  t->replay_seconds = c->replay_seconds;
   size_t nbytes = (size_t)t->table->total * sizeof(float);
   memcpy(t->m, m, nbytes);
   memcpy(t->v, v, nbytes);
   if (!t->teacher) return GD_OK;
   if (!teacher) return gd_error(GD_ERR_INPUT, "%s: holds no teacher", path);
   memcpy(t->teacher, teacher, nbytes);
-  gd_generator_load(t->generator, t->teacher);
   return GD_OK;
 }
 

@@ -32,9 +32,9 @@ static gd_err write_text(const char *path, const char *text) {
 }
 
 static gd_err prepare_folder(const gd_config *config) {
-  static const char *const folders[] = {"checkpoints", "samples"};
+  static const char *const folders[] = {"checkpoints", "samples", "pools"};
   gd_err err = GD_OK;
-  for (int i = 0; i < 2 && err == GD_OK; i++) {
+  for (int i = 0; i < 2 + gd_replay_has_pool(config) && err == GD_OK; i++) {
     char *path = gd_format("%s/%s", config->output.directory, folders[i]);
     err = gd_folder_make(path);
     gd_free(path);
@@ -162,15 +162,26 @@ static int64_t steps_an_epoch(const gd_run *run, int64_t n_images) {
   return (n_images + run->config->training.batch_size - 1) / run->config->training.batch_size;
 }
 
+static gd_err prepare_task(gd_run *run, int64_t n_steps) {
+  gd_replay_cost pool;
+  char *folder = gd_format("%s/pools", run->config->output.directory);
+  gd_err err = gd_trainer_prepare(run->trainer, n_steps * run->config->training.epochs, folder, &pool);
+  if (err == GD_OK && pool.images > 0) gd_metrics_pool(run->metrics, &run->position, &pool);
+  gd_free(folder);
+  return err;
+}
+
 static gd_err run_task(gd_run *run, const uint32_t *images, int64_t n_images) {
   int64_t n_steps = steps_an_epoch(run, n_images);
   gd_position *p = &run->position;
+  gd_err err = prepare_task(run, n_steps);
+  if (err != GD_OK) return err;
   for (p->epoch = (int)(p->step / n_steps); p->epoch < run->config->training.epochs; p->epoch++) {
-    gd_err err = run_epoch(run, images, n_images, n_steps);
+    err = run_epoch(run, images, n_images, n_steps);
     if (err != GD_OK) return err;
   }
   p->task_done = true;
-  gd_err err = save(run);
+  err = save(run);
   return err == GD_OK ? conclude_task(run) : err;
 }
 
@@ -207,8 +218,8 @@ static gd_err run_tasks(gd_run *run, bool resumed) {
     uint32_t *images;
     int64_t n;
     err = task_images(run, p->task, &images, &n);
-    if (err == GD_OK && !in_task) err = gd_comm_agree(run->comm, gd_trainer_begin_task(run->trainer, p->task));
     if (err == GD_OK) {
+      if (!in_task) gd_trainer_begin_task(run->trainer, p->task);
       gd_log(GD_LOG_INFO, "task %d of %d: %lld images, %d epochs of %lld steps", p->task + 1,
              gd_strategy_n_tasks(run->config), (long long)n, run->config->training.epochs,
              (long long)steps_an_epoch(run, n));

@@ -29,16 +29,6 @@ static gd_err write_picture(const gd_comm *comm, const gd_sample_set *set, const
   return gd_comm_agree(comm, err);
 }
 
-// (n, H, W, C) -> (n, C, H, W), a new array.
-static float *channels_first(const float *x, int64_t n, gd_shape shape) {
-  int64_t pixels = (int64_t)shape.h * shape.w;
-  float *out = GD_NEW_ARRAY(float, n *pixels *shape.c);
-  for (int64_t i = 0; i < n; i++)
-    for (int64_t p = 0; p < pixels; p++)
-      for (int c = 0; c < shape.c; c++) out[(i * shape.c + c) * pixels + p] = x[(i * pixels + p) * shape.c + c];
-  return out;
-}
-
 gd_err gd_sample_write(const gd_comm *comm, const gd_config *config, const gd_net *net, const float *params,
                        uint32_t task, uint64_t digest, const float *initial_noise, const char *path,
                        const char *png_path) {
@@ -58,25 +48,29 @@ gd_err gd_sample_write(const gd_comm *comm, const gd_config *config, const gd_ne
   memcpy(set.sampler, sampling->sampler == GD_DDPM ? "ddpm" : "ddim", 5);
   set.local = gd_range_images(comm, set.n_global);
   int64_t count = (set.local.end - set.local.begin) * shape.h * shape.w * shape.c;
-  float *x = GD_NEW_ARRAY(float, count);
-  float *unrounded = NULL;
-  uint8_t *bytes = GD_NEW_ARRAY(uint8_t, count);
+  float *x_0 = initial_noise ? GD_NEW_ARRAY(float, count) : NULL;
+  uint8_t *images = GD_NEW_ARRAY(uint8_t, count);
+  gd_sample_request request = {.sampling = sampling,
+                               .shape = shape,
+                               .start = {.seed = config->seed, .purpose = GD_RANDOM_SAMPLE_START, .task = task},
+                               .noise = {.seed = config->seed, .purpose = GD_RANDOM_SAMPLE_NOISE, .task = task},
+                               .initial_noise = initial_noise,
+                               .n_global = set.n_global};
+  int64_t n_done;
   gd_precision precision = gd_precision_agree(comm, config->training.precision);
 
   gd_schedule_create(&schedule, &config->diffusion);
   GD_TRY(gd_comm_agree(comm, gd_generator_create(&generator, net, schedule, GD_IMAGE_CHUNK, precision)));
   gd_generator_load(generator, params);
-  gd_sample_images(generator, sampling, shape, config->seed, task, set.local, initial_noise, x);
-  gd_images_to_bytes(x, count, bytes);
-  set.images = bytes;
-  if (initial_noise) set.x_0 = unrounded = channels_first(x, set.local.end - set.local.begin, shape);
+  GD_TRY(gd_sample_images(comm, generator, &request, images, x_0, &n_done));
+  set.images = images;
+  set.x_0 = x_0;
   GD_TRY(gd_sample_set_write(comm, path, &set));
   if (png_path && set.n_global > 0) GD_TRY(write_picture(comm, &set, png_path));
 done:
   gd_generator_destroy(&generator);
   gd_schedule_destroy(&schedule);
-  gd_free(unrounded);
-  gd_free(x);
-  gd_free(bytes);
+  gd_free(x_0);
+  gd_free(images);
   return err;
 }

@@ -43,12 +43,25 @@ static void fill_replay(const gd_step_context *s, gd_range images, float *x, flo
   gd_trainer *tr = s->t;
   int n = (int)(images.end - images.begin);
   if (n == 0) return;
-  double start = gd_seconds();
   gd_strategy_id strategy = tr->config->strategy.name;
-  gd_replay_draw(strategy, s->key, (uint64_t)images.begin, tr->schedule->timesteps, tr->n_elements, n, &tr->draws);
-  gd_replay_make(strategy, tr->generator, tr->schedule, &tr->config->replay.sampling, s->key, (uint64_t)images.begin,
-                 tr->n_elements, &tr->draws, n, x, t, tr->target_replay);
-  s->metrics->seconds_replay += gd_seconds() - start;
+  const gd_config_sampling *sampling = tr->pool ? NULL : &tr->config->replay.sampling;
+  gd_replay_draw(strategy, s->key, (uint64_t)images.begin, tr->schedule->timesteps, tr->n_elements, n, !tr->pool,
+                 &tr->draws);
+  if (tr->pool) {
+    int64_t first = images.begin - gd_trainer_images(tr, tr->comm->rank, s->n_replay).begin;
+    gd_pixels_normalise(tr->drawn + first * tr->n_elements, n * tr->n_elements, tr->draws.start);
+  }
+  gd_replay_make(strategy, tr->generator, tr->schedule, sampling, s->key, (uint64_t)images.begin, tr->n_elements,
+                 &tr->draws, n, x, t, tr->target_replay);
+}
+
+// This rank's images of the step from the pool.
+static void draw_from_pool(const gd_step_context *s) {
+  gd_trainer *t = s->t;
+  gd_range *ranges = GD_NEW_ARRAY(gd_range, t->comm->size);
+  for (int r = 0; r < t->comm->size; r++) ranges[r] = gd_trainer_images(t, r, s->n_replay);
+  gd_pool_draw(t->pool, ((int64_t)s->key.step - 1) * s->n_replay, s->n_replay, ranges, t->drawn);
+  gd_free(ranges);
 }
 
 // Images of 0 .. n-1 that belong to the slots.
@@ -73,7 +86,10 @@ static void work_unit(const gd_step_context *s, gd_range slots, bool last, float
   double replay_elements = (double)s->n_replay * (double)t->n_elements, squares_current, squares_replay;
 
   fill_current(s, current, x, times);
+  double start = gd_seconds();
   if (gd_trainer_replays(t)) fill_replay(s, replay, x + replay_row * t->n_elements, times + replay_row);
+  double seconds_replay = gd_seconds() - start;
+  s->metrics->replay.seconds += seconds_replay;
   const float *output = gd_plan_forward(t->plan);
   gd_loss_rows rows = {
       .n_current = (int)(current.end - current.begin),
@@ -89,6 +105,7 @@ static void work_unit(const gd_step_context *s, gd_range slots, bool last, float
   float *tail = out + t->table->total;
   tail[TAIL_LOSS_DATA] = (float)(squares_current / batch_elements);
   tail[TAIL_LOSS_REPLAY] = s->n_replay ? (float)(squares_replay / replay_elements) : 0;
+  tail[TAIL_REPLAY_SECONDS] = (float)seconds_replay;
   tail[TAIL_CHECKPOINT] = s->requests & GD_REQUEST_CHECKPOINT ? 1.0f : 0.0f;
   tail[TAIL_STOP] = s->requests & GD_REQUEST_STOP ? 1.0f : 0.0f;
   gd_plan_backward(t->plan, out, last ? gradient_ready : NULL, t->sum);
@@ -121,18 +138,28 @@ gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int
   *out = (gd_step_metrics){0};
   bool replays = gd_trainer_replays(t);
   int n_replay = 0;
-  if (replays) n_replay = t->strategy->input == GD_INPUT_CURRENT ? n : gd_trainer_replay_batch(t->config);
+  if (replays && t->strategy->input == GD_INPUT_CURRENT)
+    n_replay = n;
+  else if (replays)
+    n_replay = gd_replay_images(t->config, step, t->n_steps, t->replay_seconds);
   gd_step_context s = {
       .t = t, .indices = indices, .n_batch = n, .n_replay = n_replay, .requests = requests, .metrics = out};
   s.key = (gd_random){.seed = t->config->seed, .task = (uint32_t)t->task, .step = (uint32_t)step};
 
   double start = gd_seconds();
+  if (t->pool) {
+    draw_from_pool(&s);
+    out->replay.seconds = gd_seconds() - start;
+  }
   work_slots(&s);
   double worked = gd_seconds();
   const float *grads = gd_slot_sum_finish(t->sum), *tail = grads + t->table->total;
   double reduced = gd_seconds();
   out->loss_data = tail[TAIL_LOSS_DATA];
   out->loss_replay = tail[TAIL_LOSS_REPLAY];
+  out->replay.images = n_replay;
+  out->replay.evaluations = gd_replay_evaluations(t->config, n_replay);
+  t->replay_seconds += tail[TAIL_REPLAY_SECONDS] / t->comm->size;
   if (tail[TAIL_CHECKPOINT] > 0) out->requests |= GD_REQUEST_CHECKPOINT;
   if (tail[TAIL_STOP] > 0) out->requests |= GD_REQUEST_STOP;
   double share = t->task + 1.0;
@@ -146,6 +173,6 @@ gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int
                     t->task + 1, (long long)step, out->loss, out->gradient_norm);
   update(t, step, grads, out->gradient_norm);
   out->seconds_reduction = reduced - worked;
-  out->seconds_compute = gd_seconds() - start - out->seconds_reduction - out->seconds_replay;
+  out->seconds_compute = gd_seconds() - start - out->seconds_reduction - out->replay.seconds;
   return GD_OK;
 }

@@ -19,8 +19,10 @@ bool gd_trainer_replays(const gd_trainer *trainer) {
   return trainer->task > 0 && trainer->strategy->input != GD_INPUT_NONE;
 }
 
-int gd_trainer_replay_batch(const gd_config *config) {
-  return config->replay.batch ? config->replay.batch : config->training.batch_size;
+gd_range gd_trainer_images(const gd_trainer *t, int rank, int64_t n) {
+  int n_slots = t->config->training.slots;
+  gd_range slots = gd_range_block(n_slots, t->comm->size, rank);
+  return (gd_range){gd_range_block(n, n_slots, slots.begin).begin, gd_range_block(n, n_slots, slots.end - 1).end};
 }
 
 static gd_err check_fit(const gd_comm *comm, const gd_config *config) {
@@ -74,7 +76,9 @@ static void release_plans(gd_trainer *t) {
   gd_free(t->draws.start);
   gd_free(t->draws.timesteps);
   gd_free(t->draws.noise);
+  gd_free(t->drawn);
   t->noise_current = t->target_replay = NULL;
+  t->drawn = NULL;
   t->draws = (gd_replay_draws){0};
 }
 
@@ -82,6 +86,7 @@ void gd_trainer_destroy(gd_trainer **trainer) {
   gd_trainer *t = *trainer;
   if (!t) return;
   release_plans(t);
+  gd_pool_destroy(&t->pool);
   gd_slot_sum_destroy(&t->sum);
   gd_free(t->params);
   gd_free(t->m);
@@ -98,8 +103,15 @@ void gd_trainer_destroy(gd_trainer **trainer) {
 static int unit_size(const gd_trainer *t, int n) {
   int slots = t->config->training.slots;
   if (t->config->training.reduction == GD_REDUCTION_TREE) return (n + slots - 1) / slots;
-  gd_range mine = gd_range_block(slots, t->comm->size, t->comm->rank);
-  return (int)(gd_range_block(n, slots, mine.end - 1).end - gd_range_block(n, slots, mine.begin).begin);
+  gd_range mine = gd_trainer_images(t, t->comm->rank, n);
+  return (int)(mine.end - mine.begin);
+}
+
+// Most replay images of a step of the present task.
+static int replay_batch(const gd_trainer *t) {
+  if (!gd_trainer_replays(t)) return 0;
+  return t->strategy->input == GD_INPUT_CURRENT ? t->config->training.batch_size
+                                                : gd_replay_most(t->config, t->n_steps);
 }
 
 // Plans and work arrays for the present task: without replay rows where nothing is replayed.
@@ -108,7 +120,7 @@ static gd_err make_plans(gd_trainer *t) {
   release_plans(t);
   bool shares_rows = t->strategy->input == GD_INPUT_CURRENT;
   t->n_current = unit_size(t, t->config->training.batch_size);
-  t->n_replay = gd_trainer_replays(t) ? unit_size(t, gd_trainer_replay_batch(t->config)) : 0;
+  t->n_replay = unit_size(t, replay_batch(t));
   if (t->n_current == 0) t->n_current = 1;  // fewer images than slots: this rank's slots are empty
   size_t row_nbytes = (size_t)t->n_elements * sizeof(float);
   t->noise_current = gd_alloc_zero((size_t)t->n_current * row_nbytes);
@@ -126,7 +138,33 @@ done:
   return err;
 }
 
-gd_err gd_trainer_begin_task(gd_trainer *t, int task) {
+static gd_err make_pool(gd_trainer *t, const char *folder, gd_replay_cost *cost) {
+  gd_generator *teacher = NULL;
+  gd_range mine = gd_trainer_images(t, t->comm->rank, gd_replay_most(t->config, t->n_steps));
+  uint64_t digest = gd_param_table_digest(t->table, t->teacher);
+  char *path = gd_pool_path(folder, t->task);
+  gd_err err = gd_generator_create(&teacher, t->net, t->schedule, GD_IMAGE_CHUNK, t->precision);
+  GD_TRY(gd_comm_agree(t->comm, err));
+  gd_generator_load(teacher, t->teacher);
+  GD_TRY(gd_pool_create(&t->pool, t->comm, t->config, teacher, gd_net_shape(t->net, 0), t->task, digest, path, cost));
+  t->drawn = gd_alloc((size_t)(mine.end - mine.begin) * (size_t)t->n_elements + 1);
+done:
+  gd_generator_destroy(&teacher);
+  gd_free(path);
+  return err;
+}
+
+gd_err gd_trainer_prepare(gd_trainer *t, int64_t n_steps, const char *folder, gd_replay_cost *pool) {
+  *pool = (gd_replay_cost){0};
+  gd_pool_destroy(&t->pool);
+  t->n_steps = n_steps;
+  gd_err err = gd_comm_agree(t->comm, make_plans(t));
+  if (err == GD_OK && folder && gd_trainer_replays(t) && gd_replay_has_pool(t->config))
+    err = make_pool(t, folder, pool);
+  return err;
+}
+
+void gd_trainer_begin_task(gd_trainer *t, int task) {
   size_t nbytes = (size_t)t->table->total * sizeof(float);
   t->task = task;
   if (gd_trainer_replays(t)) {
@@ -135,7 +173,7 @@ gd_err gd_trainer_begin_task(gd_trainer *t, int task) {
   }
   memset(t->m, 0, nbytes);
   memset(t->v, 0, nbytes);
-  return make_plans(t);
+  t->replay_seconds = 0;
 }
 
 size_t gd_trainer_nbytes(const gd_trainer *t) {
@@ -146,6 +184,7 @@ size_t gd_trainer_nbytes(const gd_trainer *t) {
   size_t nbytes = n_arrays * (size_t)t->table->total * sizeof(float);
   if (t->plan) nbytes += gd_plan_nbytes(t->plan);
   if (t->generator) nbytes += gd_generator_nbytes(t->generator);
+  if (t->pool) nbytes += gd_pool_nbytes(t->pool);
   if (t->dataset) nbytes += (size_t)t->dataset->n * (size_t)t->n_elements;
   return nbytes;
 }

@@ -8,7 +8,7 @@
 #include "gendistill/train.h"
 
 /* What travels behind the gradient in each slot's array, and so is summed over all slots and ranks. */
-enum { TAIL_LOSS_DATA, TAIL_LOSS_REPLAY, TAIL_CHECKPOINT, TAIL_STOP, N_TAIL };
+enum { TAIL_LOSS_DATA, TAIL_LOSS_REPLAY, TAIL_REPLAY_SECONDS, TAIL_CHECKPOINT, TAIL_STOP, N_TAIL };
 
 struct gd_trainer {
   const gd_comm *comm;
@@ -25,6 +25,9 @@ struct gd_trainer {
   gd_slot_sum *sum;
 
   int task;
+  int64_t n_steps;         /* of the task */
+  double replay_seconds;   /* of the task so far, mean over the ranks; kept where replay.limit_seconds is on */
+  gd_pool *pool;           /* NULL where replay images are made for each step, and without replay */
   int n_current, n_replay; /* most current and replay images of one unit of work */
   gd_plan *plan;           /* student: n_current rows, then n_replay (none for lwf, which shares the rows) */
   gd_generator *generator; /* teacher: n_replay rows */
@@ -33,14 +36,15 @@ struct gd_trainer {
   float *noise_current;  /* (n_current, H, W, C) the current images' eps */
   float *target_replay;  /* (n_replay, H, W, C) */
   gd_replay_draws draws; /* (n_replay) */
+  uint8_t *drawn;        /* (images of the step on this rank, H, W, C) from the pool */
   int64_t n_elements;    /* of one image */
 };
 
 /* Whether the replay half is there at this task. */
 bool gd_trainer_replays(const gd_trainer *trainer);
 
-/* Replay images a step, where the replay input is not the current batch. */
-int gd_trainer_replay_batch(const gd_config *config);
+/* Images of 0 .. n-1 that a rank works on: those of its slots. */
+gd_range gd_trainer_images(const gd_trainer *trainer, int rank, int64_t n);
 
 /* Where a run stands; written into every checkpoint. */
 typedef struct gd_position {
