@@ -42,16 +42,17 @@ double gd_replay_pool_seconds(const gd_config *config) {
 
 // Replay images that all steps of a task may have.
 static int64_t task_images(const gd_config *config) {
-  int64_t n = INT64_MAX, evaluations = config->replay.limit_evaluations;
+  int64_t n = INT64_MAX, evaluations = config->replay.limit_evaluations, runs = runs_an_image(config);
   if (!generates(config)) return n;
   bool has_pool = gd_replay_has_pool(config);
   if (config->replay.limit_images && !has_pool) n = config->replay.limit_images;
-  if (!evaluations || runs_an_image(config) == 0) return n;
+  if (!evaluations || runs == 0) return n;
   if (has_pool) evaluations -= gd_replay_pool_images(config) * config->replay.sampling.steps;
-  return lesser(n, evaluations / runs_an_image(config));
+  return lesser(n, evaluations / runs);
 }
 
 int gd_replay_most(const gd_config *config, int64_t n_steps) {
+  GD_REQUIRE(n_steps > 0);
   int64_t n = task_images(config), batch = config->replay.batch ? config->replay.batch : config->training.batch_size;
   return (int)lesser(n / n_steps + (n % n_steps > 0), batch);
 }
