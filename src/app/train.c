@@ -45,8 +45,13 @@ static gd_err evaluate_task(void *evaluator, int task, char **json) {
 
 // Asks to stop a while before the job ends: --time-limit from now, or Slurm's SLURM_JOB_END_TIME.
 static void watch_for_the_end(const gd_config *config, int64_t time_limit) {
-  const char *end = getenv("SLURM_JOB_END_TIME");
-  double left = end ? difftime((time_t)strtoll(end, NULL, 10), time(NULL)) : INFINITY;
+  const char *job_end = getenv("SLURM_JOB_END_TIME");
+  char *rest = NULL;
+  long long end = job_end ? strtoll(job_end, &rest, 10) : 0;
+  bool is_known = end > 0 && *rest == 0;
+  if (job_end && *job_end && !is_known)
+    gd_log(GD_LOG_WARN, "SLURM_JOB_END_TIME is '%s', no time in seconds: not stopping before the job ends", job_end);
+  double left = is_known ? difftime((time_t)end, time(NULL)) : INFINITY;
   if (time_limit > 0) left = fmin(left, (double)time_limit);
   if (!isfinite(left)) return;
   double seconds = left - fmin(config->output.stop_seconds, fmax(left, 0) / 2);
