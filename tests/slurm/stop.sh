@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# A job whose time limit strikes in mid-task, and that is told to stop by `scancel --signal=TERM` when it goes on: each
+# time it leaves a checkpoint and is requeued; it ends with the bits of an unbroken run.
+set -eu
+# shellcheck source=support.sh
+. "$(dirname "$0")/support.sh"
+
+write_config "$folder/run.yaml"
+unbroken_of 50 # half a minute before its end, a job of one minute stops
+
+submit stop --nodes=2 --ntasks-per-node=1 --time=1 \
+  jobs/train.sbatch run.yaml "${settings[@]}" --set output.directory=stop
+within 90 logged stop "job $job: requeued" || fail "the job is not requeued"
+logged stop "stopped early (the time limit is near)" || fail "it is not the time limit that has stopped the job"
+[ -z "$(job_digest stop)" ] || fail "the run was over before the time limit: this test shows nothing"
+n=$(wc -l <stop/metrics.jsonl)
+
+within 60 ranks_are_there 1 || fail "the requeued job does not start"
+within 30 logged stop "resuming from stop/checkpoints/checkpoint-" || fail "the requeued job does not resume"
+goes_on() { [ "$(wc -l <stop/metrics.jsonl)" -ge $((n + 100)) ]; }
+within 60 goes_on || fail "the requeued job does not go on"
+scancel --signal=TERM "$job"
+within 20 logged stop "job $job: requeued" 2 || fail "the job is not requeued after scancel --signal=TERM"
+logged stop "stopped early (SIGTERM)" || fail "it is not SIGTERM that has stopped the job"
+
+completes 300 "$job"
+ranks_are_there 2 || fail "the ranks were not started three times: $(cat "$RANKS")"
+[ "$(job_digest stop)" = "$digest" ] ||
+  fail "stopped and requeued, the parameters are $(job_digest stop), unbroken $digest"
+steps_are_whole stop

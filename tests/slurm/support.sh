@@ -1,0 +1,118 @@
+# What the tests of the job scripts share; sourced by tests/slurm/*.sh, which get the program and make_fixture as
+# arguments. Gives them what app_support.sh gives, a cluster of two nodes, and a folder with jobs/ to submit from.
+# Status 77, with a message, where there can be no cluster.
+# shellcheck shell=bash disable=SC2034 # the tests read what is left in variables
+# shellcheck source=../app_support.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../app_support.sh"
+
+cluster=$tests/slurm/cluster.sh
+if ! missing=$("$cluster" available 2>&1); then
+  echo "skipped: $missing"
+  exit 77
+fi
+
+# Also where a test fails: what the jobs have printed, and what Slurm knows of them.
+fail() {
+  local file
+  echo "FAILED: $*"
+  for file in "$folder"/err "$folder"/*.log "$folder"/runs/*/logs/*.log "$GD_SLURM"/log/slurmctld.log; do
+    [ -s "$file" ] || continue
+    echo "--- $file:"
+    tail -n 40 "$file"
+  done
+  echo "--- the jobs:"
+  timeout 10 squeue --states=all --format='%i %j %T %r %M %N' || true
+  exit 1
+}
+
+GD_SLURM=$(mktemp -d /tmp/gd-slurm-XXXXXX)
+export GD_SLURM
+trap '"$cluster" stop; rm -rf "$folder"' EXIT
+"$cluster" start 2 || fail "the cluster does not start"
+eval "$("$cluster" env)"
+
+# The program, leaving a line for each rank: process id, rank, node, restarts of the job.
+cat >"$folder/recorded" <<END
+#!/bin/sh
+echo "\$\$ \$PMIX_RANK \$(hostname) \${SLURM_RESTART_COUNT:-0}" >>"\$RANKS"
+exec "$program" "\$@"
+END
+chmod +x "$folder/recorded"
+export GENDISTILL="$folder/recorded" RANKS="$folder/ranks"
+ln -s "$tests/../jobs" "$folder/jobs"
+cd "$folder" || exit
+
+# within SECONDS COMMAND...: waits until the command succeeds; fails when the time is over.
+within() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    [ $SECONDS -lt $end ] || return 1
+    sleep 0.2
+  done
+}
+
+# submit NAME [SBATCH_OPTION...] SCRIPT [ARGUMENT...]: leaves the job's id in $job, its output goes to NAME.log.
+submit() {
+  : >"$RANKS"
+  : >"$folder/$1.log"
+  job=$(sbatch --parsable --job-name="$1" --output="$folder/$1.log" "${@:2}") || fail "sbatch refuses: ${*:2}"
+}
+
+state() { # [JOB]: of all its tasks, or of all jobs
+  squeue --noheader --states=all ${1:+--jobs="$1"} --format=%T | sort -u | paste -s -d ' '
+}
+
+ended() {
+  [[ $(state "$1") =~ ^((COMPLETED|FAILED|CANCELLED|TIMEOUT)\ ?)+$ ]]
+}
+
+exit_code() { # JOB
+  scontrol show job "$1" | sed -n 's/.*ExitCode=\([0-9]*\).*/\1/p'
+}
+
+# completes SECONDS JOB
+completes() {
+  within "$1" ended "$2" || fail "job $2 does not end in $1 seconds: $(state "$2")"
+  [ "$(state "$2")" = COMPLETED ] || fail "job $2 is $(state "$2"), its exit code $(exit_code "$2")"
+}
+
+logged() { # NAME TEXT [COUNT]
+  [ "$(grep -cF -- "$2" "$folder/$1.log")" -ge "${3:-1}" ]
+}
+
+job_digest() { # NAME
+  sed -n 's/^parameter digest: //p' "$folder/$1.log"
+}
+
+# So that these are at work: both ranks of the job, after its so many restarts.
+ranks_are_there() { # RESTARTS
+  [ "$(grep -c " $1\$" "$RANKS")" -eq 2 ]
+}
+
+# unbroken EPOCHS: a run on two ranks without Slurm; leaves $digest and, how long it took, $milliseconds.
+unbroken() {
+  local start
+  start=$(date +%s%N)
+  rm -rf "$folder/unbroken"
+  settings=(--set evaluation.samples=0 --set "training.epochs=$1")
+  timeout 300 "$tests/mpirun.sh" 2 "$program" train "$folder/run.yaml" "${settings[@]}" \
+    --set "output.directory=$folder/unbroken" >"$folder/out" 2>"$folder/err" || fail "the unbroken run has failed"
+  milliseconds=$((($(date +%s%N) - start) / 1000000))
+  digest=$(digest)
+}
+
+# unbroken_of SECONDS: the same, about so long on this machine; leaves its settings in ${settings[@]} too.
+unbroken_of() {
+  unbroken 60
+  unbroken $((60 * 1000 * $1 / milliseconds))
+  echo "without Slurm: $milliseconds ms with ${settings[*]}"
+}
+
+# The steps of a run's metrics are there once each and in order.
+steps_are_whole() { # DIRECTORY
+  local n
+  sed -n 's/.*"global_step": \([0-9]*\).*/\1/p' "$1/metrics.jsonl" >"$folder/steps"
+  n=$(grep -c '"event": "step"' "$folder/unbroken/metrics.jsonl")
+  seq "$n" | cmp -s - "$folder/steps" || fail "$1/metrics.jsonl does not have the steps 1 to $n once each, in order"
+}
