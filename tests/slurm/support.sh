@@ -39,7 +39,7 @@ exec "$program" "\$@"
 END
 chmod +x "$folder/recorded"
 export GENDISTILL="$folder/recorded" RANKS="$folder/ranks"
-ln -s "$tests/../jobs" "$folder/jobs"
+ln -s "$tests/../jobs" "$tests/../tools" "$folder"
 cd "$folder" || exit
 
 # within SECONDS COMMAND...: waits until the command succeeds; fails when the time is over.

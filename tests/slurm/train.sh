@@ -51,3 +51,13 @@ submit refused "${nodes[@]}" jobs/train.sbatch run.yaml --set nosuch=1
 within 30 ended "$job" || fail "job $job does not end: $(state "$job")"
 [ "$(state "$job") $(exit_code "$job")" = "FAILED 2" ] ||
   fail "a wrong key ends the job as $(state "$job") $(exit_code "$job")"
+
+# ---- Strong and weak scaling, of real steps too few and too small to say anything
+submit scaling "${nodes[@]}" jobs/scaling.sbatch --repeats 2 --steps 3 --images 8 run.yaml
+completes 120 "$job"
+[ "$(awk -F, 'NR > 1 && $6 > 0 && $8 > 0 && $9 > 0 {print $1 $2}' "runs/scaling-$job/summary.csv" | paste -s -d ' ')" = \
+  "weak1 weak2 strong1 strong2" ] || fail "scaling has left: $(cat "runs/scaling-$job/summary.csv")"
+[ "$(wc -l <"runs/scaling-$job/scaling.csv")" -eq 9 ] || fail "scaling has not done eight runs"
+awk -F, 'NR > 1 && $2 == 1 && $5 != 1 {exit 1}' "runs/scaling-$job/summary.csv" || fail "one rank has not efficiency 1"
+logged scaling "| weak | 2 | 16 |" || fail "scaling has printed no table"
+[ -s "runs/scaling-$job/scaling.png" ] || fail "scaling has drawn no picture"
