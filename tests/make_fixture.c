@@ -4,9 +4,10 @@
  *   make_fixture noise FILE [SIZE]            /x_T of golden/diffusion.h5, or zeros (2, 1, SIZE, SIZE)
  *   make_fixture idx FOLDER                   a small data set in Fashion-MNIST's format
  *   make_fixture flip FILE                    inverts the byte in the middle
+ *   make_fixture poison CHECKPOINT            makes its last parameter infinite
  *   make_fixture compare A DATASET B DATASET TOLERANCE   datasets, or groups of them, agree: largest difference over
  *                                             the largest value; 0: every element equal
- * Exit status 0, or 1 with a message. Uses no MPI. */
+ * Exit status 0, or 1 with a message. */
 #include <errno.h>
 #include <hdf5.h>
 #include <math.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "gendistill/model.h"
 #include "gendistill/store.h"
 #include "network_a.h"
 #include "support.h"
@@ -103,6 +105,35 @@ static int make_idx(const char *folder) {
 
 /* ---- Damage ---- */
 
+static gd_err poison_on(const gd_comm *comm, const char *path) {
+  gd_err err;
+  gd_checkpoint c = {0};
+  gd_config *config = NULL;
+  gd_net *net = NULL;
+  GD_TRY(gd_checkpoint_read_header(comm, path, &c));
+  GD_TRY(gd_config_create_from_text(&config, path, c.config_text, 0, NULL));
+  gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
+  gd_checkpoint_clear(&c);
+  GD_TRY(gd_checkpoint_read(comm, path, gd_net_params(net), &c));
+  c.model[gd_net_params(net)->total - 1] = INFINITY;
+  err = gd_checkpoint_write(comm, path, gd_net_params(net), &c);
+done:
+  gd_checkpoint_clear(&c);
+  gd_net_destroy(&net);
+  gd_config_destroy(&config);
+  return err;
+}
+
+static int poison(const char *path) {
+  gd_comm *comm;
+  MPI_Init(NULL, NULL);
+  gd_comm_create(&comm, MPI_COMM_WORLD);
+  gd_err err = poison_on(comm, path);
+  gd_comm_destroy(&comm);
+  MPI_Finalize();
+  return err == GD_OK ? 0 : failed(gd_error_message());
+}
+
 static int flip(const char *path) {
   FILE *file = fopen(path, "r+b");
   if (!file) return failed("flip: cannot open the file");
@@ -185,6 +216,7 @@ int main(int argc, char **argv) {
   if (strcmp(what, "noise") == 0) return make_noise(argv[2], third);
   if (strcmp(what, "idx") == 0) return make_idx(argv[2]);
   if (strcmp(what, "flip") == 0) return flip(argv[2]);
+  if (strcmp(what, "poison") == 0) return poison(argv[2]);
   if (strcmp(what, "compare") == 0 && argc == 7) return compare(argv + 2);
   return failed("bad arguments; its first lines say how it is called");
 }

@@ -97,6 +97,10 @@ awk 'length > 140 { exit 1 }' "$folder/err" || fail "a table is wider than 140 c
 succeeds 1 bench "$folder/run.yaml" --repeats 1 --profile --set strategy.name=finetune
 if grep -q '"teacher"' "$folder/out"; then fail "a profile of a teacher that there is not"; fi
 
+# a pool of replay images, which takes no longer than a batch, whatever its size, and leaves nothing
+succeeds 2 bench "$folder/run.yaml" --repeats 1 --set replay.source=pool --set replay.pool_images=100000000
+[ ! -e "$folder/run" ] || fail "a bench with a pool leaves its folder"
+
 # ---- Refused.
 refused 2 "--repeats: must be from 1 to 1000, is 0" 2 bench "$folder/run.yaml" --repeats 0
 refused 2 "--directory: must name a folder" 1 bench "$folder/run.yaml" --directory=

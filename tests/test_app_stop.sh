@@ -83,3 +83,18 @@ stopped_by TERM 2 "$total" --resume --set evaluation.samples=10000000
 train 2 "$folder/stopped" --resume
 [ "$status" -eq 0 ] || fail "exit status $status instead of 0"
 same_images "$folder/whole/samples/samples-task03.h5" "$folder/stopped/samples/samples-task03.h5"
+
+# ---- Numbers that are not finite, from a checkpoint in the middle of the second task: the run ends with the state
+# before them, or leaves such steps out.
+wild=(--set training.epochs=4 --set output.checkpoint_steps=5 --set "output.directory=$folder/wild")
+succeeds 2 train "$folder/run.yaml" "${wild[@]}"
+rm "$folder"/wild/checkpoints/checkpoint-task03-* "$folder"/wild/checkpoints/checkpoint-task02-step000012.h5
+"$fixture" poison "$folder/wild/checkpoints/checkpoint-task02-step000010.h5" || fail "no checkpoint to poison"
+for _ in 1 2; do
+  refused 1 "task 2, step 11: not finite: loss" 2 train "$folder/run.yaml" "${wild[@]}" --resume
+  has "$folder/err" "the state before it is the newest checkpoint" "a run that is not finite"
+done
+succeeds 1 train "$folder/run.yaml" "${wild[@]}" --resume --set training.nonfinite=skip
+[ "$(grep -c '"loss": null.*"skipped": true}$' "$folder/wild/metrics.jsonl")" -eq 14 ] ||
+  fail "not all of the 14 steps that are left were skipped"
+succeeds 1 report "$folder/wild" --output "$folder/wild-report"

@@ -2,6 +2,7 @@
  * losses that are not finite, and configurations that do not fit. That a step has the same bits on any number of ranks
  * is tested with the program (test_app_rank_invariance.sh). */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "support.h"
@@ -144,11 +145,71 @@ static void loss_that_is_not_finite_changes_nothing(void **state) {
   begin_task(f.trainer, 0);
   float *before = copy_params(&f);
   assert_int_equal(gd_trainer_step(f.trainer, 1, f.indices, 6, 0, &metrics), GD_ERR_FAILED);
-  assert_non_null(strstr(gd_error_message(), "task 1, step 1: loss nan"));
-  assert_non_null(strstr(gd_error_message(), "not finite"));
+  assert_non_null(strstr(gd_error_message(), "task 1, step 1: not finite: loss nan"));
+  char *arrays = gd_format("gradients of %d of %d parameter arrays, the last of them conv_out.bias",
+                           f.trainer->table->n, f.trainer->table->n);
+  if (!strstr(gd_error_message(), arrays)) fail_msg("no '%s' in: %s", arrays, gd_error_message());
+  gd_free(arrays);
   assert_memory_equal(before, f.trainer->params, (size_t)f.trainer->table->total * sizeof(float));
   gd_free(before);
   close_fixture(&f);
+}
+
+static void a_step_that_is_not_finite_may_be_skipped(void **state) {
+  (void)state;
+  gd_fixture f;
+  gd_step_metrics metrics;
+  assert_ok(open_fixture(&f, "training.nonfinite=skip"));
+  begin_task(f.trainer, 0);
+  float *last = &f.trainer->params[f.trainer->table->total - 1], kept = *last;
+  *last = INFINITY;
+  gd_plan_load(f.trainer->plan, f.trainer->params);
+  float *before = copy_params(&f);
+  gd_log_setup(test_comm->rank, GD_LOG_ERROR);  // the warning is expected
+  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 6, 0, &metrics));
+  gd_log_setup(test_comm->rank, GD_LOG_WARN);
+  assert_true(metrics.skipped);
+  assert_memory_equal(before, f.trainer->params, (size_t)f.trainer->table->total * sizeof(float));
+  *last = kept;
+  gd_plan_load(f.trainer->plan, f.trainer->params);
+  assert_ok(gd_trainer_step(f.trainer, 2, f.indices, 6, 0, &metrics));
+  assert_false(metrics.skipped);
+  assert_memory_not_equal(before, f.trainer->params, (size_t)f.trainer->table->total * sizeof(float));
+  gd_free(before);
+  close_fixture(&f);
+}
+
+// One bit of one rank's parameters, moments or teacher: no checkpoint of that.
+static void replicas_that_differ_are_not_saved(void **state) {
+  (void)state;
+  gd_fixture f;
+  uint64_t digest;
+  gd_position position = {.step = 1, .global_step = 1};
+  char *folder = test_folder_create(), *set = gd_format("output.directory=%s", folder);
+  char *checkpoints = gd_format("%s/checkpoints", folder), *path = gd_checkpoint_path(checkpoints, 0, 1);
+  assert_ok(open_fixture(&f, set));
+  if (test_comm->rank == 0) assert_ok(gd_folder_make(checkpoints));
+  MPI_Barrier(test_comm->mpi);
+  begin_task(f.trainer, 0);
+  begin_task(f.trainer, 1);
+  float *const arrays[] = {f.trainer->params, f.trainer->v, f.trainer->teacher};
+  for (int i = 0; i < 3 && test_comm->size > 1; i++) {
+    uint32_t *word = (uint32_t *)(arrays[i] + f.trainer->table->total / 2);
+    bool mine = test_comm->rank == test_comm->size - 1;
+    if (mine) *word ^= 1u << 3;
+    assert_int_equal(gd_trainer_save(f.trainer, &position, &digest), GD_ERR_FAILED);
+    if (mine) *word ^= 1u << 3;
+    char *expected = gd_format("of 1 of %d ranks, rank %d the first of them", test_comm->size, test_comm->size - 1);
+    if (!strstr(gd_error_message(), expected)) fail_msg("no '%s' in: %s", expected, gd_error_message());
+    gd_free(expected);
+    assert_null(fopen(path, "r"));
+  }
+  assert_ok(gd_trainer_save(f.trainer, &position, &digest));
+  close_fixture(&f);
+  test_folder_remove(folder);
+  gd_free(set);
+  gd_free(checkpoints);
+  gd_free(path);
 }
 
 static void configurations_that_do_not_fit(void **state) {
@@ -171,9 +232,12 @@ static void configurations_that_do_not_fit(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(loss_gradient_agrees_with_differences), cmocka_unit_test(all_ranks_learn_of_losses_and_requests),
-      cmocka_unit_test(fewer_images_than_slots), cmocka_unit_test(loss_that_is_not_finite_changes_nothing),
-      cmocka_unit_test(configurations_that_do_not_fit)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(loss_gradient_agrees_with_differences),
+                                     cmocka_unit_test(all_ranks_learn_of_losses_and_requests),
+                                     cmocka_unit_test(fewer_images_than_slots),
+                                     cmocka_unit_test(loss_that_is_not_finite_changes_nothing),
+                                     cmocka_unit_test(a_step_that_is_not_finite_may_be_skipped),
+                                     cmocka_unit_test(replicas_that_differ_are_not_saved),
+                                     cmocka_unit_test(configurations_that_do_not_fit)};
   return GD_TEST_MAIN(tests);
 }

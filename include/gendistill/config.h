@@ -22,6 +22,7 @@ typedef enum gd_strategy_id {
 typedef enum gd_dataset_name { GD_FASHION_MNIST, GD_MNIST, GD_CIFAR10 } gd_dataset_name;
 typedef enum gd_sampler { GD_DDIM, GD_DDPM } gd_sampler;
 typedef enum gd_replay_source { GD_REPLAY_ONLINE, GD_REPLAY_POOL } gd_replay_source;
+typedef enum gd_nonfinite { GD_NONFINITE_STOP, GD_NONFINITE_SKIP } gd_nonfinite;
 typedef enum gd_extractor { GD_RESNET18, GD_INCEPTION_V3 } gd_extractor;
 
 typedef struct gd_config_dataset {
@@ -88,6 +89,7 @@ typedef struct gd_config {
     gd_reduction reduction; /* tree, fast */
     int slots;              /* power of two, at least the rank count; 8 */
     double ema_decay;       /* 0: off */
+    gd_nonfinite nonfinite; /* what to do with a step whose loss or gradient is not finite */
   } training;
   struct {
     int samples;                 /* images a sample set, 0: none */

@@ -152,6 +152,10 @@ typedef struct gd_sample_request {
 gd_err gd_sample_images(const gd_comm *comm, gd_generator *generator, const gd_sample_request *request, uint8_t *images,
                         float *x_0, int64_t *n_done);
 
+/* What a sample set says of n images sampled so; the images themselves are left to fill in. Local. */
+gd_sample_set gd_sample_set_describe(const gd_config_sampling *sampling, gd_shape shape, int64_t n, uint64_t seed,
+                                     uint64_t checkpoint_digest);
+
 /* [-1, 1] to 0 .. 255, rounded and clipped. Local. */
 void gd_images_to_bytes(const float *x, int64_t n, uint8_t *out);
 

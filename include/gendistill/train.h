@@ -39,6 +39,7 @@ typedef struct gd_step_metrics {
   gd_replay_cost replay; /* of all ranks, but for the seconds: this rank's */
   double seconds_compute, seconds_reduction;
   unsigned requests; /* those of any rank */
+  bool skipped;      /* loss or gradient was not finite, and training.nonfinite is skip: nothing was learnt */
 } gd_step_metrics;
 
 /* Parameters, optimiser, teacher and plans of one rank. Keeps comm, config and dataset. Collective on comm.
@@ -57,7 +58,7 @@ gd_err gd_trainer_prepare(gd_trainer *trainer, int64_t n_steps, const char *fold
 
 /* Step `step` of the task (from 1) on the images `indices` (n, of the dataset; the whole batch of all ranks).
  * requests: this rank's, GD_REQUEST_... added up. Collective on comm. GD_ERR_FAILED where loss or gradient is not
- * finite; parameters are unchanged then. */
+ * finite and the step is not to be skipped; parameters and optimiser state are unchanged either way. */
 gd_err gd_trainer_step(gd_trainer *trainer, int64_t step, const uint32_t *indices, int n, unsigned requests,
                        gd_step_metrics *out);
 

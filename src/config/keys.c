@@ -11,6 +11,7 @@ static const char *const strategies[] = {
 static const char *const samplers[] = {"ddim", "ddpm", NULL};
 static const char *const sources[] = {"online", "pool", NULL};
 static const char *const precisions[] = {"float32", "bfloat16", NULL};
+static const char *const nonfinites[] = {"stop", "skip", NULL};
 static const char *const extractors[] = {"resnet18", "inception_v3", NULL};
 static const char *const reductions[] = {"tree", "fast", NULL};
 
@@ -79,6 +80,7 @@ const gd_key gd_keys[GD_N_KEYS] = {
     CHOICE(training.reduction, reductions, "tree", SAME, "tree: same bits on any number of ranks; fast"),
     NUMBER(INT, training.slots, 1, 1024, "8", SAME, "parts of a batch, a power of two; at least one a rank"),
     NUMBER(REAL, training.ema_decay, 0, 0.999999, "0.0", SAME, "averaging of the parameters; 0: off"),
+    CHOICE(training.nonfinite, nonfinites, "stop", FREE, "a step whose loss or gradient is not finite: stop or skip"),
 
     NUMBER(INT, evaluation.samples, 0, 100000000, "10000", FREE, "images generated after each task; 0: none"),
     ROW("evaluation.sampler", GD_KEY_CHOICE, evaluation.sampling.sampler, 0, 0, samplers, "ddim", FREE,

@@ -21,20 +21,6 @@ char *gd_pool_path(const char *folder, int task) {
 
 /* ---- Make ---- */
 
-static gd_sample_set wanted_set(const gd_config *config, gd_shape shape, uint64_t digest) {
-  const gd_config_sampling *sampling = &config->replay.sampling;
-  gd_sample_set set = {.n_global = gd_replay_pool_images(config),
-                       .h = shape.h,
-                       .w = shape.w,
-                       .c = shape.c,
-                       .steps = sampling->steps,
-                       .eta = sampling->eta,
-                       .seed = config->seed,
-                       .checkpoint_digest = digest};
-  memcpy(set.sampler, sampling->sampler == GD_DDPM ? "ddpm" : "ddim", 5);
-  return set;
-}
-
 // Where seconds limit a pool, any number of images may have been made.
 static bool is_wanted(const gd_config *config, const gd_sample_set *set, const gd_sample_set *wanted) {
   bool enough = config->replay.limit_seconds > 0 ? set->n_global <= wanted->n_global && set->n_global > 0
@@ -102,7 +88,8 @@ gd_err gd_pool_create(gd_pool **out, const gd_comm *comm, const gd_config *confi
                       gd_shape shape, int task, uint64_t digest, const char *path, gd_replay_cost *cost) {
   gd_err err = GD_OK;
   gd_pool *pool = GD_NEW(gd_pool);
-  gd_sample_set set = wanted_set(config, shape, digest);
+  gd_sample_set set =
+      gd_sample_set_describe(&config->replay.sampling, shape, gd_replay_pool_images(config), config->seed, digest);
   *out = NULL;
   *cost = (gd_replay_cost){0};
   pool->comm = comm;

@@ -80,6 +80,20 @@ done:
   return err;
 }
 
+gd_sample_set gd_sample_set_describe(const gd_config_sampling *sampling, gd_shape shape, int64_t n, uint64_t seed,
+                                     uint64_t checkpoint_digest) {
+  gd_sample_set set = {.n_global = n,
+                       .h = shape.h,
+                       .w = shape.w,
+                       .c = shape.c,
+                       .steps = sampling->steps,
+                       .eta = sampling->eta,
+                       .seed = seed,
+                       .checkpoint_digest = checkpoint_digest};
+  memcpy(set.sampler, sampling->sampler == GD_DDPM ? "ddpm" : "ddim", 5);
+  return set;
+}
+
 void gd_images_to_bytes(const float *x, int64_t n, uint8_t *out) {
   for (int64_t i = 0; i < n; i++) {
     float value = rintf((x[i] + 1.0f) * 127.5f);

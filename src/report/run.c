@@ -37,7 +37,8 @@ static void add_step(gd_report_run *run, const json_t *line) {
     run->loss = loss;
     run->task = task;
   }
-  run->loss[n] = (float)real(line, "loss");
+  bool skipped = json_is_true(json_object_get(line, "skipped"));  // its loss is no number
+  run->loss[n] = skipped ? (n > 0 ? run->loss[n - 1] : 0) : (float)real(line, "loss");
   run->task[n] = (int)real(line, "task");
   run->n_steps++;
   run->cost.replay_images += real(line, "replay_images");
@@ -73,7 +74,8 @@ static void add_evaluation(gd_report_run *run, json_t *line) {
 static const char *take_line(gd_report_run *run, json_t *line) {
   const char *event = json_string_value(json_object_get(line, "event"));
   if (event && strcmp(event, "step") == 0) {
-    if (!is_count(line, "task") || !json_is_number(json_object_get(line, "loss"))) return "a step without task or loss";
+    bool has_loss = json_is_number(json_object_get(line, "loss")) || json_is_true(json_object_get(line, "skipped"));
+    if (!is_count(line, "task") || !has_loss) return "a step without task or loss";
     add_step(run, line);
   }
   if (event && strcmp(event, "pool") == 0) {

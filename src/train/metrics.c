@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,19 +118,33 @@ static void show_progress(gd_metrics *m, const gd_position *p, double rate, cons
            p->epoch + 1, (long long)p->global_step, (long long)m->total_steps, s->loss, rate, seconds_left);
 }
 
+typedef struct json_number {
+  char of[32];
+} json_number;
+
+// JSON has no number for what is not finite.
+static json_number number_text(double value) {
+  json_number text = {"null"};
+  if (isfinite(value)) snprintf(text.of, sizeof text.of, "%.9g", value);
+  return text;
+}
+
 void gd_metrics_step(gd_metrics *m, const gd_position *p, int n_images, const gd_step_metrics *s, double seconds_io) {
   if (!m->file) return;
   double now = gd_seconds(), rate = n_images / (now - m->last_step);
   m->last_step = now;
+  json_number text[] = {number_text(s->loss), number_text(s->loss_data), number_text(s->loss_replay),
+                        number_text(s->gradient_norm)};
   int n = fprintf(m->file,
                   "{\"event\": \"step\", \"task\": %d, \"epoch\": %d, \"step\": %lld, \"global_step\": %lld, "
-                  "\"loss\": %.9g, \"loss_data\": %.9g, \"loss_replay\": %.9g, \"gradient_norm\": %.9g, "
+                  "\"loss\": %s, \"loss_data\": %s, \"loss_replay\": %s, \"gradient_norm\": %s, "
                   "\"replay_images\": %lld, \"teacher_evaluations\": %lld, "
                   "\"images_per_second\": %.4g, \"seconds_compute\": %.6f, \"seconds_replay\": %.6f, "
-                  "\"seconds_reduction\": %.6f, \"seconds_io\": %.6f}\n",
-                  p->task + 1, p->epoch + 1, (long long)p->step, (long long)p->global_step, s->loss, s->loss_data,
-                  s->loss_replay, s->gradient_norm, (long long)s->replay.images, (long long)s->replay.evaluations, rate,
-                  s->seconds_compute, s->replay.seconds, s->seconds_reduction, seconds_io);
+                  "\"seconds_reduction\": %.6f, \"seconds_io\": %.6f%s}\n",
+                  p->task + 1, p->epoch + 1, (long long)p->step, (long long)p->global_step, text[0].of, text[1].of,
+                  text[2].of, text[3].of, (long long)s->replay.images, (long long)s->replay.evaluations, rate,
+                  s->seconds_compute, s->replay.seconds, s->seconds_reduction, seconds_io,
+                  s->skipped ? ", \"skipped\": true" : "");
   if (n < 0) m->write_failed = true;
   show_progress(m, p, rate, s);
 }

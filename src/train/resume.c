@@ -7,7 +7,32 @@ static char *checkpoint_folder(const gd_config *config) {
   return gd_format("%s/checkpoints", config->output.directory);
 }
 
+// All ranks hold the same arrays, unless a computer has erred or the ranks' computers compute differently.
+static gd_err check_replicas(const gd_trainer *t) {
+  const float *arrays[] = {t->params, t->m, t->v, t->teacher, t->ema};
+  uint64_t mine = 0, *all = GD_NEW_ARRAY(uint64_t, t->comm->size);
+  for (int i = 0; i < 5; i++)
+    if (arrays[i]) mine = gd_digest(arrays[i], (size_t)t->table->total * sizeof(float), mine);
+  MPI_Allgather(&mine, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, t->comm->mpi);
+  int other = 1, n = 0;
+  for (int r = t->comm->size - 1; r > 0; r--) {
+    if (all[r] == all[0]) continue;
+    other = r;
+    n++;
+  }
+  gd_free(all);
+  if (n == 0) return GD_OK;
+  return gd_error(
+      GD_ERR_FAILED,
+      "the parameters or optimiser state of %d of %d ranks, rank %d the first of them, are not those of rank "
+      "0: no checkpoint of them is written; go on from the one before with --resume, on sound nodes of one "
+      "CPU type",
+      n, t->comm->size, other);
+}
+
 gd_err gd_trainer_save(gd_trainer *t, const gd_position *position, uint64_t *digest) {
+  gd_err same = check_replicas(t);
+  if (same != GD_OK) return same;
   char *folder = checkpoint_folder(t->config);
   char *path = gd_checkpoint_path(folder, position->task, position->step);
   gd_checkpoint c = {.task = position->task,

@@ -126,11 +126,25 @@ static unsigned requests(const gd_run *run) {
   return (due ? GD_REQUEST_CHECKPOINT : 0) | (gd_stop_check() == GD_OK ? 0 : GD_REQUEST_STOP);
 }
 
+// A checkpoint of what a failed step has left as it was; the step's message stays the one.
+static gd_err keep_state_before(gd_run *run, gd_err err) {
+  char *why = gd_strdup(gd_error_message());
+  if (save(run) == GD_OK)
+    gd_error_record(
+        "%s; the state before it is the newest checkpoint: go on with --resume and training.nonfinite=skip, "
+        "or begin anew with a smaller training.learning_rate",
+        why);
+  else
+    gd_error_context(err, "%s", why);
+  gd_free(why);
+  return err;
+}
+
 static gd_err one_step(gd_run *run, const uint32_t *indices, int n, bool last_of_task) {
   gd_position *p = &run->position;
   gd_step_metrics metrics;
   gd_err err = gd_trainer_step(run->trainer, p->step + 1, indices, n, requests(run), &metrics);
-  if (err != GD_OK) return err;
+  if (err != GD_OK) return keep_state_before(run, err);
   p->step++;
   p->global_step++;
   gd_metrics_step(run->metrics, p, n, &metrics, run->seconds_io);

@@ -37,15 +37,7 @@ gd_err gd_sample_write(const gd_comm *comm, const gd_config *config, const gd_ne
   gd_schedule *schedule = NULL;
   const gd_config_sampling *sampling = &config->evaluation.sampling;
   gd_shape shape = gd_net_shape(net, 0);
-  gd_sample_set set = {.n_global = config->evaluation.samples,
-                       .h = shape.h,
-                       .w = shape.w,
-                       .c = shape.c,
-                       .steps = sampling->steps,
-                       .eta = sampling->eta,
-                       .seed = config->seed,
-                       .checkpoint_digest = digest};
-  memcpy(set.sampler, sampling->sampler == GD_DDPM ? "ddpm" : "ddim", 5);
+  gd_sample_set set = gd_sample_set_describe(sampling, shape, config->evaluation.samples, config->seed, digest);
   set.local = gd_range_images(comm, set.n_global);
   int64_t count = (set.local.end - set.local.begin) * shape.h * shape.w * shape.c;
   float *x_0 = initial_noise ? GD_NEW_ARRAY(float, count) : NULL;

@@ -133,6 +133,24 @@ static void update(gd_trainer *t, int64_t step, const float *grads, double norm)
   gd_plan_load(t->plan, t->params);
 }
 
+// Backward goes through the parameters from the last to the first, so the last one is nearest to where it began.
+static void record_nonfinite(const gd_trainer *t, int64_t step, const float *grads, const gd_step_metrics *s) {
+  int n = 0;
+  const char *last = "none";
+  for (int i = 0; i < t->table->n; i++) {
+    const gd_param *param = &t->table->params[i];
+    int64_t k = 0;
+    while (k < param->count && isfinite(grads[param->offset + k])) k++;
+    if (k == param->count) continue;
+    last = param->name;
+    n++;
+  }
+  gd_error_record(
+      "task %d, step %lld: not finite: loss %g, gradient norm %g, gradients of %d of %d parameter arrays, the "
+      "last of them %s",
+      t->task + 1, (long long)step, s->loss, s->gradient_norm, n, t->table->n, last);
+}
+
 gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int n, unsigned requests,
                        gd_step_metrics *out) {
   *out = (gd_step_metrics){0};
@@ -166,12 +184,14 @@ gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int
   out->loss = replays ? out->loss_data / share + (1.0 - 1.0 / share) * t->config->strategy.lambda * out->loss_replay
                       : out->loss_data;
   out->gradient_norm = gd_gradient_norm(t->table, grads);
-  if (!isfinite(out->loss) || !isfinite(out->gradient_norm))
-    return gd_error(GD_ERR_FAILED,
-                    "task %d, step %lld: loss %g, gradient norm %g: not finite; training stops here "
-                    "(a smaller training.learning_rate may help)",
-                    t->task + 1, (long long)step, out->loss, out->gradient_norm);
-  update(t, step, grads, out->gradient_norm);
+  out->skipped = !isfinite(out->loss) || !isfinite(out->gradient_norm);
+  if (out->skipped) {
+    record_nonfinite(t, step, grads, out);
+    if (t->config->training.nonfinite == GD_NONFINITE_STOP) return GD_ERR_FAILED;
+    gd_log(GD_LOG_WARN, "%s; the step is skipped", gd_error_message());
+  } else {
+    update(t, step, grads, out->gradient_norm);
+  }
   out->seconds_reduction = reduced - worked;
   out->seconds_compute = gd_seconds() - start - out->seconds_reduction - out->replay.seconds;
   return GD_OK;

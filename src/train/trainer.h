@@ -54,7 +54,8 @@ typedef struct gd_position {
   bool task_done;
 } gd_position;
 
-/* Writes a checkpoint of the trainer at `position`. Collective. */
+/* Writes a checkpoint of the trainer at `position`. Collective. GD_ERR_FAILED naming a rank whose arrays are not those
+ * of rank 0, and nothing is written then; or naming the file. */
 gd_err gd_trainer_save(gd_trainer *trainer, const gd_position *position, uint64_t *digest);
 
 /* Finds the newest usable checkpoint in output.directory; *found says whether there was any. Collective.
