@@ -182,15 +182,32 @@ static void write_panel(const gd_report *report, FILE *gp, int k, const int *n_r
   fprintf(gp, "\n");
 }
 
-enum { KEY_COLUMNS = 3, KEY_ROW_PIXELS = 28 };
+enum { MEASURES_WIDTH = 1200, KEY_ROW_PIXELS = 28, KEY_LETTER_PIXELS = 9, KEY_LINE_PIXELS = 80 };
+
+// As many columns as the longest label leaves room for, at most three.
+static int key_columns(const gd_report *report) {
+  int longest = 1;
+  for (int g = 0; g < report->n_groups; g++) {
+    int length = (int)strlen(report->groups[g].label);
+    if (length > longest) longest = length;
+  }
+  int columns = MEASURES_WIDTH / (KEY_LINE_PIXELS + KEY_LETTER_PIXELS * longest);
+  return columns < 1 ? 1 : columns > 3 ? 3 : columns;
+}
+
+// Of n entries.
+static int key_height(const gd_report *report, int n) {
+  int columns = key_columns(report);
+  return 20 + KEY_ROW_PIXELS * ((n + columns - 1) / columns);
+}
 
 // gnuplot's own key is as wide as a panel; this one is as wide as the picture.
 static void write_key(const gd_report *report, FILE *gp, const int *n_rows, int height) {
-  int n = 0;
+  int n = 0, columns = key_columns(report);
   for (int g = 0; g < report->n_groups; g++) {
     if (n_rows[g] == 0) continue;
-    double x = 0.05 + 0.95 / KEY_COLUMNS * (n % KEY_COLUMNS);
-    int row = n / KEY_COLUMNS;
+    double x = 0.05 + 0.95 / columns * (n % columns);
+    int row = n / columns;
     double y = 1 - (double)(KEY_ROW_PIXELS * row + 24) / height;
     fprintf(gp, "set arrow from screen %.4f,%.4f to screen %.4f,%.4f nohead lw 4 lc rgb '%s'\nset label ", x, y,
             x + 0.035, y, gd_report_colour(&report->groups[g]));
@@ -201,7 +218,7 @@ static void write_key(const gd_report *report, FILE *gp, const int *n_rows, int 
 }
 
 static gd_err write_measures(const gd_report *report) {
-  enum { WIDTH = 1200, PANELS_HEIGHT = 940 };
+  enum { PANELS_HEIGHT = 940 };
   gd_err err;
   FILE *data = gd_report_open(report, "metrics.dat", &err);
   if (!data) return err;
@@ -216,8 +233,8 @@ static gd_err write_measures(const gd_report *report) {
   err = gd_report_close(report, "metrics.dat", data);
   FILE *gp = err == GD_OK ? gd_report_open(report, "metrics.gp", &err) : NULL;
   if (gp) {
-    int key = 20 + KEY_ROW_PIXELS * ((n_shown + KEY_COLUMNS - 1) / KEY_COLUMNS), height = PANELS_HEIGHT + key;
-    gd_report_begin_plot(gp, "metrics.png", WIDTH, height);
+    int key = key_height(report, n_shown), height = PANELS_HEIGHT + key;
+    gd_report_begin_plot(gp, "metrics.png", MEASURES_WIDTH, height);
     fprintf(gp,
             "set datafile missing '?'\nset xlabel 'tasks learned'\nset xrange [0.7:%g]\nset xtics 1\n"
             "set yrange [0:*]\nset multiplot layout 2,2 margins 0.1,0.98,0.08,%.4f spacing 0.1,0.1\n",
@@ -315,7 +332,7 @@ static void write_cost_panel(const gd_report *report, FILE *gp, int k) {
 }
 
 static gd_err write_cost(const gd_report *report) {
-  enum { WIDTH = 1200, PANELS_HEIGHT = 520 };
+  enum { PANELS_HEIGHT = 520 };
   gd_err err;
   FILE *data = gd_report_open(report, "cost.dat", &err);
   if (!data) return err;
@@ -325,8 +342,8 @@ static gd_err write_cost(const gd_report *report) {
   if (!gp) return err;
   int *shown = GD_NEW_ARRAY(int, report->n_groups), n = 0;
   for (int g = 0; g < report->n_groups; g++) n += shown[g] = gd_report_last(report->groups[g].runs[0]) != NULL;
-  int key = 20 + KEY_ROW_PIXELS * ((n + KEY_COLUMNS - 1) / KEY_COLUMNS), height = PANELS_HEIGHT + key;
-  gd_report_begin_plot(gp, "cost.png", WIDTH, height);
+  int key = key_height(report, n), height = PANELS_HEIGHT + key;
+  gd_report_begin_plot(gp, "cost.png", MEASURES_WIDTH, height);
   fprintf(gp,
           "set datafile missing '?'\nset logscale x\nset format x '10^{%%T}'\nset xlabel 'teacher evaluations'\n"
           "set yrange [0:*]\nset offsets graph 0.05, graph 0.05, graph 0.05, 0\n"
