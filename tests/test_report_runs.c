@@ -174,6 +174,19 @@ static void other_ways_of_measuring_are_pointed_out(void **state) {
   test_folder_remove(folder);
 }
 
+static void without_a_solver_its_panel_is_left_out(void **state) {
+  (void)state;
+  char *folder = test_folder_create();
+  fixture_run run = {"lwf", 1, 20, 1, -1, true};
+  fixture_make_run(folder, "a", &run, NULL);
+  char *text = report_first(folder, 1);
+  contains(text, "| lwf | **20.00** | **1.000** | **0.250** | - | - | 1 |");
+  contains(text, "(metrics.png)");
+  gd_free(text);
+  assert_png(folder, "metrics.png", 1200, 988);
+  test_folder_remove(folder);
+}
+
 // A pool counts once a task, however often the run was resumed; without two different costs there is no picture.
 static void pools_are_counted(void **state) {
   (void)state;
@@ -288,6 +301,7 @@ int main(void) {
       cmocka_unit_test(without_gnuplot_the_tables_come),
       cmocka_unit_test(settings_tell_groups_apart),
       cmocka_unit_test(other_ways_of_measuring_are_pointed_out),
+      cmocka_unit_test(without_a_solver_its_panel_is_left_out),
       cmocka_unit_test(pools_are_counted),
       cmocka_unit_test(unfinished_runs_stay_out_of_the_final_table),
       cmocka_unit_test(unmeasured_runs_have_loss_and_images),

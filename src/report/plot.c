@@ -165,6 +165,12 @@ static bool has(const gd_report *report, const gd_report_group *group, const cha
 
 static void write_panel(const gd_report *report, FILE *gp, int k, const int *n_rows) {
   const gd_report_metric *metric = &gd_report_metrics[k];
+  int g_with = 0;
+  while (g_with < report->n_groups && !has(report, &report->groups[g_with], metric->key, 1)) g_with++;
+  if (g_with == report->n_groups) {  // gnuplot refuses to plot nothing
+    fprintf(gp, "set multiplot next\n");
+    return;
+  }
   fprintf(gp, "set ylabel \"%s\"\nplot NaN notitle", metric->title);
   for (int g = 0; g < report->n_groups; g++) {
     const gd_report_group *group = &report->groups[g];
