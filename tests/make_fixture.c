@@ -126,11 +126,11 @@ done:
 
 static int poison(const char *path) {
   gd_comm *comm;
-  MPI_Init(NULL, NULL);
+  test_mpi_begin();
   gd_comm_create(&comm, MPI_COMM_WORLD);
   gd_err err = poison_on(comm, path);
   gd_comm_destroy(&comm);
-  MPI_Finalize();
+  test_mpi_end();
   return err == GD_OK ? 0 : failed(gd_error_message());
 }
 

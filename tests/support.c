@@ -25,7 +25,7 @@ gd_comm *test_comm = NULL;
 
 // Blocks that Open MPI leaks come from modules already unloaded at the end of the process, which no suppression can
 // name: so leaks are looked for between start and end of MPI.
-static void begin_mpi(void) {
+void test_mpi_begin(void) {
   int provided = 0;
   __lsan_disable();
   MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
@@ -33,13 +33,13 @@ static void begin_mpi(void) {
   if (provided < MPI_THREAD_FUNNELED) gd_abort("MPI gives no MPI_THREAD_FUNNELED");
 }
 
-static void end_mpi(void) {
+void test_mpi_end(void) {
   __lsan_do_leak_check();  // ends the process where there is one
   MPI_Finalize();
 }
 
 int gd_test_main(const struct CMUnitTest *tests, size_t n_tests) {
-  begin_mpi();
+  test_mpi_begin();
   gd_comm_create(&test_comm, MPI_COMM_WORLD);
   gd_log_setup(test_comm->rank, GD_LOG_WARN);
   // cmocka reports progress on stdout and failures on stderr: one rank's progress is enough
@@ -48,7 +48,7 @@ int gd_test_main(const struct CMUnitTest *tests, size_t n_tests) {
   int n_failed = abs(_cmocka_run_group_tests("tests", tests, n_tests, NULL, NULL));
   MPI_Allreduce(MPI_IN_PLACE, &n_failed, 1, MPI_INT, MPI_SUM, test_comm->mpi);
   gd_comm_destroy(&test_comm);
-  end_mpi();
+  test_mpi_end();
   return n_failed > 0;
 }
 

@@ -12,6 +12,10 @@
 #include "gendistill/comm.h"
 #include "gendistill/nn.h"
 
+/* MPI_Init and MPI_Finalize, between which memory leaks are looked for: Open MPI has some of its own. */
+void test_mpi_begin(void);
+void test_mpi_end(void);
+
 /* The communicator of the whole test; made by gd_test_main. */
 extern gd_comm *test_comm;
 

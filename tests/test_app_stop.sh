@@ -7,7 +7,7 @@ set -eu
 . "$(dirname "$0")/app_support.sh"
 
 write_config "$folder/run.yaml"
-settings=(--set training.epochs=60 --set replay.source=pool --set replay.pool_images=40)
+settings=(--set training.epochs=200 --set replay.source=pool --set replay.pool_images=40)
 
 train() { # RANKS DIRECTORY ARGUMENT...
   local ranks=$1 directory=$2
@@ -58,10 +58,10 @@ case $(newest) in
   *"step$(printf %06d "$n").h5") ;;
   *) fail "the newest checkpoint is $(newest), but $n steps were done" ;;
 esac
-stopped_by USR1 3 $((n + total / 2)) --resume
+stopped_by USR1 3 $((n + 50)) --resume
 
 # ---- The end of the job: Slurm's variable, an option.
-SLURM_JOB_END_TIME=$(($(date +%s) + 1)) train 4 "$folder/stopped" --resume
+SLURM_JOB_END_TIME=$(date +%s) train 4 "$folder/stopped" --resume
 stopped "the time limit is near"
 train 2 "$folder/stopped" --resume --time-limit 1 --set output.stop_seconds=1000000
 stopped "the time limit is near"
