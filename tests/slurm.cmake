@@ -4,7 +4,7 @@
 function(gd_slurm_test name timeout)
   add_test(NAME test_slurm_${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/slurm/${name}.sh $<TARGET_FILE:gendistill>
     $<TARGET_FILE:make_fixture>)
-  set_tests_properties(test_slurm_${name} PROPERTIES TIMEOUT ${timeout} RUN_SERIAL ON SKIP_RETURN_CODE 77)
+  set_tests_properties(test_slurm_${name} PROPERTIES TIMEOUT ${timeout} RUN_SERIAL ON SKIP_RETURN_CODE 77 LABELS slurm)
 endfunction()
 
 if(NOT GD_SANITIZE)

@@ -31,13 +31,20 @@ steps_done() {
   grep -c '"event": "step"' "$folder/stopped/metrics.jsonl"
 }
 
-# stopped_by SIGNAL RANKS STEPS ARGUMENT...: sends SIGNAL to the last rank once the metrics have so many lines.
+# at_step COUNT ARGUMENT...: the metrics have so many lines, or the run is over. Those of a resumed run are there from the
+# start: it must have found its checkpoint too.
+at_step() {
+  lines_reached "$folder/stopped/metrics.jsonl" "$1" || return 1
+  [ "${2:-}" != --resume ] || gone "$mpirun" || grep -q 'resuming from' "$folder/err"
+}
+
+# stopped_by SIGNAL RANKS STEPS ARGUMENT...: sends SIGNAL to the last rank after so many steps.
 stopped_by() {
   local signal=$1 ranks=$2 n=$3
   shift 3
   start "$ranks" train "$folder/run.yaml" "${settings[@]}" --set "output.directory=$folder/stopped" "$@" ||
     fail "the ranks do not start"
-  wait_until 100 lines_reached "$folder/stopped/metrics.jsonl" "$n" || fail "no $n steps in 100 seconds"
+  wait_until 100 at_step "$n" "$@" || fail "no $n steps in 100 seconds"
   kill "-$signal" "${pids[-1]}"
   status=0
   wait_until 20 gone "$mpirun" || fail "SIG$signal to one rank does not stop the run"
