@@ -1,0 +1,91 @@
+/* What the fuzz targets share. Files stand in a folder below TMPDIR, which tools/fuzz puts into memory.
+ *
+ * With GD_FUZZ_SEEDS=FOLDER a target writes its seeds there and ends. */
+#include "fuzz_support.h"
+
+#include <sanitizer/lsan_interface.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+gd_comm *fuzz_comm = NULL;
+
+static char folder[512], path[1024];
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+const char *__lsan_default_suppressions(void);
+
+// Open MPI keeps what it allocated, HDF5 1.10 loses a little with each damaged file that it gives up; neither is ours.
+const char *__lsan_default_suppressions(void) {
+  return "leak:libmpi\nleak:libopen-rte\nleak:libopen-pal\nleak:libpmix\nleak:libhwloc\nleak:libevent\nleak:mca_\n"
+         "leak:libhdf5\nleak:libdl\nleak:ld-linux\n";
+}
+
+// MPI_Abort ends the process without a word to libFuzzer: an abort of the program is a finding.
+int MPI_Abort(MPI_Comm comm, int code) {
+  (void)comm, (void)code;
+  abort();
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+  int provided = 0;
+  __lsan_disable();
+  MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
+  gd_comm_create(&fuzz_comm, MPI_COMM_SELF);
+  __lsan_enable();
+  gd_log_setup(0, GD_LOG_ERROR);
+  const char *parent = getenv("TMPDIR"), *seeds = getenv("GD_FUZZ_SEEDS");
+  snprintf(folder, sizeof folder, "%s/gendistill-fuzz-%d", parent ? parent : "/tmp", (int)getpid());
+  if (mkdir(folder, 0777) != 0) gd_abort("%s: cannot make the folder", folder);
+  if (seeds) {
+    fuzz_make_seeds();
+    fflush(NULL);
+    _exit(0);  // without looking for leaks
+  }
+  return 0;
+}
+
+const char *fuzz_folder(void) {
+  return folder;
+}
+
+const char *fuzz_path(const char *name) {
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  return path;
+}
+
+static void write_file(const char *to, const void *data, size_t nbytes) {
+  FILE *file = fopen(to, "wb");
+  if (!file || fwrite(data, 1, nbytes, file) != nbytes || fclose(file) != 0) gd_abort("%s: cannot write", to);
+}
+
+void fuzz_write(const char *name, const void *data, size_t nbytes) {
+  write_file(fuzz_path(name), data, nbytes);
+}
+
+void fuzz_seed(const char *name, const void *data, size_t nbytes) {
+  char *to = gd_format("%s/%s", getenv("GD_FUZZ_SEEDS"), name);
+  write_file(to, data, nbytes);
+  gd_free(to);
+}
+
+uint8_t *fuzz_read(const char *from, size_t *nbytes) {
+  FILE *file = fopen(from, "rb");
+  if (!file) gd_abort("%s: cannot open", from);
+  fseek(file, 0, SEEK_END);
+  *nbytes = (size_t)ftell(file);
+  rewind(file);
+  uint8_t *bytes = gd_alloc(*nbytes);
+  if (fread(bytes, 1, *nbytes, file) != *nbytes) gd_abort("%s: cannot read", from);
+  fclose(file);
+  return bytes;
+}
+
+void fuzz_check(gd_err err, const char *must_name) {
+  if (err == GD_OK) return;
+  if (err != GD_ERR_INPUT) gd_abort("error %d is not the input's: %s", (int)err, gd_error_message());
+  if (!strstr(gd_error_message(), must_name))
+    gd_abort("'%s' is not in the message: %s", must_name, gd_error_message());
+}
