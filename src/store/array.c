@@ -39,7 +39,7 @@ gd_err gd_array_read(const gd_comm *comm, const char *path, const char *dataset,
   gd_object object = {0};
   char *name = gd_format(dataset[0] == '/' ? "%s" : "/%s", dataset);
   gd_err err;
-  GD_TRY(gd_hdf5_open(&file, comm, path));
+  GD_TRY(gd_hdf5_open(&file, comm, path, GD_HDF5_ANY));
   err = gd_contents_dataset(file, name, &object);
   if (err == GD_OK) err = check(file, &object);
   GD_TRY(gd_comm_agree(comm, err));

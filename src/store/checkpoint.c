@@ -171,11 +171,24 @@ static gd_err check_no_others(const gd_hdf5 *file, const gd_contents *contents, 
   return GD_OK;
 }
 
+// Before memory is taken for them: the configuration in a file may tell of a network that the file does not hold.
+static gd_err expect_params(const gd_hdf5 *file, const gd_contents *contents, const char *group,
+                            const gd_param_table *table) {
+  gd_err err = check_no_others(file, contents, group, table);
+  for (int i = 0; i < table->n && err == GD_OK; i++) {
+    const gd_object *object;
+    char *name = gd_format("%s/%s", group, table->params[i].name);
+    err = gd_contents_expect(file, contents, name, shape_of(&table->params[i]), &object);
+    gd_free(name);
+  }
+  return err;
+}
+
 // Sets `*out` to a new array, or to NULL where the file does not have the group.
 static gd_err read_params(gd_hdf5 *file, const gd_contents *contents, const char *group, const gd_param_table *table,
                           float **out) {
   if (!gd_contents_object(contents, group)) return GD_OK;
-  gd_err err = gd_comm_agree(file->comm, check_no_others(file, contents, group, table));
+  gd_err err = gd_comm_agree(file->comm, expect_params(file, contents, group, table));
   if (err == GD_OK) *out = GD_NEW_ARRAY(float, table->total);
   for (int i = 0; i < table->n && err == GD_OK; i++) {
     const gd_param *param = &table->params[i];
@@ -188,8 +201,12 @@ static gd_err read_params(gd_hdf5 *file, const gd_contents *contents, const char
 
 static gd_err read_optimizer(gd_hdf5 *file, const gd_contents *contents, const gd_param_table *table,
                              gd_checkpoint *out) {
-  gd_err err = GD_OK;
+  gd_err err;
+  const gd_object *object;
   if (!gd_contents_object(contents, "/optimizer")) return GD_OK;
+  err = gd_contents_expect(file, contents, "/optimizer/m", flat_shape(table), &object);
+  if (err == GD_OK) err = gd_contents_expect(file, contents, "/optimizer/v", flat_shape(table), &object);
+  GD_TRY(gd_comm_agree(file->comm, err));
   out->m = GD_NEW_ARRAY(float, table->total);
   out->v = GD_NEW_ARRAY(float, table->total);
   GD_TRY(read_array(file, contents, "/optimizer/m", flat_shape(table), out->m));
@@ -213,7 +230,7 @@ static gd_err read_checkpoint(const gd_comm *comm, const char *path, const gd_pa
   gd_hdf5 *file = NULL;
   gd_contents contents = {0};
   gd_err err;
-  GD_TRY(gd_hdf5_open(&file, comm, path));
+  GD_TRY(gd_hdf5_open(&file, comm, path, GD_HDF5_OURS));
   GD_TRY(gd_contents_read(file, &contents));
   GD_TRY(read_header(file, &contents, out));
   if (!table) goto done;

@@ -104,7 +104,7 @@ gd_err gd_features_read(const gd_comm *comm, const char *path, gd_features *out)
   gd_hdf5 *file = NULL;
   gd_object object = {0};
   gd_err err;
-  GD_TRY(gd_hdf5_open(&file, comm, file_path));
+  GD_TRY(gd_hdf5_open(&file, comm, file_path, GD_HDF5_ANY));
   err = gd_contents_dataset(file, name, &object);
   if (err == GD_OK) err = check_features(file, &object);
   GD_TRY(gd_comm_agree(comm, err));
@@ -184,7 +184,7 @@ gd_err gd_statistics_read(const gd_comm *comm, const char *path, int width, gd_s
   gd_hdf5 *file = NULL;
   gd_contents contents = {0};
   gd_err err;
-  GD_TRY(gd_hdf5_open(&file, comm, path));
+  GD_TRY(gd_hdf5_open(&file, comm, path, GD_HDF5_OURS));
   GD_TRY(gd_contents_read(file, &contents));
   err = gd_contents_check(file, &contents, "statistics", STATISTICS_FORMAT);
   if (err == GD_OK) err = gd_contents_int(file, &contents, "n", 2, INT64_MAX, &out->n);

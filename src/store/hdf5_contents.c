@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_OBJECTS = 1000000, MAX_DEPTH = 16, MAX_VALUES = 64, MAX_ATTRIBUTE_NBYTES = 16 << 20 };
+enum { MAX_OBJECTS = 100000, MAX_DEPTH = 16, MAX_VALUES = 64, MAX_ATTRIBUTE_NBYTES = 16 << 20 };
 
 typedef struct walk {
   gd_hdf5 *file;
@@ -141,6 +141,18 @@ static bool describe_space(hid_t space, gd_object *out) {
   return true;
 }
 
+static bool describe_storage(hid_t dataset, gd_object *out) {
+  hid_t properties = H5Dget_create_plist(dataset);
+  if (properties < 0) return false;
+  int n_filters = H5Pget_nfilters(properties), n_external = H5Pget_external_count(properties);
+  hsize_t nbytes = H5Dget_storage_size(dataset);
+  out->is_packed = n_filters > 0;
+  out->is_elsewhere = n_external > 0 || H5Pget_layout(properties) == H5D_VIRTUAL;
+  out->stored_nbytes = nbytes > INT64_MAX ? INT64_MAX : (int64_t)nbytes;
+  H5Pclose(properties);
+  return n_filters >= 0 && n_external >= 0;
+}
+
 static bool parse_digest(const char *text, uint64_t *digest) {
   char *end;
   *digest = strtoull(text, &end, 16);
@@ -162,7 +174,7 @@ static bool describe_dataset(hid_t dataset, gd_object *out) {
   hid_t type = H5Dget_type(dataset), space = H5Dget_space(dataset);
   if (type >= 0 && space >= 0) {
     describe_type(type, out);
-    ok = describe_space(space, out) && describe_digest(dataset, out);
+    ok = describe_space(space, out) && describe_storage(dataset, out) && describe_digest(dataset, out);
   }
   if (type >= 0) H5Tclose(type);
   if (space >= 0) H5Sclose(space);

@@ -28,6 +28,9 @@ typedef struct gd_object {
   int n_dims;
   int64_t dims[H5S_MAX_RANK];
   int64_t count;
+  int64_t stored_nbytes;  // what the values take in the file, as it says
+  bool is_packed;         // by a filter: in fewer bytes than in memory
+  bool is_elsewhere;      // in other files
   bool has_digest;
   uint64_t digest;
 } gd_object;

@@ -132,24 +132,38 @@ done:
   return err;
 }
 
-// From version 2 on, the superblock and all that it leads to carry checksums.
-static void look_for_checksums(gd_hdf5 *file) {
-  int version = 0;
-  if (file->comm->rank == 0) {
-    uint8_t bytes[9] = {0};
-    FILE *opened = fopen(file->path, "rb");
-    if (opened && fread(bytes, 1, sizeof bytes, opened) == sizeof bytes) version = bytes[8];
-    if (opened) fclose(opened);
-  }
-  MPI_Bcast(&version, 1, MPI_INT, 0, file->comm->mpi);
-  file->has_checksums = version >= 2;
+// Version of the superblock, which begins at the start or behind a block of 512, 1024, 2048 ... bytes for other uses;
+// -1 where there is none.
+static int superblock_version(const gd_hdf5 *file) {
+  static const uint8_t signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+  uint8_t bytes[sizeof signature + 1];
+  int version = -1, fd = open(file->path, O_RDONLY | O_CLOEXEC);
+  for (off_t at = 0; fd >= 0 && at < file->nbytes && version < 0; at = at ? 2 * at : 512)
+    if (pread(fd, bytes, sizeof bytes, at) == sizeof bytes && memcmp(bytes, signature, sizeof signature) == 0)
+      version = bytes[sizeof signature];
+  if (fd >= 0) close(fd);
+  return version;
 }
 
-gd_err gd_hdf5_open(gd_hdf5 **out, const gd_comm *comm, const char *path) {
+// From version 2 on, the superblock and all that it leads to carry checksums, which HDF5 verifies before it follows
+// them. Without, HDF5 1.10 crashes where addresses are damaged: our own files have them, and are refused here if not.
+static gd_err look_for_checksums(gd_hdf5 *file, gd_hdf5_origin origin) {
+  int version = file->comm->rank == 0 ? superblock_version(file) : 0;
+  MPI_Bcast(&version, 1, MPI_INT, 0, file->comm->mpi);
+  file->has_checksums = version >= 2;
+  if (version < 0) return gd_error(GD_ERR_INPUT, "%s: not an HDF5 file, or damaged", file->path);
+  if (origin == GD_HDF5_OURS && !file->has_checksums)
+    return gd_error(GD_ERR_INPUT,
+                    "%s: not a file of gendistill, or damaged: its HDF5 superblock has version %d, not 2 or 3",
+                    file->path, version);
+  return GD_OK;
+}
+
+gd_err gd_hdf5_open(gd_hdf5 **out, const gd_comm *comm, const char *path, gd_hdf5_origin origin) {
   gd_hdf5 *file = file_new(comm, path);
   gd_err err;
   GD_TRY(gd_comm_agree(comm, probe(file, path, O_RDONLY, GD_ERR_INPUT)));
-  look_for_checksums(file);
+  GD_TRY(look_for_checksums(file, origin));
   hid_t access = access_properties(comm, file->has_checksums);
   file->id = H5Fopen(path, H5F_ACC_RDONLY, access);
   err = agree_on_open(file, "not an HDF5 file, or damaged");

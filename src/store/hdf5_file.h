@@ -43,8 +43,11 @@ gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int6
  * gd_hdf5_close. */
 gd_err gd_hdf5_commit(gd_hdf5 **file);
 
-/* Opens for reading. Collective on comm (kept). GD_ERR_INPUT naming the file. */
-gd_err gd_hdf5_open(gd_hdf5 **out, const gd_comm *comm, const char *path);
+typedef enum gd_hdf5_origin { GD_HDF5_OURS, GD_HDF5_ANY } gd_hdf5_origin;
+
+/* Opens for reading. GD_HDF5_OURS: only a file in the format that gd_hdf5_create gives. Collective on comm (kept).
+ * GD_ERR_INPUT naming the file. */
+gd_err gd_hdf5_open(gd_hdf5 **out, const gd_comm *comm, const char *path, gd_hdf5_origin origin);
 
 /* Closes a file that was read. Accepts NULL, sets NULL. Collective.
  * A file that is still being written was given up because a call of HDF5 failed: PATH.tmp is removed and all ranks

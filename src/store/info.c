@@ -118,7 +118,7 @@ static void print_group(const gd_contents *contents, const char *group) {
   for (int i = 0; i < contents->n_objects; i++) {
     const gd_object *object = &contents->objects[i];
     if (object->is_group || strncmp(object->name, group, length) != 0 || object->name[length] != '/') continue;
-    n_values += object->count;
+    if (__builtin_add_overflow(n_values, object->count, &n_values)) n_values = INT64_MAX;
     n++;
   }
   print_text(group, "");
@@ -158,7 +158,7 @@ gd_err gd_store_info(const gd_comm *comm, const char *path) {
   gd_contents contents = {0};
   verdict v = {0};
   gd_err err;
-  GD_TRY(gd_hdf5_open(&file, comm, path));
+  GD_TRY(gd_hdf5_open(&file, comm, path, GD_HDF5_ANY));
   GD_TRY(gd_contents_read(file, &contents));
   verify(file, &contents, &v);
   if (comm->rank == 0) print(file, &contents, &v);

@@ -174,7 +174,7 @@ gd_err gd_sample_set_read(const gd_comm *comm, const char *path, gd_sample_set *
   gd_contents contents = {0};
   uint64_t digest = 0;
   gd_err err;
-  GD_TRY(gd_hdf5_open(&file, comm, path));
+  GD_TRY(gd_hdf5_open(&file, comm, path, GD_HDF5_OURS));
   GD_TRY(gd_contents_read(file, &contents));
   GD_TRY(gd_comm_agree(comm, read_header(file, &contents, out)));
   GD_TRY(gd_comm_agree(comm, read_shape(file, &contents, out, &digest)));

@@ -45,11 +45,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
 }
 
 void fuzz_make_seeds(void) {
-  static const char lists[] = "tasks: {order: [[0, 1], [2, 3], [4]]}\nmodel: {block_out_channels: [32, 64],\n"
-                              "  attention: [false, true], norm_num_groups: 8}\ndataset: {image_size: 8}\n";
+  static const char lists[] =
+      "tasks: {order: [[0, 1], [2, 3], [4]]}\nmodel: {block_out_channels: [32, 64],\n"
+      "  attention: [false, true], norm_num_groups: 8}\ndataset: {image_size: 8}\n";
   static const char sets[] = "seed: 1\n\0training.epochs=3\0tasks.order=[[0],[1]]\0output.directory='a b'";
-  static const char yaml[] = "? &a seed\n: !!int 7\n# comment\nstrategy: {name: \"lwf\", lambda: 1.0e+3}\n"
-                             "output:\n  directory: >-\n    folded\n    text\n";
+  static const char yaml[] =
+      "? &a seed\n: !!int 7\n# comment\nstrategy: {name: \"lwf\", lambda: 1.0e+3}\n"
+      "output:\n  directory: >-\n    folded\n    text\n";
   gd_config *config;
   if (gd_config_create(&config, NULL, 0, NULL) != GD_OK) gd_abort("%s", gd_error_message());
   char *dump = gd_config_dump(config);

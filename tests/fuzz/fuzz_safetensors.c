@@ -30,8 +30,10 @@ void fuzz_make_seeds(void) {
   fuzz_seed("written", bytes, nbytes);
   seed_header("half", "{\"scale\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2);
   seed_header("bfloat", "{\"scale\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2);
-  seed_header("old-names", "{\"__metadata__\":{\"format\":\"pt\"},\"down_blocks.0.attentions.0.query.weight\":"
-              "{\"dtype\":\"F64\",\"shape\":[3,3],\"data_offsets\":[0,72]}}", 72);
+  seed_header("old-names",
+              "{\"__metadata__\":{\"format\":\"pt\"},\"down_blocks.0.attentions.0.query.weight\":"
+              "{\"dtype\":\"F64\",\"shape\":[3,3],\"data_offsets\":[0,72]}}",
+              72);
   gd_free(bytes);
   gd_free(values);
 }

@@ -86,6 +86,5 @@ uint8_t *fuzz_read(const char *from, size_t *nbytes) {
 void fuzz_check(gd_err err, const char *must_name) {
   if (err == GD_OK) return;
   if (err != GD_ERR_INPUT) gd_abort("error %d is not the input's: %s", (int)err, gd_error_message());
-  if (!strstr(gd_error_message(), must_name))
-    gd_abort("'%s' is not in the message: %s", must_name, gd_error_message());
+  if (!strstr(gd_error_message(), must_name)) gd_abort("'%s' is not in the message: %s", must_name, gd_error_message());
 }
