@@ -1,6 +1,7 @@
 gd_test(test_store_checkpoint RANKS 1 2 3 4 TIMEOUT 60)
 gd_test(test_store_checkpoint_list RANKS 1 2 3 4 TIMEOUT 60)
 gd_test(test_store_damage RANKS 1 2 3 4 TIMEOUT 60)
+gd_test(test_store_damage_everywhere RANKS 1 2 TIMEOUT 300)
 gd_test(test_store_failing_write RANKS 1 2 3 4 TIMEOUT 60)
 gd_test(test_store_sample_set RANKS 1 2 3 4 TIMEOUT 60)
 gd_test(test_store_array RANKS 1 2 3 4 TIMEOUT 60)

@@ -14,6 +14,32 @@ static inline void assert_message(const char *part) {
   if (!strstr(gd_error_message(), part)) fail_msg("'%s' is not in the message: %s", part, gd_error_message());
 }
 
+static inline void small_assert_same_header(const gd_checkpoint *a, const gd_checkpoint *b) {
+  assert_int_equal(a->task, b->task);
+  assert_int_equal(a->epoch, b->epoch);
+  assert_int_equal(a->step, b->step);
+  assert_int_equal(a->global_step, b->global_step);
+  assert_int_equal(a->task_done, b->task_done);
+  assert_true(a->seed == b->seed && a->digest == b->digest);
+  assert_true(a->accuracy == b->accuracy && a->replay_seconds == b->replay_seconds);
+  assert_string_equal(a->config_text, b->config_text);
+  assert_string_equal(a->code_version, b->code_version);
+}
+
+static inline void small_assert_same_array(const float *a, const float *b, int64_t n) {
+  assert_int_equal(!a, !b);
+  if (a) assert_memory_equal(a, b, (size_t)n * sizeof *a);
+}
+
+static inline void small_assert_same(const gd_param_table *table, const gd_checkpoint *a, const gd_checkpoint *b) {
+  small_assert_same_header(a, b);
+  small_assert_same_array(a->model, b->model, table->total);
+  small_assert_same_array(a->teacher, b->teacher, table->total);
+  small_assert_same_array(a->m, b->m, table->total);
+  small_assert_same_array(a->v, b->v, table->total);
+  small_assert_same_array(a->ema, b->ema, table->total);
+}
+
 // The bytes of a file; read by each rank for itself. gd_free.
 static inline uint8_t *file_bytes(const char *path, size_t *nbytes) {
   FILE *file = fopen(path, "rb");

@@ -1,27 +1,6 @@
 /* A checkpoint comes back as it was written, on any rank count, and only into the network it belongs to. */
 #include "store_small.h"
 
-static void assert_same_array(const float *a, const float *b, int64_t n) {
-  assert_int_equal(!a, !b);
-  if (a) assert_memory_equal(a, b, (size_t)n * sizeof *a);
-}
-
-static void assert_same(const gd_param_table *table, const gd_checkpoint *a, const gd_checkpoint *b) {
-  assert_int_equal(a->task, b->task);
-  assert_int_equal(a->epoch, b->epoch);
-  assert_int_equal(a->step, b->step);
-  assert_int_equal(a->global_step, b->global_step);
-  assert_int_equal(a->task_done, b->task_done);
-  assert_true(a->seed == b->seed && a->digest == b->digest);
-  assert_string_equal(a->config_text, b->config_text);
-  assert_string_equal(a->code_version, b->code_version);
-  assert_same_array(a->model, b->model, table->total);
-  assert_same_array(a->teacher, b->teacher, table->total);
-  assert_same_array(a->m, b->m, table->total);
-  assert_same_array(a->v, b->v, table->total);
-  assert_same_array(a->ema, b->ema, table->total);
-}
-
 static void round_trip(bool everything) {
   gd_param_table table = small_table();
   char *folder = test_folder_create(), *path = gd_checkpoint_path(folder, 1, 1234);
@@ -29,7 +8,7 @@ static void round_trip(bool everything) {
   assert_ok(gd_checkpoint_write(test_comm, path, &table, &written));
   assert_true(written.digest == gd_param_table_digest(&table, written.model));
   assert_ok(gd_checkpoint_read(test_comm, path, &table, &read));
-  assert_same(&table, &written, &read);
+  small_assert_same(&table, &written, &read);
   gd_checkpoint_clear(&read);
   gd_checkpoint_clear(&written);
   gd_free(path);
@@ -81,7 +60,7 @@ static void test_long_config_text_comes_back(void **state) {
   memset(written.config_text, 'x', 200000);
   assert_ok(gd_checkpoint_write(test_comm, path, &table, &written));
   assert_ok(gd_checkpoint_read(test_comm, path, &table, &read));
-  assert_same(&table, &written, &read);
+  small_assert_same(&table, &written, &read);
   gd_checkpoint_clear(&read);
   gd_checkpoint_clear(&written);
   gd_free(path);
