@@ -13,7 +13,7 @@ enum { N_IMAGES = 12, SIDE = 8 };
 static const char *const text =
     "dataset: {image_size: 8}\n"
     "model: {block_out_channels: [8, 16], attention: [false, true], norm_num_groups: 4}\n"
-    "training: {batch_size: 6, slots: 4}\n";
+    "training: {batch_size: 8, slots: 4}\n";
 
 typedef struct gd_fixture {
   gd_config *config;

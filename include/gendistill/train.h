@@ -42,6 +42,9 @@ typedef struct gd_step_metrics {
   bool skipped;      /* loss or gradient was not finite, and training.nonfinite is skip: nothing was learnt */
 } gd_step_metrics;
 
+/* Whether the configuration fits the rank count, as gd_trainer_create asks for. Collective on comm. GD_ERR_INPUT. */
+gd_err gd_trainer_check(const gd_comm *comm, const gd_config *config);
+
 /* Parameters, optimiser, teacher and plans of one rank. Keeps comm, config and dataset. Collective on comm.
  * GD_ERR_INPUT if the configuration does not fit the rank count or the data. */
 gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config *config, const gd_dataset *dataset);
@@ -74,6 +77,11 @@ gd_generator *gd_trainer_generator(const gd_trainer *trainer);
 /* What is to be done with a task (from 0) once its sample set is written: *json is a new string, one JSON object on one
  * line, which goes into metrics.jsonl. Collective on comm. */
 typedef gd_err (*gd_after_task)(void *context, int task, char **json);
+
+/* Whether a run can begin: enough slots for the ranks, enough images for the slots, and no checkpoints there without
+ * `resume`. For what is to be known before long work that comes ahead of the run; gd_train_run checks the same.
+ * Collective on comm. GD_ERR_INPUT. */
+gd_err gd_train_check(const gd_comm *comm, const gd_config *config, bool resume);
 
 /* The whole continual run: tasks, checkpoints, sample sets, metrics.jsonl. With `resume` it goes on from the newest
  * whole checkpoint in output.directory. after_task may be NULL. Collective on comm. On success *digest is the final

@@ -83,7 +83,10 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
     goto done;
   }
   watch_for_the_end(config, time_limit);
-  if (config->evaluation.measures) GD_TRY(gd_evaluator_create(&evaluator, comm, config));
+  if (config->evaluation.measures) {
+    GD_TRY(gd_train_check(comm, config, resume));  // before a classifier is trained in vain
+    GD_TRY(gd_evaluator_create(&evaluator, comm, config));
+  }
   GD_TRY(gd_train_run(comm, config, resume, evaluator ? evaluate_task : NULL, evaluator, &digest));
   if (comm->rank == 0) printf("parameter digest: %016llx\n", (unsigned long long)digest);
 done:

@@ -141,6 +141,10 @@ gd_err gd_config_validate(gd_config_reader *reader) {
   GD_TRY(check_replay_limit(reader));
   GD_TRY(check_sampling(reader, "evaluation.steps", &config->evaluation.sampling));
   GD_TRY(check_slots(reader, "training.slots", config->training.slots));
+  if (config->training.slots > config->training.batch_size)
+    GD_TRY(clash(reader, "training.slots", "training.batch_size",
+                 "must be at most training.batch_size (%d), is '%d': a slot needs an image of each batch",
+                 config->training.batch_size, config->training.slots));
   GD_TRY(check_slots(reader, "classifier.slots", config->classifier.slots));
   GD_TRY(check_classifier_batch(reader));
   if (config->evaluation.measures && config->evaluation.samples < 2)

@@ -2,12 +2,13 @@
  *
  * The buffer grows with what the file really holds, so that no header can make it allocate. */
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <zlib.h>
 
 #include "data/read.h"
+
+enum { MAX_NBYTES = 1 << 30 };
 
 // FOLDER/NAME, else FOLDER/NAME.gz; NULL with an error if neither is there.
 static char *find(const char *folder, const char *name) {
@@ -34,7 +35,13 @@ static gd_err damaged(const char *path, gzFile file) {
   const char *reason = gzerror(file, &code);
   if (code == Z_BUF_ERROR) return gd_error(GD_ERR_INPUT, "%s: truncated: its gzip stream ends too early", path);
   if (code == Z_ERRNO) return gd_error(GD_ERR_INPUT, "%s: cannot read: %s", path, strerror(errno));
+  size_t length = strlen(path);  // zlib puts the name before its reason, too
+  if (strncmp(reason, path, length) == 0 && strncmp(reason + length, ": ", 2) == 0) reason += length + 2;
   return gd_error(GD_ERR_INPUT, "%s: damaged: %s", path, reason);
+}
+
+static gd_err too_large(const char *path) {
+  return gd_error(GD_ERR_INPUT, "%s: larger than 1 GiB", path);
 }
 
 static gd_err read_all(const char *path, gzFile file, uint8_t **bytes, size_t *nbytes) {
@@ -46,7 +53,7 @@ static gd_err read_all(const char *path, gzFile file, uint8_t **bytes, size_t *n
     if (got < 0) GD_TRY(damaged(path, file));
     n += (size_t)got;
     if (n < room) break;
-    if (room > INT_MAX / 2) GD_TRY(gd_error(GD_ERR_INPUT, "%s: larger than 1 GiB", path));
+    if (room >= MAX_NBYTES) GD_TRY(too_large(path));
     uint8_t *larger = gd_alloc(2 * room);
     memcpy(larger, buffer, n);
     gd_free(buffer);
@@ -71,7 +78,11 @@ gd_err gd_file_read(const char *folder, const char *name, char **path, uint8_t *
   if (!*path) return GD_ERR_INPUT;
   gzFile file = gzopen(*path, "rb");
   if (!file) return gd_error(GD_ERR_INPUT, "%s: cannot open: %s", *path, strerror(errno));
-  err = read_all(*path, file, bytes, nbytes);
+  struct stat status;
+  if (gzdirect(file) && stat(*path, &status) == 0 && status.st_size > MAX_NBYTES)  // before any of it is read
+    err = too_large(*path);
+  else
+    err = read_all(*path, file, bytes, nbytes);
   gzclose_r(file);
   return err;
 }

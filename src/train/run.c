@@ -201,9 +201,15 @@ static gd_err run_task(gd_run *run, const uint32_t *images, int64_t n_images) {
 
 static gd_err task_images(const gd_run *run, int task, uint32_t **images, int64_t *n) {
   *images = gd_task_indices(run->dataset, &run->split, run->config, task, n);
-  if (*n > 0) return GD_OK;
-  return gd_error(GD_ERR_INPUT, "task %d has no training images: none of its classes is in %s", task + 1,
-                  run->config->dataset.path);
+  if (*n == 0)
+    return gd_error(GD_ERR_INPUT, "task %d has no training images: none of its classes is in %s", task + 1,
+                    run->config->dataset.path);
+  if (*n >= run->config->training.slots) return GD_OK;
+  return gd_error(GD_ERR_INPUT,
+                  "task %d has %lld training images, but training.slots is %d: a slot needs an image, so lower "
+                  "training.slots%s",
+                  task + 1, (long long)*n, run->config->training.slots,
+                  run->config->dataset.limit > 0 ? ", or raise dataset.limit" : "");
 }
 
 static gd_err total_steps(const gd_run *run, int64_t *total) {
@@ -247,6 +253,26 @@ done:
   return err;
 }
 
+// Whether configuration, data, ranks and folder fit together; reads the data set.
+static gd_err check_input(gd_run *run, bool resume, int64_t *n_steps) {
+  gd_err err;
+  GD_TRY(gd_trainer_check(run->comm, run->config));
+  GD_TRY(gd_dataset_read(&run->dataset, run->comm, run->config, GD_TRAIN));
+  GD_TRY(gd_comm_agree(run->comm, gd_task_split_make(&run->split, run->config, run->dataset->n_classes)));
+  GD_TRY(gd_comm_agree(run->comm, total_steps(run, n_steps)));
+  if (!resume) err = refuse_used_folder(run);
+done:
+  return err;
+}
+
+gd_err gd_train_check(const gd_comm *comm, const gd_config *config, bool resume) {
+  gd_run run = {.comm = comm, .config = config};
+  int64_t n_steps;
+  gd_err err = check_input(&run, resume, &n_steps);
+  gd_dataset_destroy(&run.dataset);
+  return err;
+}
+
 gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, gd_after_task after_task, void *context,
                     uint64_t *digest) {
   gd_err err = GD_OK;
@@ -257,11 +283,9 @@ gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, g
                 .after_task_context = context};
   bool resumed = false;
   int64_t n_steps = 0;
-  GD_TRY(gd_dataset_read(&run.dataset, comm, config, GD_TRAIN));
-  GD_TRY(gd_comm_agree(comm, gd_task_split_make(&run.split, config, run.dataset->n_classes)));
-  GD_TRY(gd_comm_agree(comm, total_steps(&run, &n_steps)));
-  if (!resume) GD_TRY(refuse_used_folder(&run));
+  GD_TRY(check_input(&run, resume, &n_steps));
   GD_TRY(gd_trainer_create(&run.trainer, comm, config, run.dataset));
+
   if (resume) GD_TRY(gd_trainer_restore(run.trainer, &run.position, &resumed));
   // after the last check of the input, so that a refused run leaves the folder as it was
   GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? prepare_folder(config) : GD_OK));

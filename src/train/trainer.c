@@ -39,9 +39,13 @@ static gd_err check_fit(const gd_comm *comm, const gd_config *config) {
   return GD_OK;
 }
 
+gd_err gd_trainer_check(const gd_comm *comm, const gd_config *config) {
+  return gd_comm_agree(comm, check_fit(comm, config));
+}
+
 gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config *config, const gd_dataset *dataset) {
   *out = NULL;
-  gd_err err = gd_comm_agree(comm, check_fit(comm, config));
+  gd_err err = gd_trainer_check(comm, config);
   if (err != GD_OK) return err;
   gd_trainer *t = GD_NEW(gd_trainer);
   t->comm = comm;
