@@ -20,7 +20,9 @@ refused 2 "training.epoks" 2 "${small[@]}" --set training.epoks=3
 refused 2 "must be KEY=VALUE" 1 "${small[@]}" --set training.epochs
 refused 2 "$folder/elsewhere/train-images-idx3-ubyte" 2 "${small[@]}" --set "dataset.path=$folder/elsewhere"
 refused 2 "3 ranks, but training.slots is 2" 3 "${small[@]}" --set training.slots=2
-refused 2 "task 1 has 3 training images, but training.slots is 4" 2 "${small[@]}" --set dataset.limit=3
+refused 2 "task 1 has 3 training images, but training.slots is 4" 2 "${small[@]}" --set dataset.limit=3 \
+  --set evaluation.measures=true --set dataset.image_size=16 --set "evaluation.cache=$folder/cache"
+[ ! -e "$folder/cache" ] || fail "a refused run has trained a classifier"
 refused 2 "key 'training.slots': must be at most training.batch_size (10), is '16'" 1 "${small[@]}" --set training.slots=16
 refused 2 "replay.batch is 6, but strategy lwf" 2 "${small[@]}" --set strategy.name=lwf
 echo "no HDF5" >"$folder/text"

@@ -16,7 +16,8 @@
 enum { ALLOWED = 256 << 20 };  // beyond what is in use when a file is read
 
 #ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/allocator_interface.h>
+// of the sanitizer, whose header GCC leaves out
+int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void *, size_t), void (*)(const volatile void *));
 
 // HDF5 1.10 loses a little memory with each file that it gives up.
 const char *__lsan_default_suppressions(void);

@@ -67,20 +67,41 @@ static void a_set_comes_back_and_damage_is_seen(void **state) {
   test_folder_remove(folder);
 }
 
-// A dataset as any program might write it. Rank 0 writes.
-static void write_foreign(const char *path, const char *name, hid_t type, int n_dims, const hsize_t *dims, bool nan) {
+static void fill_block(const char *path, size_t nbytes) {
+  FILE *file = fopen(path, "r+b");
+  assert_non_null(file);
+  for (size_t i = 0; i < nbytes; i++) fputc(i == 8 ? 3 : '#', file);
+  assert_int_equal(fclose(file), 0);
+}
+
+// A dataset as any program might write it, the values in the file `elsewhere` if that is not NULL. Rank 0 writes.
+static void write_file(const char *path, const char *name, hid_t type, int n_dims, const hsize_t *dims, bool nan,
+                       H5F_libver_t format, hsize_t block, const char *elsewhere) {
   if (test_comm->rank == 0) {
     double values[N * WIDTH];
     for (int i = 0; i < N * WIDTH; i++) values[i] = value(i / WIDTH, i % WIDTH);
     if (nan) values[41 * WIDTH + 2] = NAN;
-    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), space = H5Screate_simple(n_dims, dims, NULL);
-    hid_t dataset = H5Dcreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t creation = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
+    hid_t storage = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(n_dims, dims, NULL);
+    assert_true(H5Pset_userblock(creation, block) >= 0);
+    assert_true(H5Pset_libver_bounds(access, format, H5F_LIBVER_LATEST) >= 0);
+    if (elsewhere) assert_true(H5Pset_external(storage, elsewhere, 0, sizeof values) >= 0);
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
+    hid_t dataset = H5Dcreate2(file, name, type, space, H5P_DEFAULT, storage, H5P_DEFAULT);
     assert_true(H5Dwrite(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
     H5Dclose(dataset);
     H5Sclose(space);
+    H5Pclose(storage);
+    H5Pclose(creation);
+    H5Pclose(access);
     assert_true(H5Fclose(file) >= 0);
+    if (block) fill_block(path, block);
   }
   MPI_Barrier(test_comm->mpi);
+}
+
+static void write_foreign(const char *path, const char *name, hid_t type, int n_dims, const hsize_t *dims, bool nan) {
+  write_file(path, name, type, n_dims, dims, nan, H5F_LIBVER_EARLIEST, 0, NULL);
 }
 
 static void files_of_other_programs(void **state) {
@@ -110,10 +131,41 @@ static void files_of_other_programs(void **state) {
   test_folder_remove(folder);
 }
 
+// Rank 0 writes; the first 512 bytes are another program's, which HDF5 allows, and look like nothing it knows.
+static void a_file_behind_a_block_of_other_bytes(void **state) {
+  (void)state;
+  char *folder = test_folder_create(), *path = gd_format("%s/other.h5", folder);
+  gd_features read;
+  const hsize_t table[2] = {N, WIDTH};
+  for (int newest = 0; newest < 2; newest++) {
+    write_file(path, "features", H5T_IEEE_F64LE, 2, table, false, newest ? H5F_LIBVER_LATEST : H5F_LIBVER_EARLIEST, 512,
+               NULL);
+    assert_ok(gd_features_read(test_comm, path, &read));
+    assert_rows(&read);
+    gd_features_clear(&read);
+  }
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
+static void values_in_another_file_are_refused(void **state) {
+  (void)state;
+  char *folder = test_folder_create(), *path = gd_format("%s/other.h5", folder);
+  char *elsewhere = gd_format("%s/values", folder);
+  const hsize_t table[2] = {N, WIDTH};
+  write_file(path, "features", H5T_IEEE_F64LE, 2, table, false, H5F_LIBVER_EARLIEST, 0, elsewhere);
+  refused(path, "the values of dataset '/features' stand in other files: copy them into this one");
+  gd_free(elsewhere);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_set_comes_back_and_damage_is_seen),
       cmocka_unit_test(files_of_other_programs),
+      cmocka_unit_test(a_file_behind_a_block_of_other_bytes),
+      cmocka_unit_test(values_in_another_file_are_refused),
   };
   return GD_TEST_MAIN(tests);
 }
