@@ -146,7 +146,7 @@ static int superblock_version(const gd_hdf5 *file) {
 }
 
 // From version 2 on, the superblock and all that it leads to carry checksums, which HDF5 verifies before it follows
-// them. Without, HDF5 1.10 crashes where addresses are damaged: our own files have them, and are refused here if not.
+// them. Without, it follows damage wherever that leads: our own files have them, and are refused here if not.
 static gd_err look_for_checksums(gd_hdf5 *file, gd_hdf5_origin origin) {
   int version = file->comm->rank == 0 ? superblock_version(file) : 0;
   MPI_Bcast(&version, 1, MPI_INT, 0, file->comm->mpi);

@@ -10,7 +10,8 @@
  * recipes: a base (nothing, or one of the project's files), then objects and attributes that are added or replaced,
  * with any type, shape and storage, then the project's seal over it all: so that the readers behind the checksums meet
  * files that are sound HDF5 but not what they expect. Files in the format of old, without checksums, are left to
- * GD_FUZZ_OLD_HDF5=1: damaged ones crash HDF5 1.10 itself. */
+ * GD_FUZZ_OLD_HDF5=1 with ASAN_OPTIONS=allocator_may_return_null=1: for damaged ones HDF5 1.10 asks for absurd sizes,
+ * and goes on with an error when it does not get them. */
 const char *fuzz_hdf5_make(const uint8_t *data, size_t nbytes);
 
 /* Seeds for all HDF5 targets. */
