@@ -3,10 +3,12 @@
  * With GD_FUZZ_SEEDS=FOLDER a target writes its seeds there and ends. */
 #include "fuzz_support.h"
 
+#include <omp.h>
 #include <sanitizer/lsan_interface.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,8 +31,25 @@ int MPI_Abort(MPI_Comm comm, int code) {
   abort();
 }
 
+// MPI starts by itself, as one process, and leaves signals to libFuzzer, which would not keep the input otherwise.
+static void set_environment(void) {
+  setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+  setenv("OMPI_MCA_opal_signal", "", 0);
+  setenv("OMP_NUM_THREADS", "1", 0);
+}
+
+// Of the OpenMP library, which removes it at exit only: libFuzzer ends without.
+static void remove_registration(void) {
+  char name[64];
+  omp_get_max_threads();
+  snprintf(name, sizeof name, "/__KMP_REGISTERED_LIB_%d_%d", (int)getpid(), (int)getuid());
+  shm_unlink(name);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
   int provided = 0;
+  set_environment();
+  remove_registration();
   __lsan_disable();
   MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
   gd_comm_create(&fuzz_comm, MPI_COMM_SELF);
