@@ -14,6 +14,7 @@ gd_app_test(test_app_import_sample 300)
 gd_app_test(test_app_rank_invariance 300)
 gd_app_test(test_app_kill_resume 600)
 gd_app_test(test_app_stop 300)
+gd_app_test(test_app_watchdog 300)
 gd_app_test(test_app_frechet 120)
 if(NOT GD_SANITIZE) # the tools have a build of their own
   gd_app_test(test_app_projection 300)

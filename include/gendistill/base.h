@@ -101,6 +101,30 @@ void gd_stop_in(double seconds);
  * a collective loop asks gd_comm_agree(comm, gd_stop_check()). */
 gd_err gd_stop_check(void);
 
+/* ---- Progress: what a rank does, for the watchdog of comm.h ------------------------------------ */
+
+typedef struct gd_progress_state {
+  uint64_t count;   /* grows with every sign of progress */
+  const char *work; /* the piece of work; never NULL */
+  const char *call; /* the MPI function that it is in, or NULL */
+  int task;         /* from 1 on; 0: none yet */
+  int64_t step;     /* of the task, from 1 on; 0: none yet */
+} gd_progress_state;
+
+/* A sign of progress: a new piece of work, or NULL: a further part of the one before. `work` is a string that lives as
+ * long as the program. Local; by the main thread. */
+void gd_progress(const char *work);
+
+/* The step that comes now. Local; by the main thread. */
+void gd_progress_step(int task, int64_t step);
+
+/* Notes that an MPI function was entered, or NULL that it was left, and returns what was noted before. Local; by the
+ * main thread. */
+const char *gd_progress_call(const char *name);
+
+/* What was noted last. Local; by any thread. */
+gd_progress_state gd_progress_read(void);
+
 /* ---- Digest ---------------------------------------------------------------------------------- */
 
 /* 64-bit XXH3 digest of `nbytes` bytes, continuing from `seed` (0 to start). Local. */

@@ -46,6 +46,27 @@ enum { GD_IMAGE_CHUNK = 32 };
 /* This rank's part of a set of n images: gd_range_chunks of GD_IMAGE_CHUNK. Local. */
 gd_range gd_range_images(const gd_comm *comm, int64_t n);
 
+/* ---- Watchdog ---------------------------------------------------------------------------------- */
+
+/* Ends a job in which nothing moves any more: a thread on each rank tells rank 0 what its rank does (gd_progress), and
+ * rank 0 tells all that it is there. When a rank has been silent for the time-out (stopped, swapped out, its node
+ * lost), or no rank has made progress for so long (a file system that does not answer, ranks that wait for each other),
+ * one message names the ranks, the MPI function, the piece of work and the step, and all ranks are aborted with
+ * GD_STUCK_STATUS. A rank that computes on and on is no reason. MPI functions are noted through MPI's profiling
+ * interface, those that HDF5 and ScaLAPACK call too.
+ *
+ * Without MPI_THREAD_MULTIPLE the ranks cannot tell each other: each looks at itself only. */
+typedef struct gd_watchdog gd_watchdog;
+
+enum { GD_STUCK_STATUS = 134, GD_WATCHDOG_SECONDS = 600 };
+
+/* Starts watching with a time-out of GD_WATCHDOG_SECONDS. Collective on comm. */
+void gd_watchdog_start(gd_watchdog **out, const gd_comm *comm);
+/* Another time-out for all watchdogs, 0 for none. Local; ranks give the same. */
+void gd_watchdog_timeout(double seconds);
+/* Collective on comm. Accepts NULL, sets NULL. */
+void gd_watchdog_stop(gd_watchdog **watchdog);
+
 /* ---- Gradient reduction ---------------------------------------------------------------------- */
 
 typedef enum gd_reduction { GD_REDUCTION_TREE, GD_REDUCTION_FAST } gd_reduction;

@@ -123,6 +123,9 @@ typedef struct gd_config {
     int keep;                  /* newest checkpoints kept besides those at the end of a task */
     double stop_seconds;       /* train stops so long before a time limit */
   } output;
+  struct {
+    double timeout_seconds; /* gd_watchdog_timeout: a job that stands still for so long is ended; 0: never */
+  } comm;
 } gd_config;
 
 /* Reads `path`, then applies `n_sets` overrides "key.sub=value" in order, then validates. Local.

@@ -193,6 +193,7 @@ gd_err gd_command_bench(const gd_comm *comm, int argc, char **argv) {
   if (err == GD_OK) err = gd_config_create(&config, path, sets.n, sets.values);
   GD_TRY(gd_comm_agree(comm, err));
   GD_REQUIRE(config);
+  gd_watchdog_timeout(config->comm.timeout_seconds);
   // a step with a whole replay batch is what is timed; a pool of one batch serves for that
   config->replay.limit_images = config->replay.limit_evaluations = 0;
   config->replay.limit_seconds = 0;

@@ -15,6 +15,8 @@ gd_err gd_command_classifier(const gd_comm *comm, int argc, char **argv) {
   err = gd_options_parse(argc, argv, options, "a configuration file", &path);
   if (err == GD_OK) err = gd_config_create(&config, path, sets.n, sets.values);
   GD_TRY(gd_comm_agree(comm, err));
+  GD_REQUIRE(config);
+  gd_watchdog_timeout(config->comm.timeout_seconds);
   GD_TRY(gd_dataset_read(&train, comm, config, GD_TRAIN));
   GD_TRY(gd_dataset_read(&test, comm, config, GD_TEST));
   GD_TRY(gd_classifier_obtain(&classifier, comm, config, train, test));

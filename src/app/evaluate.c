@@ -34,6 +34,7 @@ static gd_err make_config(const gd_evaluate_options *o, gd_config **out) {
   gd_config *stored = NULL;
   char *own = gd_format("%s/config.resolved.yaml", o->path);
   GD_TRY(gd_config_create(out, o->config ? o->config : own, o->sets.n, o->sets.values));
+  gd_watchdog_timeout((*out)->comm.timeout_seconds);
   if (!o->is_run) goto done;
   GD_TRY(gd_config_create(&stored, own, 0, NULL));
   GD_TRY(gd_error_context(gd_config_require_same_run(stored, *out), "%s", own));

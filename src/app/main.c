@@ -76,11 +76,14 @@ static gd_err dispatch(const gd_comm *comm, int argc, char **argv) {
 int main(int argc, char **argv) {
   int threading;
   if (argc > 1 && strcmp(argv[1], "train") == 0) gd_stop_on_signals();  // first of all: one may come soon
-  MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &threading);
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &threading);  // the watchdog's thread; the others never call MPI
   gd_comm *comm;
   gd_comm_create(&comm, MPI_COMM_WORLD);
+  gd_watchdog *watchdog;
+  gd_watchdog_start(&watchdog, comm);
   gd_err err = gd_comm_agree(comm, dispatch(comm, argc, argv));
   if (err != GD_OK && comm->rank == 0) gd_log(err == GD_STOPPED ? GD_LOG_INFO : GD_LOG_ERROR, "%s", gd_error_message());
+  gd_watchdog_stop(&watchdog);
   gd_comm_destroy(&comm);
   MPI_Finalize();
   return (int)err;

@@ -78,6 +78,7 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
   if (err == GD_OK) err = gd_config_create(&config, path, sets.n, sets.values);
   GD_TRY(gd_comm_agree(comm, err));
   GD_REQUIRE(config);
+  gd_watchdog_timeout(config->comm.timeout_seconds);
   if (dry_run) {
     GD_TRY(print_dry_run(comm, config));
     goto done;

@@ -115,6 +115,8 @@ const gd_key gd_keys[GD_N_KEYS] = {
     NUMBER(INT, output.checkpoint_steps, 0, 2147483647, "0", FREE, "steps between checkpoints; 0: off"),
     NUMBER(INT, output.keep, 1, 1000000, "3", FREE, "newest checkpoints kept besides those at the end of a task"),
     NUMBER(REAL, output.stop_seconds, 0, 1e6, "120.0", FREE, "train stops so long before a time limit"),
+
+    NUMBER(REAL, comm.timeout_seconds, 0, 1e9, "600.0", FREE, "a job that stands still for so long is ended; 0: never"),
 };
 // clang-format on
 

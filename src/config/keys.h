@@ -30,7 +30,7 @@ typedef struct gd_key {
   const char *doc;
 } gd_key;
 
-enum { GD_N_KEYS = 63 };
+enum { GD_N_KEYS = 64 };
 extern const gd_key gd_keys[GD_N_KEYS];
 
 /* Row of the key called `path`, or -1. */

@@ -144,6 +144,7 @@ const float *gd_plan_forward(gd_plan *plan) {
   for (int i = 0; i < net->n_inputs; i++) copy_in(plan, plan->inputs[i], net->inputs[i], plan->values[net->inputs[i]]);
   for (int i = 0; i < net->n_nodes; i++) {
     double start = gd_seconds();
+    gd_progress(NULL);
     net->nodes[i].kind->forward(&plan->ops[i]);
     plan->times[i].seconds_forward += gd_seconds() - start;
     plan->times[i].n_forward++;
@@ -171,6 +172,7 @@ void gd_plan_backward(gd_plan *plan, float *grads, gd_gradient_ready ready, void
     if (!gd_plan_runs_backward(plan, i)) continue;
     gd_op *op = &plan->ops[i];
     double start = gd_seconds();
+    gd_progress(NULL);
     op->node->kind->backward(op, grads);
     for (int k = 0; k < op->node->n_inputs; k++)
       if (op->wants_dx[k]) contribute(plan, i, k);

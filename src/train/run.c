@@ -64,6 +64,7 @@ static gd_err refuse_used_folder(const gd_run *run) {
 
 static gd_err save(gd_run *run) {
   double start = gd_seconds();
+  gd_progress("checkpoint");
   gd_err err = gd_metrics_flush(run->metrics);  // lines first: a resumed run drops what is too new
   if (err == GD_OK) err = gd_trainer_save(run->trainer, &run->position, &run->digest);
   run->last_checkpoint = gd_seconds();
@@ -88,14 +89,16 @@ static gd_err write_samples(gd_run *run) {
   gd_err err = GD_OK;
   if (config->evaluation.samples == 0) return err;
   double start = gd_seconds();
+  gd_progress("sample set");
   int task = run->position.task;
   char *path = gd_sample_set_path(config->output.directory, task);
   char *png = gd_format("%s/samples/samples-task%02d.png", config->output.directory, task + 1);
   if (!samples_are_there(run, path, png)) {
     const float *params = run->trainer->ema ? run->trainer->ema : run->trainer->params;
     err = gd_sample_write(run->comm, config, run->trainer->net, params, (uint32_t)task, run->digest, NULL, path, png);
-    gd_log(GD_LOG_INFO, "task %d: %d samples in %s (%.1f s)", task + 1, config->evaluation.samples, path,
-           gd_seconds() - start);
+    if (err == GD_OK)
+      gd_log(GD_LOG_INFO, "task %d: %d samples in %s (%.1f s)", task + 1, config->evaluation.samples, path,
+             gd_seconds() - start);
   }
   run->seconds_io += gd_seconds() - start;
   gd_free(path);
@@ -109,6 +112,7 @@ static gd_err conclude_task(gd_run *run) {
   gd_err err;
   GD_TRY(write_samples(run));
   if (!run->after_task) goto done;
+  gd_progress("measures");
   GD_TRY(run->after_task(run->after_task_context, run->position.task, &json));
   gd_metrics_line(run->metrics, json);
   err = gd_metrics_flush(run->metrics);
@@ -143,6 +147,8 @@ static gd_err keep_state_before(gd_run *run, gd_err err) {
 static gd_err one_step(gd_run *run, const uint32_t *indices, int n, bool last_of_task) {
   gd_position *p = &run->position;
   gd_step_metrics metrics;
+  gd_progress("training step");
+  gd_progress_step(p->task + 1, p->step + 1);
   gd_err err = gd_trainer_step(run->trainer, p->step + 1, indices, n, requests(run), &metrics);
   if (err != GD_OK) return keep_state_before(run, err);
   p->step++;
@@ -178,6 +184,7 @@ static int64_t steps_an_epoch(const gd_run *run, int64_t n_images) {
 
 static gd_err prepare_task(gd_run *run, int64_t n_steps) {
   gd_replay_cost pool;
+  gd_progress("replay pool");
   char *folder = gd_format("%s/pools", run->config->output.directory);
   gd_err err = gd_trainer_prepare(run->trainer, n_steps * run->config->training.epochs, folder, &pool);
   if (err == GD_OK && pool.images > 0) gd_metrics_pool(run->metrics, &run->position, &pool);
@@ -257,6 +264,7 @@ done:
 static gd_err check_input(gd_run *run, bool resume, int64_t *n_steps) {
   gd_err err;
   GD_TRY(gd_trainer_check(run->comm, run->config));
+  gd_progress("reading the data set");
   GD_TRY(gd_dataset_read(&run->dataset, run->comm, run->config, GD_TRAIN));
   GD_TRY(gd_comm_agree(run->comm, gd_task_split_make(&run->split, run->config, run->dataset->n_classes)));
   GD_TRY(gd_comm_agree(run->comm, total_steps(run, n_steps)));
@@ -285,13 +293,14 @@ gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, g
   int64_t n_steps = 0;
   GD_TRY(check_input(&run, resume, &n_steps));
   GD_TRY(gd_trainer_create(&run.trainer, comm, config, run.dataset));
-
+  gd_progress("looking for checkpoints");
   if (resume) GD_TRY(gd_trainer_restore(run.trainer, &run.position, &resumed));
   // after the last check of the input, so that a refused run leaves the folder as it was
   GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? prepare_folder(config) : GD_OK));
   if (resume && !resumed)
     gd_log(GD_LOG_INFO, "no checkpoint in %s: starting at the beginning", config->output.directory);
   run.digest = gd_param_table_digest(run.trainer->table, run.trainer->params);
+  gd_progress("opening metrics.jsonl");
   GD_TRY(gd_metrics_create(&run.metrics, comm, config->output.directory, &run.position, n_steps));
   GD_TRY(run_tasks(&run, resumed));
   *digest = run.digest;

@@ -1,0 +1,38 @@
+/* What this rank does, noted by the thread that works and read by the one that watches it. */
+#include <stdatomic.h>
+
+#include "gendistill/base.h"
+
+static atomic_uint_fast64_t count;
+static _Atomic(const char *) current_work = "starting";
+static _Atomic(const char *) current_call;
+static atomic_int current_task;
+static atomic_int_fast64_t current_step;
+
+static void advance(void) {
+  atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
+}
+
+void gd_progress(const char *work) {
+  if (work) atomic_store_explicit(&current_work, work, memory_order_relaxed);
+  advance();
+}
+
+void gd_progress_step(int task, int64_t step) {
+  atomic_store_explicit(&current_task, task, memory_order_relaxed);
+  atomic_store_explicit(&current_step, step, memory_order_relaxed);
+  advance();
+}
+
+const char *gd_progress_call(const char *name) {
+  advance();
+  return atomic_exchange_explicit(&current_call, name, memory_order_relaxed);
+}
+
+gd_progress_state gd_progress_read(void) {
+  return (gd_progress_state){.count = atomic_load(&count),
+                             .work = atomic_load(&current_work),
+                             .call = atomic_load(&current_call),
+                             .task = atomic_load(&current_task),
+                             .step = atomic_load(&current_step)};
+}
