@@ -10,11 +10,22 @@
 #ifndef GENDISTILL_STORE_H
 #define GENDISTILL_STORE_H
 
+#include <stdio.h>
+
 #include "gendistill/comm.h"
 #include "gendistill/nn.h"
 
 /* Makes a folder and those above it, where they are not there. Local. GD_ERR_FAILED naming the folder. */
 gd_err gd_folder_make(const char *path);
+
+/* Opens PATH.tmp for writing: the file at `path` appears whole, by gd_file_end, or not at all. Local. NULL with an
+ * error in `*err`: GD_ERR_FAILED naming the file. */
+FILE *gd_file_begin(const char *path, gd_err *err);
+
+/* Closes what gd_file_begin has opened and returns `err`, the outcome of writing it. PATH.tmp takes its final name if
+ * that is GD_OK, and is removed otherwise. Local. GD_ERR_FAILED naming the file where a write has failed, now or
+ * earlier. */
+gd_err gd_file_end(FILE *file, const char *path, gd_err err);
 
 /* ---- Checkpoint ------------------------------------------------------------------------------ */
 

@@ -1,5 +1,7 @@
 /* gendistill: picks the subcommand, starts and ends MPI, prints the one message of a failure. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "app/command.h"
@@ -73,15 +75,30 @@ static gd_err dispatch(const gd_comm *comm, int argc, char **argv) {
   return command->run(comm, argc - 1, argv + 1);
 }
 
+// Under mpirun rank 0 writes to a pipe, whose other end is mpirun's care.
+static gd_err finish_output(void) {
+  if (fflush(stdout) == 0 && !ferror(stdout)) return GD_OK;
+  return gd_error(GD_ERR_FAILED, "standard output: cannot write: %s", strerror(errno));
+}
+
+// Open MPI makes a file FILE.locktest.RANK beside each file that it opens, to try locks for shared file pointers, which
+// HDF5 does not use; a killed run leaves it behind.
+static void make_no_lock_files(void) {
+  setenv("OMPI_MCA_sharedfp", "^lockedfile", 0);
+}
+
 int main(int argc, char **argv) {
   int threading;
+  make_no_lock_files();
   if (argc > 1 && strcmp(argv[1], "train") == 0) gd_stop_on_signals();  // first of all: one may come soon
   MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &threading);  // the watchdog's thread; the others never call MPI
   gd_comm *comm;
   gd_comm_create(&comm, MPI_COMM_WORLD);
   gd_watchdog *watchdog;
   gd_watchdog_start(&watchdog, comm);
-  gd_err err = gd_comm_agree(comm, dispatch(comm, argc, argv));
+  gd_err err = dispatch(comm, argc, argv);
+  if (err == GD_OK) err = finish_output();
+  err = gd_comm_agree(comm, err);
   if (err != GD_OK && comm->rank == 0) gd_log(err == GD_STOPPED ? GD_LOG_INFO : GD_LOG_ERROR, "%s", gd_error_message());
   gd_watchdog_stop(&watchdog);
   gd_comm_destroy(&comm);

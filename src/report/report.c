@@ -1,7 +1,6 @@
 /* The report of several runs: read them, group them, write tables, draw pictures. */
 #include "report/report.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,19 +20,17 @@ const char *gd_report_class_name(const gd_report *report, int class) {
 
 FILE *gd_report_open(const gd_report *report, const char *name, gd_err *err) {
   char *path = gd_format("%s/%s", report->directory, name);
-  FILE *file = fopen(path, "w");
-  *err = file ? GD_OK : gd_error(GD_ERR_FAILED, "%s: cannot write: %s", path, strerror(errno));
+  FILE *file = gd_file_begin(path, err);
   gd_free(path);
   return file;
 }
 
 gd_err gd_report_close(const gd_report *report, const char *name, FILE *file) {
-  bool failed = ferror(file) != 0;
-  if (fclose(file) == 0 && !failed) {
-    printf("%s/%s\n", report->directory, name);
-    return GD_OK;
-  }
-  return gd_error(GD_ERR_FAILED, "%s/%s: cannot write: %s", report->directory, name, strerror(errno));
+  char *path = gd_format("%s/%s", report->directory, name);
+  gd_err err = gd_file_end(file, path, GD_OK);
+  if (err == GD_OK) printf("%s\n", path);
+  gd_free(path);
+  return err;
 }
 
 // The same folder under two names would count a run twice.

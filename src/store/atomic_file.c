@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gendistill/store.h"
+
 char *gd_tmp_name(const char *path) {
   return gd_format("%s.tmp", path);
 }
@@ -57,4 +59,25 @@ gd_err gd_tmp_commit(const char *tmp, const char *path) {
   }
   sync_folder_of(path);
   return GD_OK;
+}
+
+FILE *gd_file_begin(const char *path, gd_err *err) {
+  char *tmp = gd_tmp_name(path);
+  FILE *file = fopen(tmp, "wb");
+  *err = file ? GD_OK : gd_file_error(GD_ERR_FAILED, path, "cannot create the file", errno);
+  gd_free(tmp);
+  return file;
+}
+
+gd_err gd_file_end(FILE *file, const char *path, gd_err err) {
+  char *tmp = gd_tmp_name(path);
+  int reason = ferror(file) ? (errno ? errno : EIO) : 0;  // errno is still that of the write that failed
+  if (fclose(file) != 0 && !reason) reason = errno;
+  if (reason) err = gd_file_error(GD_ERR_FAILED, path, "cannot write the file", reason);
+  if (err == GD_OK)
+    err = gd_tmp_commit(tmp, path);
+  else
+    unlink(tmp);
+  gd_free(tmp);
+  return err;
 }

@@ -2,14 +2,11 @@
  *
  * libpng reports an error by a long jump; write_image is the only function that it jumps into, and holds
  * nothing that would have to be freed. */
-#include <errno.h>
 #include <png.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "gendistill/store.h"
-#include "store/atomic_file.h"
 
 enum { GAP = 2, BACKGROUND = 255 };
 
@@ -83,20 +80,7 @@ gd_err gd_png_write_grid(const char *path, const uint8_t *images, int n, int h, 
   if (n == 0) return gd_error(GD_ERR_FAILED, "%s: cannot write the picture: there are no images", path);
   if (g.width > PNG_UINT_31_MAX || g.height > PNG_UINT_31_MAX)
     return gd_error(GD_ERR_FAILED, "%s: cannot write the picture: it would be too large", path);
-  gd_err err = GD_OK;
-  char *tmp = gd_tmp_name(path);
-  FILE *file = fopen(tmp, "wb");
-  if (!file) {
-    err = gd_file_error(GD_ERR_FAILED, path, "cannot create the file", errno);
-    goto done;
-  }
-  err = write_png(file, path, &g);
-  if (fclose(file) != 0 && err == GD_OK) err = gd_file_error(GD_ERR_FAILED, path, "cannot write the file", errno);
-  if (err == GD_OK)
-    err = gd_tmp_commit(tmp, path);
-  else
-    unlink(tmp);
-done:
-  gd_free(tmp);
-  return err;
+  gd_err err;
+  FILE *file = gd_file_begin(path, &err);
+  return file ? gd_file_end(file, path, write_png(file, path, &g)) : err;
 }

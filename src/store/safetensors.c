@@ -240,7 +240,8 @@ static char *header_text(const gd_param_table *table) {
   return text;
 }
 
-static bool write_file(FILE *file, const gd_param_table *table, const float *values) {
+// What fails stays noted in the stream.
+static void write_file(FILE *file, const gd_param_table *table, const float *values) {
   char *text = header_text(table);
   size_t length = strlen(text), padded = (length + 7) / 8 * 8;
   uint8_t bytes[8];
@@ -253,30 +254,12 @@ static bool write_file(FILE *file, const gd_param_table *table, const float *val
     ok = fwrite(values + param->offset, sizeof *values, count, file) == count;
   }
   free(text);
-  return ok;
 }
 
 gd_err gd_safetensors_write(const char *path, const gd_param_table *table, const float *values) {
-  gd_err err = GD_OK;
-  char *tmp = gd_tmp_name(path);
-  FILE *file = fopen(tmp, "wb");
-  if (!file) {
-    err = gd_file_error(GD_ERR_FAILED, path, "cannot create the file", errno);
-    goto done;
-  }
-  bool ok = write_file(file, table, values);
-  int reason = ok ? 0 : errno;
-  if (fclose(file) != 0 && ok) {
-    ok = false;
-    reason = errno;
-  }
-  if (ok) {
-    err = gd_tmp_commit(tmp, path);
-  } else {
-    err = gd_file_error(GD_ERR_FAILED, path, "cannot write the file", reason);
-    unlink(tmp);
-  }
-done:
-  gd_free(tmp);
-  return err;
+  gd_err err;
+  FILE *file = gd_file_begin(path, &err);
+  if (!file) return err;
+  write_file(file, table, values);
+  return gd_file_end(file, path, GD_OK);
 }

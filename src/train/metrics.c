@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,11 +17,11 @@ struct gd_metrics {
   int64_t total_steps, first_step;
   double start, last_shown, last_step;
   bool terminal;
-  bool write_failed;
+  int write_failed;  // errno of the first line that could not be written, or 0
 };
 
-static gd_err failed(const char *path, const char *what) {
-  return gd_error(GD_ERR_FAILED, "%s: cannot %s: %s", path, what, strerror(errno));
+static gd_err failed(const char *path, const char *what, int reason) {
+  return gd_error(GD_ERR_FAILED, "%s: cannot %s: %s", path, what, strerror(reason));
 }
 
 typedef bool (*keep_line)(const json_t *line, const gd_position *position);
@@ -49,22 +50,21 @@ static bool is_no_evaluation(const json_t *line, const gd_position *position) {
 // Rewrites the file with the lines to keep, then `n` new ones.
 static gd_err rewrite(const char *path, keep_line keep, const gd_position *position, int n, char *const *lines) {
   FILE *in = fopen(path, "r");
-  if (!in && (errno != ENOENT || n == 0)) return errno == ENOENT ? GD_OK : failed(path, "read");
-  gd_err err = GD_OK;
-  char *tmp = gd_format("%s.tmp", path), *text = NULL;
+  if (!in && (errno != ENOENT || n == 0)) return errno == ENOENT ? GD_OK : failed(path, "read", errno);
+  gd_err err;
+  char *text = NULL;
   size_t capacity = 0;
-  FILE *out = fopen(tmp, "w");
-  if (!out) err = failed(tmp, "write");
+  FILE *out = gd_file_begin(path, &err);
   while (in && out && getline(&text, &capacity, in) > 0) {
     json_t *line = json_loads(text, 0, NULL);  // NULL for what a killed run left of its last line
     if (line && keep(line, position)) fputs(text, out);
     json_decref(line);
   }
+  if (in && out && ferror(in)) err = failed(path, "read", errno);
   if (in) fclose(in);
   for (int i = 0; i < n && out; i++) fprintf(out, "%s\n", lines[i]);
-  if (out && (fclose(out) != 0 || rename(tmp, path) != 0)) err = failed(tmp, "write");
+  if (out) err = gd_file_end(out, path, err);
   free(text);
-  gd_free(tmp);
   return err;
 }
 
@@ -86,7 +86,7 @@ gd_err gd_metrics_create(gd_metrics **out, const gd_comm *comm, const char *dire
   m->last_shown = m->last_step = m->start;
   if (comm->rank == 0) {
     err = rewrite(m->path, is_past, position, 0, NULL);
-    if (err == GD_OK && !(m->file = fopen(m->path, "a"))) err = failed(m->path, "write");
+    if (err == GD_OK && !(m->file = fopen(m->path, "a"))) err = failed(m->path, "write", errno);
   }
   err = gd_comm_agree(comm, err);
   if (err != GD_OK) gd_metrics_destroy(&m);
@@ -129,42 +129,52 @@ static json_number number_text(double value) {
   return text;
 }
 
+__attribute__((format(printf, 2, 3))) static void put_line(gd_metrics *m, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  if (vfprintf(m->file, format, args) < 0 && !m->write_failed) m->write_failed = errno ? errno : EIO;
+  va_end(args);
+}
+
 void gd_metrics_step(gd_metrics *m, const gd_position *p, int n_images, const gd_step_metrics *s, double seconds_io) {
   if (!m->file) return;
   double now = gd_seconds(), rate = n_images / (now - m->last_step);
   m->last_step = now;
   json_number text[] = {number_text(s->loss), number_text(s->loss_data), number_text(s->loss_replay),
                         number_text(s->gradient_norm)};
-  int n = fprintf(m->file,
-                  "{\"event\": \"step\", \"task\": %d, \"epoch\": %d, \"step\": %lld, \"global_step\": %lld, "
-                  "\"loss\": %s, \"loss_data\": %s, \"loss_replay\": %s, \"gradient_norm\": %s, "
-                  "\"replay_images\": %lld, \"teacher_evaluations\": %lld, "
-                  "\"images_per_second\": %.4g, \"seconds_compute\": %.6f, \"seconds_replay\": %.6f, "
-                  "\"seconds_reduction\": %.6f, \"seconds_io\": %.6f%s}\n",
-                  p->task + 1, p->epoch + 1, (long long)p->step, (long long)p->global_step, text[0].of, text[1].of,
-                  text[2].of, text[3].of, (long long)s->replay.images, (long long)s->replay.evaluations, rate,
-                  s->seconds_compute, s->replay.seconds, s->seconds_reduction, seconds_io,
-                  s->skipped ? ", \"skipped\": true" : "");
-  if (n < 0) m->write_failed = true;
+  put_line(m,
+           "{\"event\": \"step\", \"task\": %d, \"epoch\": %d, \"step\": %lld, \"global_step\": %lld, "
+           "\"loss\": %s, \"loss_data\": %s, \"loss_replay\": %s, \"gradient_norm\": %s, "
+           "\"replay_images\": %lld, \"teacher_evaluations\": %lld, "
+           "\"images_per_second\": %.4g, \"seconds_compute\": %.6f, \"seconds_replay\": %.6f, "
+           "\"seconds_reduction\": %.6f, \"seconds_io\": %.6f%s}\n",
+           p->task + 1, p->epoch + 1, (long long)p->step, (long long)p->global_step, text[0].of, text[1].of, text[2].of,
+           text[3].of, (long long)s->replay.images, (long long)s->replay.evaluations, rate, s->seconds_compute,
+           s->replay.seconds, s->seconds_reduction, seconds_io, s->skipped ? ", \"skipped\": true" : "");
   show_progress(m, p, rate, s);
 }
 
 void gd_metrics_pool(gd_metrics *m, const gd_position *p, const gd_replay_cost *pool) {
   if (!m->file) return;
-  int n = fprintf(m->file,
-                  "{\"event\": \"pool\", \"task\": %d, \"global_step\": %lld, \"images\": %lld, "
-                  "\"teacher_evaluations\": %lld, \"seconds_replay\": %.6f}\n",
-                  p->task + 1, (long long)p->global_step, (long long)pool->images, (long long)pool->evaluations,
-                  pool->seconds);
-  if (n < 0) m->write_failed = true;
+  put_line(m,
+           "{\"event\": \"pool\", \"task\": %d, \"global_step\": %lld, \"images\": %lld, "
+           "\"teacher_evaluations\": %lld, \"seconds_replay\": %.6f}\n",
+           p->task + 1, (long long)p->global_step, (long long)pool->images, (long long)pool->evaluations,
+           pool->seconds);
 }
 
 void gd_metrics_line(gd_metrics *m, const char *line) {
-  if (m->file && fprintf(m->file, "%s\n", line) < 0) m->write_failed = true;
+  if (m->file) put_line(m, "%s\n", line);
+}
+
+// Network file systems may say only now that there is no room.
+static int flush(gd_metrics *m) {
+  if (m->write_failed) return m->write_failed;
+  if (fflush(m->file) != 0) return errno;
+  return fsync(fileno(m->file)) == 0 || errno == EINVAL ? 0 : errno;  // EINVAL: a pipe or the like
 }
 
 gd_err gd_metrics_flush(gd_metrics *m) {
-  gd_err err = GD_OK;
-  if (m->file && (fflush(m->file) != 0 || m->write_failed)) err = failed(m->path, "write");
-  return gd_comm_agree(m->comm, err);
+  int reason = m->file ? flush(m) : 0;
+  return gd_comm_agree(m->comm, reason ? failed(m->path, "write", reason) : GD_OK);
 }

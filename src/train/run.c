@@ -1,5 +1,4 @@
 /* The continual run: task after task, epoch after epoch, with checkpoints, sample sets and metrics on the way. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,10 +24,11 @@ typedef struct gd_run {
 /* ---- The run folder ---- */
 
 static gd_err write_text(const char *path, const char *text) {
-  FILE *file = fopen(path, "w");
-  bool written = file && fputs(text, file) >= 0;
-  if (file && fclose(file) != 0) written = false;
-  return written ? GD_OK : gd_error(GD_ERR_FAILED, "%s: cannot write: %s", path, strerror(errno));
+  gd_err err;
+  FILE *file = gd_file_begin(path, &err);
+  if (!file) return err;
+  fputs(text, file);
+  return gd_file_end(file, path, GD_OK);
 }
 
 static gd_err prepare_folder(const gd_config *config) {
