@@ -1,12 +1,12 @@
 /* Parallel HDF5 files (checkpoint, sample set, arrays), safetensors, PNG grids.
  *
- * Every HDF5 file is written to PATH.tmp by collective MPI-IO, flushed, fsynced and renamed: a file with
+ * Every HDF5 file is written to PATH.tmp by all ranks through MPI-IO, flushed, fsynced and renamed: a file with
  * its final name is whole. Datasets carry an attribute `xxh3` (64-bit digest of their bytes, written as
  * 16 hexadecimal digits) which is verified on reading; the attribute `header_xxh3` of the root does the same for all
  * attributes, names and shapes. The same content gives the same bytes for every rank count.
  *
- * Disk space is reserved before writing, so a full disk is an error like others. Where the file system fails in the
- * middle of writing all the same, all ranks end (MPI_Abort) with the reason: HDF5 cannot go on without a hang. */
+ * Disk space is reserved before writing; a full disk, or a file system that fails in the middle of writing, is an error
+ * like others. */
 #ifndef GENDISTILL_STORE_H
 #define GENDISTILL_STORE_H
 

@@ -1,7 +1,8 @@
 /* MPI functions that may wait for other ranks or for a file system, each noted for the watchdog while it runs.
  *
  * MPI's profiling interface: a program's own MPI_X stands before the library's, which is PMPI_X. So the calls of HDF5
- * and ScaLAPACK are noted as well. Only the main thread may call these; the watchdog's uses PMPI_X. */
+ * and ScaLAPACK are noted as well. Only the main thread may call these; the watchdog's uses PMPI_X.
+ * Writes to files are noted by store/write_errors.c. */
 #include <mpi.h>
 
 #include "gendistill/base.h"
@@ -52,15 +53,11 @@ NOTED(Comm_free, (MPI_Comm * comm), comm)
 NOTED(File_open, (MPI_Comm comm, const char *path, int mode, MPI_Info info, MPI_File *file), comm, path, mode, info,
       file)
 NOTED(File_close, (MPI_File * file), file)
-NOTED(File_sync, (MPI_File file), file)
-NOTED(File_set_size, (MPI_File file, MPI_Offset nbytes), file, nbytes)
 NOTED(File_set_view, (MPI_File file, MPI_Offset at, TYPE element, TYPE type, const char *representation, MPI_Info info),
       file, at, element, type, representation, info)
 NOTED(File_read_at, (MPI_File file, MPI_Offset at, void *data, int n, TYPE type, MPI_Status *status), file, at, data, n,
       type, status)
 NOTED(File_read_at_all, (MPI_File file, MPI_Offset at, void *data, int n, TYPE type, MPI_Status *status), file, at,
-      data, n, type, status)
-NOTED(File_write_at, (MPI_File file, MPI_Offset at, const void *data, int n, TYPE type, MPI_Status *status), file, at,
       data, n, type, status)
 NOTED(File_write_at_all, (MPI_File file, MPI_Offset at, const void *data, int n, TYPE type, MPI_Status *status), file,
       at, data, n, type, status)

@@ -1,7 +1,8 @@
 /* Collective opening, atomic writing and the transfers of HDF5 files.
  *
  * The newest file format is asked for, because its metadata carries checksums: a damaged structure is then
- * reported by HDF5 instead of being followed. Time stamps are off, so that equal content gives equal files.
+ * reported by HDF5 instead of being followed. Time stamps are off, so that equal content gives equal files. Ranks write
+ * independently, each its rows in one piece: collective writes of MPI-IO lose errors (write_errors.h).
  * What a file means is left to checkpoint.c and sample_set.c. */
 #include "store/hdf5_file.h"
 
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "store/atomic_file.h"
+#include "store/write_errors.h"
 
 /* ---- Errors ---- */
 
@@ -46,18 +48,19 @@ static gd_hdf5 *file_new(const gd_comm *comm, const char *path) {
 }
 
 static void file_free(gd_hdf5 **file) {
+  if ((*file)->tmp) gd_write_errors_end();
   gd_free((*file)->path);
   gd_free((*file)->tmp);
   gd_free(*file);
   *file = NULL;
 }
 
+// Metadata is written independently, each piece by one rank: write_errors.h.
 static hid_t access_properties(const gd_comm *comm, bool collective) {
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
   hid_t access = H5Pcreate(H5P_FILE_ACCESS);
   bool ok = access >= 0 && H5Pset_fapl_mpio(access, comm->mpi, MPI_INFO_NULL) >= 0 &&
-            H5Pset_all_coll_metadata_ops(access, collective) >= 0 &&
-            H5Pset_coll_metadata_write(access, collective) >= 0 &&
+            H5Pset_all_coll_metadata_ops(access, collective) >= 0 && H5Pset_coll_metadata_write(access, false) >= 0 &&
             H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST) >= 0 &&
             H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 && H5Pset_meta_block_size(access, 0) >= 0 &&
             H5Pset_small_data_block_size(access, 0) >= 0;
@@ -94,9 +97,22 @@ static hid_t untimed(hid_t class_id) {
   return properties;
 }
 
-// HDF5 cannot be brought to a clean end after a write that failed on some ranks: its metadata differ from then on, so
-// H5Fclose waits for ever, now or in MPI_Finalize.
-static void give_up(const gd_hdf5 *file) {
+// HDF5 has been told that all is well, on all ranks.
+static void discard(gd_hdf5 *file) {
+  if (file->id >= 0) H5Fclose(file->id);
+  if (file->comm->rank == 0) unlink(file->tmp);
+  MPI_Barrier(file->comm->mpi);  // it is gone before anyone looks
+}
+
+// HDF5 cannot be brought to a clean end after a call of its own has failed on some ranks: its metadata differ from then
+// on, so H5Fclose waits for ever, now or in MPI_Finalize.
+static void give_up(gd_hdf5 *file) {
+  int mine = gd_write_errors_noted(), any = 0;
+  MPI_Allreduce(&mine, &any, 1, MPI_INT, MPI_MAX, file->comm->mpi);
+  if (any) {
+    discard(file);
+    return;
+  }
   if (file->comm->rank == 0) {
     unlink(file->tmp);
     gd_abort("%s", gd_error_message());
@@ -114,6 +130,7 @@ gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int6
   GD_TRY(gd_comm_agree(comm, err));
   GD_TRY(gd_comm_agree(comm, probe(file, file->tmp, O_RDWR, GD_ERR_FAILED)));
   file->has_checksums = true;
+  gd_write_errors_begin();
   hid_t access = access_properties(comm, true), creation = untimed(H5P_FILE_CREATE);
   file->id = H5Fcreate(file->tmp, H5F_ACC_TRUNC, creation, access);
   err = agree_on_open(file, "cannot create the file");
@@ -121,11 +138,10 @@ gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int6
   H5Pclose(access);
   GD_TRY(err);
   if (comm->rank == 0) err = gd_tmp_reserve(file->tmp, path, nbytes);
-  if (gd_comm_agree(comm, err) != GD_OK) give_up(file);
+  err = gd_comm_agree(comm, err);
 done:
   if (err != GD_OK) {
-    if (comm->rank == 0) unlink(file->tmp);
-    MPI_Barrier(comm->mpi);  // it is gone before anyone looks
+    discard(file);
     file_free(&file);
   }
   *out = file;
@@ -176,20 +192,29 @@ done:
 
 void gd_hdf5_close(gd_hdf5 **file) {
   if (!*file) return;
-  if ((*file)->tmp) give_up(*file);
-  H5Fclose((*file)->id);
+  if ((*file)->tmp)
+    give_up(*file);
+  else
+    H5Fclose((*file)->id);
   file_free(file);
+}
+
+static gd_err agree_on_writes(const gd_hdf5 *file, gd_err err) {
+  return gd_comm_agree(file->comm, err == GD_OK ? gd_write_errors_check(file->path) : err);
 }
 
 gd_err gd_hdf5_commit(gd_hdf5 **in) {
   gd_hdf5 *file = *in;
   gd_err err = H5Fflush(file->id, H5F_SCOPE_GLOBAL) < 0 ? gd_hdf5_error(file, "cannot write the file") : GD_OK;
-  if (gd_comm_agree(file->comm, err) != GD_OK) give_up(file);
+  GD_TRY(agree_on_writes(file, err));
   err = H5Fclose(file->id) < 0 ? gd_hdf5_error(file, "cannot close the file") : GD_OK;
-  if (gd_comm_agree(file->comm, err) != GD_OK) give_up(file);
+  file->id = H5I_INVALID_HID;
+  GD_TRY(agree_on_writes(file, err));
   if (file->comm->rank == 0) err = gd_tmp_commit(file->tmp, file->path);
   err = gd_comm_agree(file->comm, err);
   file_free(in);
+done:
+  gd_hdf5_close(in);
   return err;
 }
 
@@ -310,7 +335,7 @@ static hid_t select_rows(hid_t space, gd_hdf5_shape shape, gd_range rows) {
 
 static hid_t transfer_properties(const gd_hdf5 *file) {
   hid_t transfer = H5Pcreate(H5P_DATASET_XFER);
-  H5FD_mpio_xfer_t mode = file->has_checksums ? H5FD_MPIO_COLLECTIVE : H5FD_MPIO_INDEPENDENT;
+  H5FD_mpio_xfer_t mode = file->has_checksums && !file->tmp ? H5FD_MPIO_COLLECTIVE : H5FD_MPIO_INDEPENDENT;
   if (transfer < 0 || H5Pset_dxpl_mpio(transfer, mode) < 0) gd_abort("HDF5 has no transfer through MPI-IO");
   return transfer;
 }
@@ -337,10 +362,10 @@ gd_err gd_hdf5_write(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_ra
     H5Sclose(memory);
     H5Sclose(space);
   }
-  err = gd_comm_agree(file->comm, err);
+  err = agree_on_writes(file, err);
   if (err == GD_OK) err = put_digest_at(file, dataset, "xxh3", digest);
   if (dataset >= 0) H5Dclose(dataset);
-  return gd_comm_agree(file->comm, err);
+  return agree_on_writes(file, err);
 }
 
 gd_err gd_hdf5_read_rows(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_range rows, void *data) {

@@ -1,6 +1,9 @@
 /* What all gendistill HDF5 files share: collective opening and atomic writing, attributes of the root
  * group, datasets split along their first dimension.
  *
+ * A write that fails is an error on all ranks, found by the agreement that ends each collective function:
+ * write_errors.h.
+ *
  * Functions marked collective end in an agreement. The put functions are calls of HDF5 that every rank makes
  * with the same arguments. */
 #ifndef GD_STORE_HDF5_FILE_H
@@ -39,7 +42,7 @@ enum { GD_HDF5_DATASET_NBYTES = 4096 };
 gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int64_t nbytes);
 
 /* Flushes and closes a created file and gives it its final name; frees `*file` and sets NULL whatever happens.
- * Collective. GD_ERR_FAILED naming the file, which is removed then. Ends all ranks where HDF5 fails, like
+ * Collective. GD_ERR_FAILED naming the file, which is removed then. Ends all ranks where HDF5 itself fails, like
  * gd_hdf5_close. */
 gd_err gd_hdf5_commit(gd_hdf5 **file);
 
@@ -49,10 +52,9 @@ typedef enum gd_hdf5_origin { GD_HDF5_OURS, GD_HDF5_ANY } gd_hdf5_origin;
  * GD_ERR_INPUT naming the file. */
 gd_err gd_hdf5_open(gd_hdf5 **out, const gd_comm *comm, const char *path, gd_hdf5_origin origin);
 
-/* Closes a file that was read. Accepts NULL, sets NULL. Collective.
- * A file that is still being written was given up because a call of HDF5 failed: PATH.tmp is removed and all ranks
- * end with the recorded message, since HDF5 can neither close such a file nor let go of it without hanging. A full disk
- * does not come to this: gd_hdf5_create finds it out. */
+/* Closes a file that was read, or gives up one that is still being written: PATH.tmp is removed. Accepts NULL, sets
+ * NULL. Collective. Where a call of HDF5 has failed on a file that is written, all ranks end with the recorded message,
+ * since HDF5 can neither close such a file nor let go of it without hanging. A full disk does not come to this. */
 void gd_hdf5_close(gd_hdf5 **file);
 
 /* Records "PATH: MESSAGE: reason", the reason being HDF5's innermost; call it before any other HDF5 call.

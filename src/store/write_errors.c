@@ -1,0 +1,94 @@
+/* MPI-IO's writing functions, with their errors noted instead of returned: write_errors.h says why. */
+#include "store/write_errors.h"
+
+#include <errno.h>
+#include <mpi.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool is_on, has_failed;  // of the file that is being written
+static char why[MPI_MAX_ERROR_STRING];
+
+void gd_write_errors_begin(void) {
+  is_on = true;
+  has_failed = false;
+}
+
+void gd_write_errors_end(void) {
+  is_on = false;
+}
+
+bool gd_write_errors_noted(void) {
+  return has_failed;
+}
+
+gd_err gd_write_errors_check(const char *path) {
+  return has_failed ? gd_error(GD_ERR_FAILED, "%s: cannot write the file: %s", path, why) : GD_OK;
+}
+
+// The system's reason, where it can be had, is clearer than MPI's.
+static void note(int code, int reason) {
+  if (has_failed) return;
+  has_failed = true;
+  int length = 0;
+  if (reason)
+    snprintf(why, sizeof why, "%s", strerror(reason));
+  else
+    PMPI_Error_string(code, why, &length);
+}
+
+static int note_code(int code) {
+  if (!is_on) return code;
+  if (code != MPI_SUCCESS) note(code, errno);
+  return MPI_SUCCESS;
+}
+
+// Nothing more is written once something has failed. Where only a part of the data was written - a disk that becomes
+// full takes what it can - MPI may see no error.
+static void write_or_note(MPI_File file, MPI_Offset at, const void *data, int n, MPI_Datatype type) {
+  MPI_Status status;
+  MPI_Count wanted, written = 0;
+  if (has_failed) return;
+  PMPI_Type_size_x(type, &wanted);
+  errno = 0;
+  int code = PMPI_File_write_at(file, at, data, n, type, &status);
+  int reason = errno;
+  if (code == MPI_SUCCESS) PMPI_Get_elements_x(&status, MPI_BYTE, &written);
+  if (code != MPI_SUCCESS)
+    note(code, reason);
+  else if (written < wanted * n)
+    note(code, reason ? reason : ENOSPC);
+}
+
+// The watchdog learns where this rank is, like from comm/noted_mpi.c.
+#define WATCHED(name, code)                      \
+  do {                                           \
+    const char *outer = gd_progress_call(#name); \
+    code;                                        \
+    gd_progress_call(outer);                     \
+  } while (0)
+
+int MPI_File_write_at(MPI_File file, MPI_Offset at, const void *data, int n, MPI_Datatype type, MPI_Status *status) {
+  int code = MPI_SUCCESS;
+  if (!is_on) {
+    WATCHED(MPI_File_write_at, code = PMPI_File_write_at(file, at, data, n, type, status));
+    return code;
+  }
+  WATCHED(MPI_File_write_at, write_or_note(file, at, data, n, type));
+  if (status != MPI_STATUS_IGNORE) PMPI_Status_set_elements(status, type, n);
+  return code;
+}
+
+int MPI_File_sync(MPI_File file) {
+  int code;
+  errno = 0;
+  WATCHED(MPI_File_sync, code = note_code(PMPI_File_sync(file)));
+  return code;
+}
+
+int MPI_File_set_size(MPI_File file, MPI_Offset nbytes) {
+  int code;
+  errno = 0;
+  WATCHED(MPI_File_set_size, code = note_code(PMPI_File_set_size(file, nbytes)));
+  return code;
+}

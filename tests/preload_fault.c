@@ -1,0 +1,122 @@
+/* A library for LD_PRELOAD that lets the file system fail, or kills processes, at one chosen call.
+ *
+ * GD_FAULT="RANK AFTER CALL PATH NTH ACTION NUMBER": on rank RANK, once AFTER checkpoints have got their final names,
+ * the NTH call of CALL - write, sync, rename, unlink or any - on a file whose path holds PATH does fail NUMBER nothing
+ * but report the errno NUMBER full NUMBER   the same, and so does every such call after it kill NUMBER   SIGKILL,
+ * before the call, to the process in line NUMBER of the file $PID_FILE, or to all of them for 0 Writes of the C
+ * library's streams do not come by here. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+typedef struct fault {
+  bool is_read, is_on;
+  int rank, after, nth, number;
+  char call[8], path[256], action[8];
+  int n_checkpoints, n_calls;
+} fault;
+
+static fault plan;
+
+static void read_plan(void) {
+  const char *text = getenv("GD_FAULT"), *rank = getenv("OMPI_COMM_WORLD_RANK");
+  plan.is_read = true;
+  if (!text || !*text) return;
+  if (sscanf(text, "%d %d %7s %255s %d %7s %d", &plan.rank, &plan.after, plan.call, plan.path, &plan.nth, plan.action,
+             &plan.number) != 7) {
+    fprintf(stderr, "preload_fault: GD_FAULT='%s' is not RANK AFTER CALL PATH NTH ACTION NUMBER\n", text);
+    abort();
+  }
+  plan.is_on = plan.rank == (rank ? atoi(rank) : 0);
+}
+
+static void kill_processes(void) {
+  const char *name = getenv("PID_FILE");
+  FILE *file = name ? fopen(name, "r") : NULL;
+  if (!file) abort();
+  int mine = 0;
+  for (int line = 1, pid; fscanf(file, "%d", &pid) == 1; line++) {
+    if (pid == getpid()) mine = line;
+    if (pid != getpid() && (plan.number == 0 || plan.number == line)) kill(pid, SIGKILL);
+  }
+  fclose(file);
+  if (plan.number == 0 || plan.number == mine) raise(SIGKILL);
+}
+
+// Whether this call is to fail; errno says how then.
+static bool strikes(const char *call, const char *path) {
+  if (!plan.is_read) read_plan();
+  if (!plan.is_on || plan.n_checkpoints < plan.after || !strstr(path, plan.path)) return false;
+  if (strcmp(plan.call, "any") != 0 && strcmp(plan.call, call) != 0) return false;
+  bool now = ++plan.n_calls == plan.nth;
+  if (strcmp(plan.action, "kill") == 0) {
+    if (now) kill_processes();
+    return false;
+  }
+  bool fails = now || (plan.n_calls > plan.nth && strcmp(plan.action, "full") == 0);
+  if (fails) errno = plan.number;
+  return fails;
+}
+
+static bool strikes_open(const char *call, int fd) {
+  char link[64], path[4096];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t length = readlink(link, path, sizeof path - 1);
+  path[length > 0 ? length : 0] = 0;
+  return path[0] == '/' && strikes(call, path);
+}
+
+// The function that this library stands before.
+#define REAL(name, type) ((type)real(#name))
+
+static void *real(const char *name) {
+  void *found = dlsym(RTLD_NEXT, name);
+  if (!found) abort();
+  return found;
+}
+
+typedef ssize_t (*write_function)(int, const void *, size_t);
+typedef ssize_t (*pwrite_function)(int, const void *, size_t, off_t);
+typedef ssize_t (*pwritev_function)(int, const struct iovec *, int, off_t);
+
+ssize_t write(int fd, const void *data, size_t n) {
+  return strikes_open("write", fd) ? -1 : REAL(write, write_function)(fd, data, n);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t n, off_t at) {
+  return strikes_open("write", fd) ? -1 : REAL(pwrite, pwrite_function)(fd, data, n, at);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t n, off_t at) {
+  return strikes_open("write", fd) ? -1 : REAL(pwrite64, pwrite_function)(fd, data, n, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *parts, int n, off_t at) {
+  return strikes_open("write", fd) ? -1 : REAL(pwritev, pwritev_function)(fd, parts, n, at);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int n, off_t at) {
+  return strikes_open("write", fd) ? -1 : REAL(pwritev64, pwritev_function)(fd, parts, n, at);
+}
+
+int fsync(int fd) {
+  return strikes_open("sync", fd) ? -1 : REAL(fsync, int (*)(int))(fd);
+}
+
+int unlink(const char *path) {
+  return strikes("unlink", path) ? -1 : REAL(unlink, int (*)(const char *))(path);
+}
+
+int rename(const char *from, const char *to) {
+  if (strikes("rename", from)) return -1;
+  int status = REAL(rename, int (*)(const char *, const char *))(from, to);
+  if (status == 0 && strstr(to, "/checkpoints/")) plan.n_checkpoints++;
+  return status;
+}
