@@ -376,34 +376,57 @@ static bool has_costs(const gd_report *report) {
 
 /* ---- gnuplot ---- */
 
-// Draws a picture by its script, in the report's folder; GD_ERR_FAILED where there is no gnuplot.
-static gd_err draw_picture(const gd_report *report, const char *name, bool *drawn) {
-  FILE *folder;
-  char *quoted = NULL, *script = gd_format("%s.gp", name), *png = gd_format("%s/%s.png", report->directory, name);
+// Runs a script in the report's folder; `*gnuplot` becomes false where there is no gnuplot. Whether it went well.
+static bool run_gnuplot(const gd_report *report, const char *script, bool *gnuplot) {
+  char *quoted = NULL;
   size_t nbytes;
   pid_t process;
   int status = 0;
-  folder = open_memstream(&quoted, &nbytes);
+  FILE *folder = open_memstream(&quoted, &nbytes);
   GD_REQUIRE(folder);
   fprintf(folder, "cd ");
   gd_report_write_quoted(folder, report->directory);
   fclose(folder);
-  char *const arguments[] = {"gnuplot", "-e", quoted, script, NULL};
+  char *const arguments[] = {"gnuplot", "-e", quoted, (char *)script, NULL};
   int failed = posix_spawnp(&process, "gnuplot", NULL, NULL, arguments, environ);
+  free(quoted);
   if (failed) {
     gd_log(GD_LOG_WARN, "gnuplot cannot be run (%s): tables only, no pictures", strerror(failed));
-  } else {
-    *drawn = waitpid(process, &status, 0) == process && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    if (*drawn)
-      printf("%s\n", png);
-    else
-      gd_log(GD_LOG_WARN, "gnuplot failed on %s/%s: no such picture in the report", report->directory, script);
+    *gnuplot = false;
+    return false;
   }
-  if (!*drawn) unlink(png);  // an older one, or the beginning of one
-  free(quoted);
+  if (waitpid(process, &status, 0) == process && WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
+  gd_log(GD_LOG_WARN, "gnuplot failed on %s/%s: no such picture in the report", report->directory, script);
+  return false;
+}
+
+// gnuplot says nothing where the disk is full.
+static bool is_whole_png(const char *path) {
+  static const char last_chunk[] = "\0\0\0\0IEND\xae\x42\x60\x82";
+  char end[sizeof last_chunk - 1] = "";
+  FILE *file = fopen(path, "rb");
+  bool whole = file && fseek(file, -(long)sizeof end, SEEK_END) == 0 && fread(end, sizeof end, 1, file) == 1 &&
+               memcmp(end, last_chunk, sizeof end) == 0;
+  if (file) fclose(file);
+  return whole;
+}
+
+// Draws a picture by its script, where there is gnuplot.
+static gd_err draw_picture(const gd_report *report, const char *name, bool *gnuplot, bool *drawn) {
+  gd_err err = GD_OK;
+  char *script = gd_format("%s.gp", name), *png = gd_format("%s/%s.png", report->directory, name);
+  *drawn = *gnuplot && run_gnuplot(report, script, gnuplot);
+  if (*drawn && !is_whole_png(png)) {
+    *drawn = false;
+    err = gd_error(GD_ERR_FAILED, "%s: gnuplot has not written the whole picture: is the disk full?", png);
+  }
+  if (*drawn)
+    printf("%s\n", png);
+  else
+    unlink(png);  // an older one, or the beginning of one
   gd_free(script);
   gd_free(png);
-  return failed ? GD_ERR_FAILED : GD_OK;
+  return err;
 }
 
 static bool has_steps(const gd_report *report) {
@@ -428,7 +451,7 @@ gd_err gd_report_draw(gd_report *report) {
   for (int i = 0; i < GD_N_PICTURES; i++) {
     if (!wanted[i]) continue;
     GD_TRY(write_scripts[i](report));
-    gnuplot = gnuplot && draw_picture(report, gd_report_pictures[i].name, &report->drawn[i]) == GD_OK;
+    GD_TRY(draw_picture(report, gd_report_pictures[i].name, &gnuplot, &report->drawn[i]));
   }
   err = GD_OK;
 done:

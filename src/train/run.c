@@ -302,8 +302,11 @@ gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, g
   run.digest = gd_param_table_digest(run.trainer->table, run.trainer->params);
   gd_progress("opening metrics.jsonl");
   GD_TRY(gd_metrics_create(&run.metrics, comm, config->output.directory, &run.position, n_steps));
-  GD_TRY(run_tasks(&run, resumed));
-  *digest = run.digest;
+  err = run_tasks(&run, resumed);
+  if (err == GD_ERR_FAILED && !strstr(gd_error_message(), "--resume"))
+    gd_error_record("%s; once that is put right, train --resume goes on from the newest checkpoint",
+                    gd_error_message());
+  if (err == GD_OK) *digest = run.digest;
 done:
   gd_metrics_destroy(&run.metrics);
   gd_trainer_destroy(&run.trainer);
