@@ -1,10 +1,15 @@
-# The program itself, run by mpirun: tests/test_app_<behaviour>.sh gets the program and make_fixture as arguments.
+# The program itself, run by mpirun: tests/test_app_<behaviour>.sh gets the program and make_fixture as arguments, then
+# what else is given here.
 add_executable(make_fixture make_fixture.c)
 target_link_libraries(make_fixture PRIVATE test_support)
+add_library(preload_fault MODULE preload_fault.c)
+target_compile_options(preload_fault PRIVATE -fno-sanitize=all)
+target_link_options(preload_fault PRIVATE -fno-sanitize=all)
+target_link_libraries(preload_fault PRIVATE ${CMAKE_DL_LIBS})
 
 function(gd_app_test name timeout)
   add_test(NAME ${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${name}.sh $<TARGET_FILE:gendistill>
-    $<TARGET_FILE:make_fixture>)
+    $<TARGET_FILE:make_fixture> ${ARGN})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} PROCESSORS 2)
 endfunction()
 
@@ -13,6 +18,10 @@ gd_app_test(test_app_bench 300)
 gd_app_test(test_app_import_sample 300)
 gd_app_test(test_app_rank_invariance 300)
 gd_app_test(test_app_kill_resume 600)
+gd_app_test(test_app_kill_anywhere 600 $<TARGET_FILE:preload_fault> 8)
+add_test(NAME test_app_kill_anywhere_long COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/test_app_kill_anywhere.sh
+  $<TARGET_FILE:gendistill> $<TARGET_FILE:make_fixture> $<TARGET_FILE:preload_fault> 60)
+set_tests_properties(test_app_kill_anywhere_long PROPERTIES TIMEOUT 3600 PROCESSORS 2 LABELS long)
 gd_app_test(test_app_stop 300)
 gd_app_test(test_app_watchdog 300)
 gd_app_test(test_app_frechet 120)

@@ -1,9 +1,10 @@
 # What the tests of the program share; sourced by tests/test_app_*.sh, which get the program and make_fixture as
-# arguments. Gives them a folder of their own, removed at the end.
+# arguments, some also the library preload_fault. Gives them a folder of their own, removed at the end.
 # shellcheck shell=bash
 
 program=$1
 fixture=$2
+export GD_FAULT_LIBRARY=${3:-}
 tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 folder=$(mktemp -d "${TMPDIR:-/tmp}/gendistill-test-XXXXXX")
 trap 'rm -rf "$folder"' EXIT
@@ -84,10 +85,11 @@ END
 
 # ---- A run in the background, to be killed or told to stop.
 
-# A program that leaves its process id in $folder/pids.
+# A program that leaves its process id in $folder/pids and gets its faults by $GD_FAULT.
 cat >"$folder/with-pid" <<'END'
 #!/bin/sh
 echo $$ >>"$PID_FILE"
+[ -z "${GD_FAULT:-}" ] || export LD_PRELOAD="$GD_FAULT_LIBRARY" ASAN_OPTIONS=verify_asan_link_order=0
 exec "$@"
 END
 chmod +x "$folder/with-pid"
@@ -132,4 +134,28 @@ start() {
   # shellcheck disable=SC2034 # for the tests
   mapfile -t pids <"$PID_FILE"
   return $in_time
+}
+
+# all_gone: mpirun and the ranks of the run started last.
+all_gone() {
+  local pid
+  for pid in "$mpirun" "${pids[@]}"; do gone "$pid" || return 1; done
+}
+
+# kill_all: the whole run that was started last.
+kill_all() {
+  kill -9 "$mpirun" "${pids[@]}" 2>/dev/null || true
+  wait "$mpirun" 2>/dev/null || true
+  wait_until 20 all_gone || fail "processes do not end after SIGKILL: ${pids[*]}"
+}
+
+# same_run WHOLE OTHER: two finished runs have the same steps with the same losses, each once and in order, and the same
+# sample sets; the other folder holds nothing else.
+same_run() {
+  local name
+  steps() { sed -n 's/.*"event": "step".*\("global_step".*"gradient_norm": [^,]*\).*/\1/p' "$1/metrics.jsonl"; }
+  cmp -s <(steps "$1") <(steps "$2") || fail "$2/metrics.jsonl does not have the steps and losses of $1, once each, in order"
+  for name in "$1"/samples/*.h5; do same_images "$name" "$2/samples/${name##*/}"; done
+  files() { find "$1" -type f ! -name 'checkpoint-task[0-9][0-9]-step[0-9][0-9][0-9][0-9][0-9][0-9].h5' -printf '%P\n' | sort; }
+  cmp -s <(files "$1") <(files "$2") || fail "other files than in $1: $(comm -3 <(files "$1") <(files "$2"))"
 }

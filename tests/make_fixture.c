@@ -5,6 +5,7 @@
  *   make_fixture idx FOLDER                   a small data set in Fashion-MNIST's format
  *   make_fixture flip FILE                    inverts the byte in the middle
  *   make_fixture poison CHECKPOINT            makes its last parameter infinite
+ *   make_fixture check FILE...                HDF5 files are whole: their checksums hold
  *   make_fixture compare A DATASET B DATASET TOLERANCE   datasets, or groups of them, agree: largest difference over
  *                                             the largest value; 0: every element equal
  * Exit status 0, or 1 with a message. */
@@ -134,6 +135,18 @@ static int poison(const char *path) {
   return err == GD_OK ? 0 : failed(gd_error_message());
 }
 
+static int check(char **paths) {
+  gd_comm *comm;
+  gd_err err = GD_OK;
+  if (!freopen("/dev/null", "w", stdout)) return failed("check: cannot open /dev/null");
+  test_mpi_begin();
+  gd_comm_create(&comm, MPI_COMM_WORLD);
+  for (; *paths && err == GD_OK; paths++) err = gd_store_info(comm, *paths);
+  gd_comm_destroy(&comm);
+  test_mpi_end();
+  return err == GD_OK ? 0 : failed(gd_error_message());
+}
+
 static int flip(const char *path) {
   FILE *file = fopen(path, "r+b");
   if (!file) return failed("flip: cannot open the file");
@@ -217,6 +230,7 @@ int main(int argc, char **argv) {
   if (strcmp(what, "idx") == 0) return make_idx(argv[2]);
   if (strcmp(what, "flip") == 0) return flip(argv[2]);
   if (strcmp(what, "poison") == 0) return poison(argv[2]);
+  if (strcmp(what, "check") == 0) return check(argv + 2);
   if (strcmp(what, "compare") == 0 && argc == 7) return compare(argv + 2);
   return failed("bad arguments; its first lines say how it is called");
 }

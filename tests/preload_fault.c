@@ -1,10 +1,11 @@
 /* A library for LD_PRELOAD that lets the file system fail, or kills processes, at one chosen call.
  *
  * GD_FAULT="RANK AFTER CALL PATH NTH ACTION NUMBER": on rank RANK, once AFTER checkpoints have got their final names,
- * the NTH call of CALL - write, sync, rename, unlink or any - on a file whose path holds PATH does fail NUMBER nothing
- * but report the errno NUMBER full NUMBER   the same, and so does every such call after it kill NUMBER   SIGKILL,
- * before the call, to the process in line NUMBER of the file $PID_FILE, or to all of them for 0 Writes of the C
- * library's streams do not come by here. */
+ * the NTH call of CALL - write, sync, rename, unlink or any - on a file whose path holds PATH meets ACTION:
+ * - fail: does nothing but report the errno NUMBER;
+ * - full: the same, and so does every such call after it;
+ * - kill: SIGKILL, before the call, to the process in line NUMBER of the file $PID_FILE, or to all of them for 0.
+ * Writes of the C library's streams do not come by here. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
