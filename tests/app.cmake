@@ -22,6 +22,8 @@ gd_app_test(test_app_kill_anywhere 600 $<TARGET_FILE:preload_fault> 8)
 add_test(NAME test_app_kill_anywhere_long COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/test_app_kill_anywhere.sh
   $<TARGET_FILE:gendistill> $<TARGET_FILE:make_fixture> $<TARGET_FILE:preload_fault> 60)
 set_tests_properties(test_app_kill_anywhere_long PROPERTIES TIMEOUT 3600 PROCESSORS 2 LABELS long)
+gd_app_test(test_app_disk_faults 900 $<TARGET_FILE:preload_fault>)
+set_tests_properties(test_app_disk_faults PROPERTIES SKIP_RETURN_CODE 77)
 gd_app_test(test_app_stop 300)
 gd_app_test(test_app_watchdog 300)
 gd_app_test(test_app_frechet 120)

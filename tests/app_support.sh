@@ -156,6 +156,6 @@ same_run() {
   steps() { sed -n 's/.*"event": "step".*\("global_step".*"gradient_norm": [^,]*\).*/\1/p' "$1/metrics.jsonl"; }
   cmp -s <(steps "$1") <(steps "$2") || fail "$2/metrics.jsonl does not have the steps and losses of $1, once each, in order"
   for name in "$1"/samples/*.h5; do same_images "$name" "$2/samples/${name##*/}"; done
-  files() { find "$1" -type f ! -name 'checkpoint-task[0-9][0-9]-step[0-9][0-9][0-9][0-9][0-9][0-9].h5' -printf '%P\n' | sort; }
+  files() { find -L "$1" -type f ! -name 'checkpoint-task[0-9][0-9]-step[0-9][0-9][0-9][0-9][0-9][0-9].h5' -printf '%P\n' | sort; }
   cmp -s <(files "$1") <(files "$2") || fail "other files than in $1: $(comm -3 <(files "$1") <(files "$2"))"
 }

@@ -113,7 +113,7 @@ for ((i = 1; i <= n_kills; i++)); do
     1 | 5) call="write /checkpoints/ $((1 + RANDOM % 200))" ;;
     2) call="rename /checkpoints/ 1" ;;
     3) call="unlink /checkpoints/ 1" ;;
-    4) call="any /samples/ $((1 + RANDOM % 15))" ;;
+    4) call="any /samples/ $((1 + RANDOM % 15))" after=0 ;;
     6) call="" ;;
     7) call="sync /checkpoints/ $((1 + RANDOM % 5))" ;;
     0) call="any /killed/ $((1 + RANDOM % (RANDOM % 2 ? 12 : 400)))" after=0 ;;

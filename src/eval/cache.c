@@ -35,7 +35,10 @@ static void remove_old_draft(const char *folder, const char *name) {
 
 static gd_err prepare_folder(const char *folder) {
   gd_err err = gd_folder_make(folder);
-  DIR *opened = err == GD_OK ? opendir(folder) : NULL;
+  if (err != GD_OK) return err;
+  if (access(folder, W_OK | X_OK) != 0)
+    return gd_error(GD_ERR_FAILED, "%s: cannot write to the folder: %s", folder, strerror(errno));
+  DIR *opened = opendir(folder);
   for (struct dirent *file; opened && (file = readdir(opened));) remove_old_draft(folder, file->d_name);
   if (opened) closedir(opened);
   return err;

@@ -180,16 +180,12 @@ static char *describe(const gd_config *config, const gd_dataset *train_set, cons
       config->classifier.horizontal_flip);
 }
 
-static gd_err store(gd_classifier *c, const char *description) {
-  char *draft = NULL;
-  gd_err err = gd_cache_begin(c->comm, c->path, &draft);
+static gd_err store(gd_classifier *c, const char *draft, const char *description) {
   c->of.config_text = gd_strdup(description);
   c->of.code_version = gd_strdup(GD_VERSION);
   c->of.task_done = true;
-  if (err == GD_OK) err = gd_checkpoint_write(c->comm, draft, gd_net_params(c->net), &c->of);
-  if (err == GD_OK) err = gd_cache_publish(c->comm, draft, c->path);
-  gd_free(draft);
-  return err;
+  gd_err err = gd_checkpoint_write(c->comm, draft, gd_net_params(c->net), &c->of);
+  return err == GD_OK ? gd_cache_publish(c->comm, draft, c->path) : err;
 }
 
 // False where there is none, or a damaged one, which is made again.
@@ -204,13 +200,17 @@ static bool find(gd_classifier *c) {
 static gd_err make(gd_classifier *c, const gd_config *config, const gd_dataset *train_set, const gd_dataset *test,
                    const char *description) {
   double start = gd_seconds();
-  gd_err err = train(c, config, train_set);
-  if (err != GD_OK) return err;
+  char *draft = NULL;
+  gd_err err;
+  GD_TRY(gd_cache_begin(c->comm, c->path, &draft));  // before the long work
+  GD_TRY(train(c, config, train_set));
   gd_plan_load(c->plan, c->of.model);
   c->of.accuracy = measure(c, test);
-  err = store(c, description);
+  GD_TRY(store(c, draft, description));
   gd_log(GD_LOG_INFO, "evaluation classifier: %.2f %% of the test images right, %.0f s, %s", 100 * c->of.accuracy,
          gd_seconds() - start, c->path);
+done:
+  gd_free(draft);
   return err;
 }
 
