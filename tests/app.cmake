@@ -2,10 +2,12 @@
 # what else is given here.
 add_executable(make_fixture make_fixture.c)
 target_link_libraries(make_fixture PRIVATE test_support)
-add_library(preload_fault MODULE preload_fault.c)
-target_compile_options(preload_fault PRIVATE -fno-sanitize=all)
-target_link_options(preload_fault PRIVATE -fno-sanitize=all)
-target_link_libraries(preload_fault PRIVATE ${CMAKE_DL_LIBS})
+foreach(name preload_fault preload_memory)
+  add_library(${name} MODULE ${name}.c)
+  target_compile_options(${name} PRIVATE -fno-sanitize=all)
+  target_link_options(${name} PRIVATE -fno-sanitize=all)
+  target_link_libraries(${name} PRIVATE ${CMAKE_DL_LIBS})
+endforeach()
 
 function(gd_app_test name timeout)
   add_test(NAME ${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${name}.sh $<TARGET_FILE:gendistill>
@@ -24,6 +26,14 @@ add_test(NAME test_app_kill_anywhere_long COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/te
 set_tests_properties(test_app_kill_anywhere_long PROPERTIES TIMEOUT 3600 PROCESSORS 2 LABELS long)
 gd_app_test(test_app_disk_faults 900 $<TARGET_FILE:preload_fault>)
 set_tests_properties(test_app_disk_faults PROPERTIES SKIP_RETURN_CODE 77)
+gd_app_test(test_app_memory_faults 600 $<TARGET_FILE:preload_memory> 64)
+add_test(NAME test_app_memory_faults_long COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/test_app_memory_faults.sh
+  $<TARGET_FILE:gendistill> $<TARGET_FILE:make_fixture> $<TARGET_FILE:preload_memory> 2)
+set_tests_properties(test_app_memory_faults_long PROPERTIES TIMEOUT 7200 PROCESSORS 2 LABELS long)
+gd_app_test(test_app_memory_growth 900 400)
+add_test(NAME test_app_memory_growth_long COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/test_app_memory_growth.sh
+  $<TARGET_FILE:gendistill> $<TARGET_FILE:make_fixture> 80000)
+set_tests_properties(test_app_memory_growth_long PROPERTIES TIMEOUT 20000 PROCESSORS 2 LABELS long)
 gd_app_test(test_app_stop 300)
 gd_app_test(test_app_watchdog 300)
 gd_app_test(test_app_frechet 120)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define GD_VERSION "0.1.0"
 
@@ -73,13 +74,23 @@ gd_err gd_log_level_parse(const char *text, gd_log_level *level);
 /* Writes one line to stderr. Local. */
 void gd_log(gd_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- Memory: aborts when out of memory, so results need no check ----------------------------- */
+/* ---- Memory: ends all ranks when there is none, so results need no check --------------------- */
+
+/* Prints "out of memory: " with the message, how much this rank holds and what helps, then ends all ranks with
+ * MPI_Abort. For memory that a library could not get; gd_alloc and its like call it themselves. Local, does not return.
+ */
+_Noreturn void gd_out_of_memory(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 void *gd_alloc(size_t nbytes);      /* uninitialised, 64-byte aligned; free with gd_free */
 void *gd_alloc_zero(size_t nbytes); /* zeroed, 64-byte aligned */
 void gd_free(void *pointer);        /* accepts NULL */
 char *gd_strdup(const char *text);
 char *gd_format(const char *format, ...) __attribute__((format(printf, 1, 2))); /* new string */
+
+/* A stream whose text becomes a new string in `*text` when gd_text_end closes it; `text` must live until then. Local.
+ */
+FILE *gd_text_begin(char **text);
+void gd_text_end(FILE *stream);
 
 #define GD_NEW(type)              ((type *)gd_alloc_zero(sizeof(type)))
 #define GD_NEW_ARRAY(type, count) ((type *)gd_alloc_zero(sizeof(type) * (size_t)(count)))

@@ -1,5 +1,6 @@
 /* gendistill: picks the subcommand, starts and ends MPI, prints the one message of a failure. */
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,9 +88,15 @@ static void make_no_lock_files(void) {
   setenv("OMPI_MCA_sharedfp", "^lockedfile", 0);
 }
 
+// Its results need no check then: out of memory ends all ranks, as everywhere.
+static void let_jansson_use_our_memory(void) {
+  json_set_alloc_funcs(gd_alloc, gd_free);
+}
+
 int main(int argc, char **argv) {
   int threading;
   make_no_lock_files();
+  let_jansson_use_our_memory();
   if (argc > 1 && strcmp(argv[1], "train") == 0) gd_stop_on_signals();  // first of all: one may come soon
   MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &threading);  // the watchdog's thread; the others never call MPI
   gd_comm *comm;

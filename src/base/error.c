@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/rank.h"
 #include "gendistill/base.h"
@@ -36,17 +37,36 @@ const char *gd_error_message(void) {
   return message;
 }
 
-void gd_abort_at(const char *file, int line, const char *format, ...) {
-  fprintf(stderr, "gendistill: rank %d: %s:%d: ", gd_rank_for_messages, file, line);
-  va_list args;
-  va_start(args, format);
-  vfprintf(stderr, format, args);
-  va_end(args);
-  fputc('\n', stderr);
+static _Noreturn void end_all_ranks(void) {
   fflush(NULL);
   int initialised = 0, finalised = 0;
   MPI_Initialized(&initialised);
   MPI_Finalized(&finalised);
   if (initialised && !finalised) MPI_Abort(MPI_COMM_WORLD, GD_ERR_FAILED);
   abort();
+}
+
+void gd_abort_at(const char *file, int line, const char *format, ...) {
+  char text[sizeof message];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  fprintf(stderr, "gendistill: rank %d: %s:%d: %s\n", gd_rank_for_messages, file, line, text);
+  end_all_ranks();
+}
+
+void gd_out_of_memory(const char *format, ...) {
+  char text[sizeof message];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  fprintf(stderr,
+          "gendistill: rank %d: out of memory: %s; this rank has held %ld MiB at most. What helps: more training.slots "
+          "(fewer images at a time), fewer ranks on a node, a higher limit (sbatch --mem, ulimit -v)\n",
+          gd_rank_for_messages, text, usage.ru_maxrss / 1024);
+  end_all_ranks();
 }

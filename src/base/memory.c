@@ -1,4 +1,4 @@
-/* Allocation that aborts instead of failing; every block is 64-byte aligned for vector code. */
+/* Allocation that ends all ranks instead of failing; every block is 64-byte aligned for vector code. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@ enum { HUGE_PAGE = 2 << 20 };
 void *gd_alloc(size_t nbytes) {
   size_t alignment = nbytes >= HUGE_PAGE ? HUGE_PAGE : 64, rounded = (nbytes + alignment - 1) / alignment * alignment;
   void *pointer = rounded >= nbytes ? aligned_alloc(alignment, rounded ? rounded : alignment) : NULL;
-  if (!pointer) gd_abort("out of memory: %zu bytes", nbytes);
+  if (!pointer) gd_out_of_memory("%zu bytes asked for", nbytes);
 #ifdef MADV_HUGEPAGE
   if (alignment == HUGE_PAGE) madvise(pointer, rounded, MADV_HUGEPAGE);  // advice only: failing changes nothing
 #endif
@@ -50,4 +50,16 @@ char *gd_format(const char *format, ...) {
   vsnprintf(text, (size_t)n + 1, format, again);
   va_end(again);
   return text;
+}
+
+FILE *gd_text_begin(char **text) {
+  static size_t nbytes;  // nobody asks for it
+  FILE *stream = open_memstream(text, &nbytes);
+  if (!stream) gd_out_of_memory("for a text");
+  return stream;
+}
+
+void gd_text_end(FILE *stream) {
+  bool failed = ferror(stream) != 0;
+  if (fclose(stream) != 0 || failed) gd_out_of_memory("for a text");
 }

@@ -7,13 +7,6 @@
 
 #include "config/keys.h"
 
-// A stream into a new string; closing it completes *text.
-static FILE *open_text(char **text, size_t *nbytes) {
-  FILE *out = open_memstream(text, nbytes);
-  if (!out) gd_abort("out of memory for a text");
-  return out;
-}
-
 static void print_real(FILE *out, double value) {
   char text[40];
   for (int digits = 1; digits <= 17; digits++) {  // the shortest that reads back exactly
@@ -49,8 +42,7 @@ char *gd_key_format(const gd_key *key, const gd_config *config) {
   const void *value = (const char *)config + key->offset;
   const gd_config_model *model = &config->model;
   char *text = NULL;
-  size_t nbytes = 0;
-  FILE *out = open_text(&text, &nbytes);
+  FILE *out = gd_text_begin(&text);
   switch (key->type) {
     case GD_KEY_SEED:
       fprintf(out, "%" PRIu64, *(const uint64_t *)value);
@@ -83,14 +75,13 @@ char *gd_key_format(const gd_key *key, const gd_config *config) {
       print_order(out, &config->tasks);
       break;
   }
-  if (fclose(out) != 0) gd_abort("out of memory for a text");
+  gd_text_end(out);
   return text;
 }
 
 char *gd_config_dump(const gd_config *config) {
   char *text = NULL;
-  size_t nbytes = 0;
-  FILE *out = open_text(&text, &nbytes);
+  FILE *out = gd_text_begin(&text);
   const char *section = "";
   for (int i = 0; i < GD_N_KEYS; i++) {
     const gd_key *key = &gd_keys[i];
@@ -102,7 +93,7 @@ char *gd_config_dump(const gd_config *config) {
     fprintf(out, "%s%s: %s  # %s\n", dot ? "  " : "", dot ? dot + 1 : key->path, value, key->doc);
     gd_free(value);
   }
-  if (fclose(out) != 0) gd_abort("out of memory for a text");
+  gd_text_end(out);
   return text;
 }
 

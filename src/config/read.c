@@ -87,7 +87,8 @@ static gd_err read_node(gd_config_reader *reader, const char *path, const yaml_n
 }
 
 static gd_err yaml_failure(const gd_config_reader *reader, const yaml_parser_t *parser) {
-  const char *problem = parser->problem ? parser->problem : "out of memory";
+  if (parser->error == YAML_MEMORY_ERROR) gd_out_of_memory("for the YAML parser");
+  const char *problem = parser->problem;
   if (reader->set) return gd_error(GD_ERR_INPUT, "--set %s: not valid YAML: %s", reader->set, problem);
   if (parser->error == YAML_READER_ERROR)  // it knows the byte only
     return gd_error(GD_ERR_INPUT, "%s: not valid YAML: %s at byte %zu", reader->file, problem, parser->problem_offset);
@@ -114,7 +115,7 @@ gd_err gd_config_read_text(gd_config_reader *reader, const char *path, const cha
   yaml_parser_t parser;
   yaml_document_t document;
   bool loaded = false;
-  if (!yaml_parser_initialize(&parser)) gd_abort("out of memory for the YAML parser");
+  if (!yaml_parser_initialize(&parser)) gd_out_of_memory("for the YAML parser");
   yaml_parser_set_input_string(&parser, (const unsigned char *)text, strlen(text));
   loaded = yaml_parser_load(&parser, &document);
   if (!loaded) GD_TRY(yaml_failure(reader, &parser));

@@ -73,6 +73,7 @@ static dnnl_status_t choose_implementation(dnnl_primitive_desc_t *out, const_dnn
   dnnl_status_t status = dnnl_primitive_desc_iterator_create(&iterator, desc, attr, gd_dnnl_engine(), options->hint);
   if (status != dnnl_success) return status;
   *out = dnnl_primitive_desc_iterator_fetch(iterator);
+  if (!*out) return dnnl_out_of_memory;
   if (passes_over(implementation(*out), options) && dnnl_primitive_desc_iterator_next(iterator) == dnnl_success) {
     GD_DNNL(dnnl_primitive_desc_destroy(*out));
     *out = dnnl_primitive_desc_iterator_fetch(iterator);
@@ -86,6 +87,7 @@ gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const_dnnl_op_desc_t de
   dnnl_status_t status = choose_implementation(&out->desc, desc, attr, &options);
   GD_DNNL(dnnl_primitive_attr_destroy(attr));
   if (status == dnnl_success) status = dnnl_primitive_create(&out->primitive, out->desc);
+  if (status == dnnl_out_of_memory) gd_out_of_memory("for oneDNN's %s", op->node->kind->kind);
   if (status != dnnl_success)
     return gd_error(GD_ERR_FAILED, "oneDNN has no %s for batch %d, %dx%dx%d -> %dx%dx%d (status %d)",
                     op->node->kind->kind, op->batch, op->in[0].h, op->in[0].w, op->in[0].c, op->out.h, op->out.w,

@@ -7,10 +7,11 @@
 
 #include "nn/net.h"
 
-/* A failed call here is a broken invariant: shapes were checked before. */
+/* A failed call here is a broken invariant, since shapes were checked before, or out of memory. */
 #define GD_DNNL(call)                                                                     \
   do {                                                                                    \
     dnnl_status_t status_ = (call);                                                       \
+    if (status_ == dnnl_out_of_memory) gd_out_of_memory("for oneDNN, in %s", #call);      \
     if (status_ != dnnl_success) gd_abort("oneDNN status %d in %s", (int)status_, #call); \
   } while (0)
 

@@ -379,17 +379,15 @@ static bool has_costs(const gd_report *report) {
 // Runs a script in the report's folder; `*gnuplot` becomes false where there is no gnuplot. Whether it went well.
 static bool run_gnuplot(const gd_report *report, const char *script, bool *gnuplot) {
   char *quoted = NULL;
-  size_t nbytes;
   pid_t process;
   int status = 0;
-  FILE *folder = open_memstream(&quoted, &nbytes);
-  GD_REQUIRE(folder);
+  FILE *folder = gd_text_begin(&quoted);
   fprintf(folder, "cd ");
   gd_report_write_quoted(folder, report->directory);
-  fclose(folder);
+  gd_text_end(folder);
   char *const arguments[] = {"gnuplot", "-e", quoted, (char *)script, NULL};
   int failed = posix_spawnp(&process, "gnuplot", NULL, NULL, arguments, environ);
-  free(quoted);
+  gd_free(quoted);
   if (failed) {
     gd_log(GD_LOG_WARN, "gnuplot cannot be run (%s): tables only, no pictures", strerror(failed));
     *gnuplot = false;

@@ -109,7 +109,7 @@ static gd_err read_lines(gd_report_run *run, const char *path, FILE *file) {
       err = gd_error(GD_ERR_INPUT, "%s:%d: %s", path, number, wrong);
     json_decref(line);
   }
-  if (err == GD_OK && ferror(file)) err = gd_error(GD_ERR_INPUT, "%s: cannot read: %s", path, strerror(errno));
+  if (err == GD_OK && !feof(file)) err = gd_error(GD_ERR_INPUT, "%s: cannot read: %s", path, strerror(errno));
   free(text);
   return err;
 }

@@ -20,21 +20,31 @@
 
 /* ---- Errors ---- */
 
+typedef struct hdf5_reason {
+  char text[256];
+  bool is_memory;
+} hdf5_reason;
+
 static herr_t keep_innermost(unsigned n, const H5E_error2_t *error, void *out) {
-  if (n == 0 && error->desc) snprintf(out, 256, "%s", error->desc);
+  hdf5_reason *reason = out;
+  if (n > 0) return 0;
+  if (error->desc) snprintf(reason->text, sizeof reason->text, "%s", error->desc);
+  reason->is_memory = error->maj_num == H5E_RESOURCE;
   return 0;
 }
 
 gd_err gd_hdf5_error(const gd_hdf5 *file, const char *format, ...) {
-  char reason[256] = "", what[512];
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, reason);
+  hdf5_reason reason = {0};
+  char what[512];
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, &reason);
   va_list args;
   va_start(args, format);
   vsnprintf(what, sizeof what, format, args);
   va_end(args);
   gd_err err = file->tmp ? GD_ERR_FAILED : GD_ERR_INPUT;
-  if (!reason[0]) return gd_error(err, "%s: %s", file->path, what);
-  return gd_error(err, "%s: %s: %s", file->path, what, reason);
+  if (reason.is_memory) gd_out_of_memory("%s: %s: %s", file->path, what, reason.text);
+  if (!reason.text[0]) return gd_error(err, "%s: %s", file->path, what);
+  return gd_error(err, "%s: %s: %s", file->path, what, reason.text);
 }
 
 /* ---- Open and close ---- */

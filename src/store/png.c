@@ -65,7 +65,7 @@ static gd_err write_png(FILE *file, const char *path, const grid *g) {
   char reason[128] = "";
   png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, reason, on_error, on_warning);
   png_infop info = png ? png_create_info_struct(png) : NULL;
-  if (!info) gd_abort("libpng has no memory");
+  if (!info) gd_out_of_memory("for libpng");
   uint8_t *line = gd_alloc((size_t)g->width * (size_t)g->c);
   bool ok = write_image(png, info, file, g, line);
   gd_free(line);

@@ -60,7 +60,7 @@ static gd_err rewrite(const char *path, keep_line keep, const gd_position *posit
     if (line && keep(line, position)) fputs(text, out);
     json_decref(line);
   }
-  if (in && out && ferror(in)) err = failed(path, "read", errno);
+  if (in && out && !feof(in)) err = failed(path, "read", errno);
   if (in) fclose(in);
   for (int i = 0; i < n && out; i++) fprintf(out, "%s\n", lines[i]);
   if (out) err = gd_file_end(out, path, err);
