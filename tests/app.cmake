@@ -15,28 +15,31 @@ function(gd_app_test name timeout)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} PROCESSORS 2)
 endfunction()
 
+# The same script with other arguments, for tools/test --long.
+function(gd_app_long_test name timeout)
+  add_test(NAME ${name}_long COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${name}.sh $<TARGET_FILE:gendistill>
+    $<TARGET_FILE:make_fixture> ${ARGN})
+  set_tests_properties(${name}_long PROPERTIES TIMEOUT ${timeout} PROCESSORS 2 LABELS long)
+endfunction()
+
 gd_app_test(test_app_usage 300)
 gd_app_test(test_app_bench 300)
 gd_app_test(test_app_import_sample 300)
 gd_app_test(test_app_rank_invariance 300)
 gd_app_test(test_app_kill_resume 600)
 gd_app_test(test_app_kill_anywhere 600 $<TARGET_FILE:preload_fault> 8)
-add_test(NAME test_app_kill_anywhere_long COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/test_app_kill_anywhere.sh
-  $<TARGET_FILE:gendistill> $<TARGET_FILE:make_fixture> $<TARGET_FILE:preload_fault> 60)
-set_tests_properties(test_app_kill_anywhere_long PROPERTIES TIMEOUT 3600 PROCESSORS 2 LABELS long)
+gd_app_long_test(test_app_kill_anywhere 3600 $<TARGET_FILE:preload_fault> 60)
 gd_app_test(test_app_disk_faults 900 $<TARGET_FILE:preload_fault>)
 set_tests_properties(test_app_disk_faults PROPERTIES SKIP_RETURN_CODE 77)
-gd_app_test(test_app_memory_faults 600 $<TARGET_FILE:preload_memory> 64)
-add_test(NAME test_app_memory_faults_long COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/test_app_memory_faults.sh
-  $<TARGET_FILE:gendistill> $<TARGET_FILE:make_fixture> $<TARGET_FILE:preload_memory> 2)
-set_tests_properties(test_app_memory_faults_long PROPERTIES TIMEOUT 7200 PROCESSORS 2 LABELS long)
-gd_app_test(test_app_memory_growth 900 400)
-add_test(NAME test_app_memory_growth_long COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/test_app_memory_growth.sh
-  $<TARGET_FILE:gendistill> $<TARGET_FILE:make_fixture> 80000)
-set_tests_properties(test_app_memory_growth_long PROPERTIES TIMEOUT 20000 PROCESSORS 2 LABELS long)
 gd_app_test(test_app_stop 300)
 gd_app_test(test_app_watchdog 300)
 gd_app_test(test_app_frechet 120)
+if(NOT GD_SANITIZE) # the sanitizer has an allocator of its own, which keeps freed memory
+  gd_app_test(test_app_memory_faults 600 $<TARGET_FILE:preload_memory> 64)
+  gd_app_long_test(test_app_memory_faults 7200 $<TARGET_FILE:preload_memory> 2)
+  gd_app_test(test_app_memory_growth 900 400)
+  gd_app_long_test(test_app_memory_growth 20000 80000)
+endif()
 if(NOT GD_SANITIZE) # the tools have a build of their own
   gd_app_test(test_app_projection 300)
   set_tests_properties(test_app_projection PROPERTIES SKIP_RETURN_CODE 77)
