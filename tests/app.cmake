@@ -12,14 +12,15 @@ endforeach()
 function(gd_app_test name timeout)
   add_test(NAME ${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${name}.sh $<TARGET_FILE:gendistill>
     $<TARGET_FILE:make_fixture> ${ARGN})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} PROCESSORS 2)
+  gd_set_limits(${name} ${timeout} 2)
 endfunction()
 
 # The same script with other arguments, for tools/test --long.
 function(gd_app_long_test name timeout)
   add_test(NAME ${name}_long COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${name}.sh $<TARGET_FILE:gendistill>
     $<TARGET_FILE:make_fixture> ${ARGN})
-  set_tests_properties(${name}_long PROPERTIES TIMEOUT ${timeout} PROCESSORS 2 LABELS long)
+  gd_set_limits(${name}_long ${timeout} 2)
+  set_tests_properties(${name}_long PROPERTIES LABELS long)
 endfunction()
 
 gd_app_test(test_app_usage 300)
@@ -30,17 +31,18 @@ gd_app_test(test_app_kill_resume 600)
 gd_app_test(test_app_kill_anywhere 600 $<TARGET_FILE:preload_fault> 8)
 gd_app_long_test(test_app_kill_anywhere 3600 $<TARGET_FILE:preload_fault> 60)
 gd_app_test(test_app_disk_faults 900 $<TARGET_FILE:preload_fault>)
+gd_app_test(test_app_read_faults 300 $<TARGET_FILE:preload_fault>)
 set_tests_properties(test_app_disk_faults PROPERTIES SKIP_RETURN_CODE 77)
 gd_app_test(test_app_stop 300)
 gd_app_test(test_app_watchdog 300)
 gd_app_test(test_app_frechet 120)
-if(NOT GD_SANITIZE) # the sanitizer has an allocator of its own, which keeps freed memory
+if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # both have allocators of their own, which keep freed memory
   gd_app_test(test_app_memory_faults 600 $<TARGET_FILE:preload_memory> 64)
   gd_app_long_test(test_app_memory_faults 7200 $<TARGET_FILE:preload_memory> 2)
   gd_app_test(test_app_memory_growth 900 400)
   gd_app_long_test(test_app_memory_growth 20000 80000)
 endif()
-if(NOT GD_SANITIZE) # the tools have a build of their own
+if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # the tools have a build of their own
   gd_app_test(test_app_projection 300)
   set_tests_properties(test_app_projection PROPERTIES SKIP_RETURN_CODE 77)
 endif()

@@ -26,7 +26,7 @@ run() {
   local ranks=$1
   shift
   status=0
-  timeout -k 5 100 "$tests/mpirun.sh" "$ranks" "$program" "$@" >"$folder/out" 2>"$folder/err" </dev/null || status=$?
+  timeout -k 5 $((100 * ${GD_PATIENCE:-1})) "$tests/mpirun.sh" "$ranks" "$program" "$@" >"$folder/out" 2>"$folder/err" </dev/null || status=$?
 }
 
 # succeeds RANKS ARGUMENT...
@@ -102,7 +102,7 @@ gone() {
 
 # wait_until SECONDS COMMAND...: fails when the time is over.
 wait_until() {
-  local end=$((SECONDS + $1))
+  local end=$((SECONDS + $1 * ${GD_PATIENCE:-1}))
   shift
   until "$@"; do
     [ $SECONDS -lt $end ] || return 1

@@ -1,11 +1,11 @@
 /* A library for LD_PRELOAD that lets the file system fail, or kills processes, at one chosen call.
  *
  * GD_FAULT="RANK AFTER CALL PATH NTH ACTION NUMBER": on rank RANK, once AFTER checkpoints have got their final names,
- * the NTH call of CALL - write, sync, rename, unlink or any - on a file whose path holds PATH meets ACTION:
+ * the NTH call of CALL - read, write, sync, rename, unlink or any - on a file whose path holds PATH meets ACTION:
  * - fail: does nothing but report the errno NUMBER;
  * - full: the same, and so does every such call after it;
  * - kill: SIGKILL, before the call, to the process in line NUMBER of the file $PID_FILE, or to all of them for 0.
- * Writes of the C library's streams do not come by here. */
+ * Reads and writes of the C library's streams do not come by here. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -83,9 +83,32 @@ static void *real(const char *name) {
   return found;
 }
 
+typedef ssize_t (*read_function)(int, void *, size_t);
+typedef ssize_t (*pread_function)(int, void *, size_t, off_t);
+typedef ssize_t (*preadv_function)(int, const struct iovec *, int, off_t);
 typedef ssize_t (*write_function)(int, const void *, size_t);
 typedef ssize_t (*pwrite_function)(int, const void *, size_t, off_t);
 typedef ssize_t (*pwritev_function)(int, const struct iovec *, int, off_t);
+
+ssize_t read(int fd, void *data, size_t n) {
+  return strikes_open("read", fd) ? -1 : REAL(read, read_function)(fd, data, n);
+}
+
+ssize_t pread(int fd, void *data, size_t n, off_t at) {
+  return strikes_open("read", fd) ? -1 : REAL(pread, pread_function)(fd, data, n, at);
+}
+
+ssize_t pread64(int fd, void *data, size_t n, off_t at) {
+  return strikes_open("read", fd) ? -1 : REAL(pread64, pread_function)(fd, data, n, at);
+}
+
+ssize_t preadv(int fd, const struct iovec *parts, int n, off_t at) {
+  return strikes_open("read", fd) ? -1 : REAL(preadv, preadv_function)(fd, parts, n, at);
+}
+
+ssize_t preadv64(int fd, const struct iovec *parts, int n, off_t at) {
+  return strikes_open("read", fd) ? -1 : REAL(preadv64, preadv_function)(fd, parts, n, at);
+}
 
 ssize_t write(int fd, const void *data, size_t n) {
   return strikes_open("write", fd) ? -1 : REAL(write, write_function)(fd, data, n);
