@@ -83,6 +83,16 @@ output: {directory: $folder/run, checkpoint_minutes: 0}
 END
 }
 
+# write_network_a: the small network of the golden files, $folder/network_a.yaml, and its weights, $folder/a.safetensors.
+write_network_a() {
+  "$fixture" weights "$folder/a.safetensors" || fail "no weights"
+  cat >"$folder/network_a.yaml" <<END
+dataset: {name: fashion_mnist, image_size: 16}
+model: {block_out_channels: [16, 16, 32], layers_per_block: 1, attention: [false, false, true], attention_head_dim: 8,
+        norm_num_groups: 8}
+END
+}
+
 # ---- A run in the background, to be killed or told to stop.
 
 # A program that leaves its process id in $folder/pids and gets its faults by $GD_FAULT.

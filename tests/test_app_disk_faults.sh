@@ -212,12 +212,7 @@ done
 insert size=1m,ro
 fails 1 "disk/report.csv: cannot create the file: Read-only file system" report "$runs" --output "$disk"
 
-"$fixture" weights "$folder/a.safetensors"
-cat >"$folder/network_a.yaml" <<END
-dataset: {name: fashion_mnist, image_size: 16}
-model: {block_out_channels: [16, 16, 32], layers_per_block: 1, attention: [false, false, true], attention_head_dim: 8,
-        norm_num_groups: 8}
-END
+write_network_a
 insert size=100k
 fails 2 "disk/a.h5: cannot reserve disk space: No space left on device" import --safetensors "$folder/a.safetensors" \
   --config "$folder/network_a.yaml" --output "$disk/a.h5"

@@ -5,13 +5,8 @@ set -eu
 # shellcheck source=app_support.sh
 . "$(dirname "$0")/app_support.sh"
 
-cat >"$folder/network_a.yaml" <<END
-dataset: {name: fashion_mnist, image_size: 16}
-model: {block_out_channels: [16, 16, 32], layers_per_block: 1, attention: [false, false, true], attention_head_dim: 8,
-        norm_num_groups: 8}
-END
 missing=down_blocks.0.resnets.0.conv1.weight
-"$fixture" weights "$folder/a.safetensors"
+write_network_a
 "$fixture" weights "$folder/missing.safetensors" "$missing"
 "$fixture" noise "$folder/x_T.h5"
 "$fixture" noise "$folder/larger.h5" 32

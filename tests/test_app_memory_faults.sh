@@ -81,12 +81,7 @@ train=(train "$folder/run.yaml" --set replay.source=pool --set replay.pool_image
   --set output.checkpoint_steps=2 --set "output.directory=$folder/new/run")
 small=(--set dataset.image_size=16 --set training.epochs=1 --set classifier.epochs=1 --set classifier.batch_size=16
   --set classifier.slots=2 --set solver.epochs=1 --set solver.batch_size=10 --set evaluation.samples=40)
-"$fixture" weights "$folder/a.safetensors"
-cat >"$folder/network_a.yaml" <<END
-dataset: {name: fashion_mnist, image_size: 16}
-model: {block_out_channels: [16, 16, 32], layers_per_block: 1, attention: [false, false, true], attention_head_dim: 8,
-        norm_num_groups: 8}
-END
+write_network_a
 import=(import --safetensors "$folder/a.safetensors" --config "$folder/network_a.yaml")
 succeeds 1 "${import[@]}" --output "$folder/a.h5"
 succeeds 2 train "$folder/run.yaml" "${small[@]}" --set "output.directory=$folder/measured"
