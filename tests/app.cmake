@@ -38,7 +38,7 @@ gd_app_test(test_app_watchdog 300)
 gd_app_test(test_app_frechet 120)
 if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # both have allocators of their own, which keep freed memory
   gd_app_test(test_app_memory_faults 600 $<TARGET_FILE:preload_memory> 64)
-  gd_app_long_test(test_app_memory_faults 7200 $<TARGET_FILE:preload_memory> 2)
+  gd_app_long_test(test_app_memory_faults 7200 $<TARGET_FILE:preload_memory> 8)
   gd_app_test(test_app_memory_growth 900 400)
   gd_app_long_test(test_app_memory_growth 20000 80000)
 endif()
