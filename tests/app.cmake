@@ -37,7 +37,7 @@ gd_app_test(test_app_stop 300)
 gd_app_test(test_app_watchdog 300)
 gd_app_test(test_app_frechet 120)
 if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # both have allocators of their own, which keep freed memory
-  gd_app_test(test_app_memory_faults 600 $<TARGET_FILE:preload_memory> 64)
+  gd_app_test(test_app_memory_faults 600 $<TARGET_FILE:preload_memory> 160)
   gd_app_long_test(test_app_memory_faults 7200 $<TARGET_FILE:preload_memory> 8)
   gd_app_test(test_app_memory_growth 900 400)
   gd_app_long_test(test_app_memory_growth 20000 80000)
@@ -48,3 +48,8 @@ if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # the tools have a build of their own
 endif()
 gd_app_test(test_app_evaluate 300)
 gd_app_test(test_app_report 120)
+# Most of their commands run on one rank.
+set_tests_properties(test_app_usage test_app_report PROPERTIES PROCESSORS 1)
+if(TEST test_app_memory_faults)
+  set_tests_properties(test_app_memory_faults PROPERTIES PROCESSORS 1)
+endif()
