@@ -9,18 +9,15 @@ foreach(name preload_fault preload_memory)
   target_link_libraries(${name} PRIVATE ${CMAKE_DL_LIBS})
 endforeach()
 
+# NAME_long runs the script of NAME with other arguments, for tools/test --long.
 function(gd_app_test name timeout)
-  add_test(NAME ${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${name}.sh $<TARGET_FILE:gendistill>
+  string(REGEX REPLACE "_long$" "" script ${name})
+  add_test(NAME ${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${script}.sh $<TARGET_FILE:gendistill>
     $<TARGET_FILE:make_fixture> ${ARGN})
   gd_set_limits(${name} ${timeout} 2)
-endfunction()
-
-# The same script with other arguments, for tools/test --long.
-function(gd_app_long_test name timeout)
-  add_test(NAME ${name}_long COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${name}.sh $<TARGET_FILE:gendistill>
-    $<TARGET_FILE:make_fixture> ${ARGN})
-  gd_set_limits(${name}_long ${timeout} 2)
-  set_tests_properties(${name}_long PROPERTIES LABELS long)
+  if(NOT script STREQUAL name)
+    set_tests_properties(${name} PROPERTIES LABELS long)
+  endif()
 endfunction()
 
 gd_app_test(test_app_usage 300)
@@ -29,18 +26,18 @@ gd_app_test(test_app_import_sample 300)
 gd_app_test(test_app_rank_invariance 300)
 gd_app_test(test_app_kill_resume 600)
 gd_app_test(test_app_kill_anywhere 600 $<TARGET_FILE:preload_fault> 8)
-gd_app_long_test(test_app_kill_anywhere 3600 $<TARGET_FILE:preload_fault> 60)
+gd_app_test(test_app_kill_anywhere_long 3600 $<TARGET_FILE:preload_fault> 60)
 gd_app_test(test_app_disk_faults 900 $<TARGET_FILE:preload_fault>)
-gd_app_test(test_app_read_faults 300 $<TARGET_FILE:preload_fault>)
 set_tests_properties(test_app_disk_faults PROPERTIES SKIP_RETURN_CODE 77)
+gd_app_test(test_app_read_faults 300 $<TARGET_FILE:preload_fault>)
 gd_app_test(test_app_stop 300)
 gd_app_test(test_app_watchdog 300)
 gd_app_test(test_app_frechet 120)
 if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # both have allocators of their own, which keep freed memory
   gd_app_test(test_app_memory_faults 600 $<TARGET_FILE:preload_memory> 160)
-  gd_app_long_test(test_app_memory_faults 7200 $<TARGET_FILE:preload_memory> 8)
+  gd_app_test(test_app_memory_faults_long 7200 $<TARGET_FILE:preload_memory> 8)
   gd_app_test(test_app_memory_growth 900 400)
-  gd_app_long_test(test_app_memory_growth 20000 80000)
+  gd_app_test(test_app_memory_growth_long 20000 80000)
 endif()
 if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # the tools have a build of their own
   gd_app_test(test_app_projection 300)

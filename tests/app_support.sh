@@ -1,5 +1,5 @@
 # What the tests of the program share; sourced by tests/test_app_*.sh, which get the program and make_fixture as
-# arguments, some also the library preload_fault. Gives them a folder of their own, removed at the end.
+# arguments, some also a library to preload for faults. Gives them a folder of their own, removed at the end.
 # shellcheck shell=bash
 
 program=$1
@@ -95,11 +95,11 @@ END
 
 # ---- A run in the background, to be killed or told to stop.
 
-# A program that leaves its process id in $folder/pids and gets its faults by $GD_FAULT.
+# A program that leaves its process id in $folder/pids and gets its faults by $GD_FAULT or $GD_MEMORY.
 cat >"$folder/with-pid" <<'END'
 #!/bin/sh
 echo $$ >>"$PID_FILE"
-[ -z "${GD_FAULT:-}" ] || export LD_PRELOAD="$GD_FAULT_LIBRARY" ASAN_OPTIONS=verify_asan_link_order=0
+[ -z "${GD_FAULT:-}${GD_MEMORY:-}" ] || export LD_PRELOAD="$GD_FAULT_LIBRARY" ASAN_OPTIONS=verify_asan_link_order=0
 exec "$@"
 END
 chmod +x "$folder/with-pid"

@@ -7,34 +7,20 @@ set -eu
 # shellcheck source=app_support.sh
 . "$(dirname "$0")/app_support.sh"
 
-library=$3
 stride=$4
 RANDOM=${GD_TEST_SEED:-$$}
 echo "GD_TEST_SEED=${GD_TEST_SEED:-$$}"
 
-# The program with its fault; mpirun has none.
-cat >"$folder/with-fault" <<END
-#!/bin/sh
-export LD_PRELOAD="$library" ASAN_OPTIONS=verify_asan_link_order=0
-exec "$program" "\$@"
-END
-chmod +x "$folder/with-fault"
 n_places=0
 
 # with RANK PLACE RANKS ARGUMENT...: like run. One rank runs without mpirun, which takes longer than some commands.
 with() {
-  export GD_MEMORY="$1 $object $2"
-  local ranks=$3
+  local fault="$1 $object $2" launch=("$tests/mpirun.sh" "$3")
+  [ "$3" -gt 1 ] || launch=(env OMPI_MCA_ess_singleton_isolated=1)
   shift 3
   status=0
-  if [ "$ranks" -eq 1 ]; then
-    OMPI_MCA_ess_singleton_isolated=1 timeout -k 5 100 "$folder/with-fault" "$@" >"$folder/out" 2>"$folder/err" </dev/null ||
-      status=$?
-  else
-    timeout -k 5 100 "$tests/mpirun.sh" "$ranks" "$folder/with-fault" "$@" >"$folder/out" 2>"$folder/err" </dev/null ||
-      status=$?
-  fi
-  unset GD_MEMORY
+  GD_MEMORY=$fault timeout -k 5 100 "${launch[@]}" "$folder/with-pid" "$program" "$@" >"$folder/out" 2>"$folder/err" </dev/null ||
+    status=$?
 }
 
 # places RANK RANKS ARGUMENT...: leaves how many there are on that rank in $n.

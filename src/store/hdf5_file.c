@@ -130,13 +130,12 @@ static void give_up(gd_hdf5 *file) {
   MPI_Barrier(file->comm->mpi);  // until rank 0 has ended all: one message is enough
 }
 
-// Room is looked for before HDF5 knows of the file, and taken after HDF5 has emptied it.
+// Room is taken after HDF5 has emptied the file.
 gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int64_t nbytes) {
   gd_hdf5 *file = file_new(comm, path);
   file->tmp = gd_tmp_name(path);
   gd_err err = GD_OK;
   if (comm->rank == 0) err = probe(file, file->tmp, O_WRONLY | O_CREAT | O_TRUNC, GD_ERR_FAILED);
-  if (comm->rank == 0 && err == GD_OK) err = gd_tmp_reserve(file->tmp, path, nbytes);
   GD_TRY(gd_comm_agree(comm, err));
   GD_TRY(gd_comm_agree(comm, probe(file, file->tmp, O_RDWR, GD_ERR_FAILED)));
   file->has_checksums = true;

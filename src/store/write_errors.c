@@ -45,10 +45,12 @@ static int note_code(int code) {
 
 // Nothing more is written once something has failed. Where only a part of the data was written - a disk that becomes
 // full takes what it can - MPI may see no error.
-static void write_or_note(MPI_File file, MPI_Offset at, const void *data, int n, MPI_Datatype type) {
+static int write_or_note(MPI_File file, MPI_Offset at, const void *data, int n, MPI_Datatype type, MPI_Status *out) {
   MPI_Status status;
   MPI_Count wanted, written = 0;
-  if (has_failed) return;
+  if (!is_on) return PMPI_File_write_at(file, at, data, n, type, out);
+  if (out != MPI_STATUS_IGNORE) PMPI_Status_set_elements(out, type, n);
+  if (has_failed) return MPI_SUCCESS;
   PMPI_Type_size_x(type, &wanted);
   errno = 0;
   int code = PMPI_File_write_at(file, at, data, n, type, &status);
@@ -58,6 +60,7 @@ static void write_or_note(MPI_File file, MPI_Offset at, const void *data, int n,
     note(code, reason);
   else if (written < wanted * n)
     note(code, reason ? reason : ENOSPC);
+  return MPI_SUCCESS;
 }
 
 // The watchdog learns where this rank is, like from comm/noted_mpi.c.
@@ -69,13 +72,8 @@ static void write_or_note(MPI_File file, MPI_Offset at, const void *data, int n,
   } while (0)
 
 int MPI_File_write_at(MPI_File file, MPI_Offset at, const void *data, int n, MPI_Datatype type, MPI_Status *status) {
-  int code = MPI_SUCCESS;
-  if (!is_on) {
-    WATCHED(MPI_File_write_at, code = PMPI_File_write_at(file, at, data, n, type, status));
-    return code;
-  }
-  WATCHED(MPI_File_write_at, write_or_note(file, at, data, n, type));
-  if (status != MPI_STATUS_IGNORE) PMPI_Status_set_elements(status, type, n);
+  int code;
+  WATCHED(MPI_File_write_at, code = write_or_note(file, at, data, n, type, status));
   return code;
 }
 
