@@ -37,7 +37,7 @@ if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # both have allocators of their own, whi
   gd_app_test(test_app_memory_faults 600 $<TARGET_FILE:preload_memory> 160)
   gd_app_test(test_app_memory_faults_long 7200 $<TARGET_FILE:preload_memory> 8)
   gd_app_test(test_app_memory_growth 900 400)
-  gd_app_test(test_app_memory_growth_long 20000 80000)
+  gd_app_test(test_app_memory_growth_long 20000 40000)
 endif()
 if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # the tools have a build of their own
   gd_app_test(test_app_projection 300)
