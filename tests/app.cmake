@@ -36,8 +36,8 @@ gd_app_test(test_app_frechet 120)
 if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # both have allocators of their own, which keep freed memory
   gd_app_test(test_app_memory_faults 600 $<TARGET_FILE:preload_memory> 160)
   gd_app_test(test_app_memory_faults_long 7200 $<TARGET_FILE:preload_memory> 8)
-  gd_app_test(test_app_memory_growth 900 400)
-  gd_app_test(test_app_memory_growth_long 20000 40000)
+  gd_app_test(test_app_memory_growth 900 20)
+  gd_app_test(test_app_memory_growth_long 7200 3600)
 endif()
 if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # the tools have a build of their own
   gd_app_test(test_app_projection 300)
@@ -45,8 +45,10 @@ if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # the tools have a build of their own
 endif()
 gd_app_test(test_app_evaluate 300)
 gd_app_test(test_app_report 120)
-# Most of their commands run on one rank.
-set_tests_properties(test_app_usage test_app_report PROPERTIES PROCESSORS 1)
+# Most of their commands run on one rank; an hour at the lowest priority has others beside it, and begins first.
+set(alone test_app_usage test_app_report)
 if(TEST test_app_memory_faults)
-  set_tests_properties(test_app_memory_faults PROPERTIES PROCESSORS 1)
+  list(APPEND alone test_app_memory_faults test_app_memory_faults_long test_app_memory_growth_long)
+  set_tests_properties(test_app_memory_growth_long PROPERTIES COST 10000)
 endif()
+set_tests_properties(${alone} PROPERTIES PROCESSORS 1)

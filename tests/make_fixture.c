@@ -2,7 +2,8 @@
  *
  *   make_fixture weights FILE [WITHOUT]       network a of golden/unet.h5 as safetensors, one tensor left out
  *   make_fixture noise FILE [SIZE]            /x_T of golden/diffusion.h5, or zeros (2, 1, SIZE, SIZE)
- *   make_fixture idx FOLDER                   a small data set in Fashion-MNIST's format
+ *   make_fixture idx FOLDER [MORE]            a small data set in Fashion-MNIST's format; MORE training
+ *                                             images, none of them of class 0
  *   make_fixture flip FILE                    inverts the byte in the middle
  *   make_fixture poison CHECKPOINT            makes its last parameter infinite
  *   make_fixture check FILE...                HDF5 files are whole: their checksums hold
@@ -65,15 +66,20 @@ static int make_noise(const char *path, const char *size_text) {
 
 /* ---- A data set ---- */
 
-enum { SIDE = 28, N_CLASSES = 10 };
+enum { SIDE = 28, N_CLASSES = 10, N_TRAIN = 115 };
 
 static void write_word(FILE *file, uint32_t word) {
   for (int shift = 24; shift >= 0; shift -= 8) fputc((int)(word >> shift & 255), file);
 }
 
+// Of the first training images, classes 0 to 4 have twelve, 5 to 9 eleven; class 0 has no others.
+static int class_of(uint32_t image) {
+  return (int)(image < N_TRAIN ? image % N_CLASSES : 1 + image % (N_CLASSES - 1));
+}
+
 // Class c has its own stripes, so that a network finds something to learn.
 static int pixel(uint32_t image, int y, int x) {
-  int class = (int)(image % N_CLASSES);
+  int class = class_of(image);
   uint32_t noise = (image * 2654435761u + (uint32_t)(y * SIDE + x) * 40503u) >> 7;
   return (x * (class + 1) + y * (10 - class)) % 64 < 32 ? (int)(128 + noise % 128) : (int)(noise % 64);
 }
@@ -92,16 +98,15 @@ static int write_split(const char *folder, const char *prefix, uint32_t n) {
   write_word(labels, 0x801);
   write_word(labels, n);
   for (uint32_t i = 0; i < n; i++) {
-    fputc((int)(i % N_CLASSES), labels);
+    fputc(class_of(i), labels);
     for (int p = 0; p < SIDE * SIDE; p++) fputc(pixel(i, p / SIDE, p % SIDE), images);
   }
   return fclose(images) != 0 || fclose(labels) != 0 ? failed("idx: cannot write the files") : 0;
 }
 
-// 115 training images: classes 0 to 4 have twelve, 5 to 9 eleven.
-static int make_idx(const char *folder) {
+static int make_idx(const char *folder, const char *more) {
   if (mkdir(folder, 0777) != 0 && errno != EEXIST) return failed("idx: cannot make the folder");
-  return write_split(folder, "train", 115) || write_split(folder, "t10k", 20);
+  return write_split(folder, "train", N_TRAIN + (more ? (uint32_t)atoi(more) : 0)) || write_split(folder, "t10k", 20);
 }
 
 /* ---- Damage ---- */
@@ -227,7 +232,7 @@ int main(int argc, char **argv) {
   const char *what = argc > 2 ? argv[1] : "", *third = argc > 3 ? argv[3] : NULL;
   if (strcmp(what, "weights") == 0) return make_weights(argv[2], third);
   if (strcmp(what, "noise") == 0) return make_noise(argv[2], third);
-  if (strcmp(what, "idx") == 0) return make_idx(argv[2]);
+  if (strcmp(what, "idx") == 0) return make_idx(argv[2], third);
   if (strcmp(what, "flip") == 0) return flip(argv[2]);
   if (strcmp(what, "poison") == 0) return poison(argv[2]);
   if (strcmp(what, "check") == 0) return check(argv + 2);

@@ -7,9 +7,13 @@ export OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_mpi_yield_when_idl
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" OMP_WAIT_POLICY=passive
 here=$(cd "$(dirname "$0")" && pwd)
 export LSAN_OPTIONS="suppressions=$here/lsan.supp:print_suppressions=0"
-if [ -n "${GD_VALGRIND:-}" ]; then # a folder for its reports; oneDNN's longest blocks of code are too long for it in one piece
+if [ -n "${GD_VALGRIND:-}" ]; then # a folder for its reports
   openmpi=$(dirname "$(dirname "$(command -v mpirun)")")/share/openmpi/openmpi-valgrind.supp
   [ ! -f "$openmpi" ] || set -- --suppressions="$openmpi" "$@"
+  export HWLOC_COMPONENTS=-x86 # cannot work under valgrind, and says so on stderr
+  # valgrind works out a fused multiply-add number by number, which takes four fifths of a run: libraries do without
+  export ONEDNN_MAX_CPU_ISA=AVX OPENBLAS_CORETYPE=Sandybridge
+  # blocks of 25 instructions: oneDNN's longest ones are too long for it in one piece
   set -- valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
     --show-leak-kinds=definite --num-callers=40 --trace-children=yes --trace-children-skip="*gnuplot*" \
     --child-silent-after-fork=yes --vex-guest-max-insns=25 \

@@ -7,11 +7,13 @@
 
 enum {
   LEAST_RUNS = 3,
-  MATRIX_SIDE = 2048,
+  LEAST_SIDE = 512,  // of a matrix
+  MOST_SIDE = 2048,
   TRIAD_FLOATS = 1 << 24,  // 64 MiB an array
 };
 
 static const double least_seconds = 0.3;
+static const double slow_matmul_seconds = 0.1;  // a larger one would take eight times as long
 
 bool gd_precision_supported(gd_precision precision) {
   return precision == GD_FLOAT32 ||
@@ -56,9 +58,9 @@ static void run_matmul(void *context) {
   gd_primitive_run(&m->primitive, &m->op);
 }
 
-static dnnl_memory_desc_t matrix(gd_precision precision, dnnl_format_tag_t layout) {
+static dnnl_memory_desc_t matrix(int side, gd_precision precision, dnnl_format_tag_t layout) {
   dnnl_memory_desc_t md;
-  dnnl_dims_t dims = {MATRIX_SIDE, MATRIX_SIDE};
+  dnnl_dims_t dims = {side, side};
   GD_DNNL(dnnl_memory_desc_init_by_tag(&md, 2, dims, gd_dnnl_type(precision), layout));
   return md;
 }
@@ -77,13 +79,13 @@ static void *make_matrix(matmul *m, int name, dnnl_query_t which, gd_precision p
   return data;
 }
 
-double gd_measure_matmul(gd_precision precision) {
+static double matmul_seconds(int side, gd_precision precision) {
   const gd_op_class kind = {.kind = "matrix product"};
   const gd_node node = {.kind = &kind};
   matmul m = {.op = {.node = &node, .batch = 1}};
   // the weights in the layout that suits oneDNN, as those of a plan
-  dnnl_memory_desc_t src = matrix(precision, dnnl_ab), weights = matrix(precision, dnnl_format_tag_any),
-                     dst = matrix(GD_FLOAT32, dnnl_ab);
+  dnnl_memory_desc_t src = matrix(side, precision, dnnl_ab), weights = matrix(side, precision, dnnl_format_tag_any),
+                     dst = matrix(side, GD_FLOAT32, dnnl_ab);
   dnnl_matmul_desc_t desc;
   GD_DNNL(dnnl_matmul_desc_init(&desc, &src, &weights, NULL, &dst));
   if (gd_primitive_create(&m.primitive, &m.op, &desc, (gd_primitive_options){0}) != GD_OK)
@@ -98,7 +100,17 @@ double gd_measure_matmul(gd_precision precision) {
   gd_free(a);
   gd_free(b);
   gd_free(c);
-  return 2.0 * MATRIX_SIDE * MATRIX_SIDE * MATRIX_SIDE / seconds;
+  return seconds;
+}
+
+double gd_measure_matmul(gd_precision precision) {
+  int side = LEAST_SIDE;
+  double seconds = matmul_seconds(side, precision);
+  while (side < MOST_SIDE && seconds < slow_matmul_seconds) {
+    side *= 2;
+    seconds = matmul_seconds(side, precision);
+  }
+  return 2.0 * side * side * side / seconds;
 }
 
 // ---- Memory
