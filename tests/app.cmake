@@ -50,7 +50,7 @@ if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # the tools have a build of their own
 endif()
 gd_app_test(test_app_evaluate 300)
 gd_app_test(test_app_report 120)
-# Most of their commands run on one rank; an hour at the lowest priority has others beside it, and begins first.
+# Most of their commands run on one rank; an hour at a low priority has others beside it, and begins first.
 set(alone test_app_usage test_app_report)
 if(TEST test_app_memory_faults)
   list(APPEND alone test_app_memory_faults test_app_memory_faults_long test_app_memory_growth_long)

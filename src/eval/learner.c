@@ -120,7 +120,9 @@ gd_err gd_learner_step(gd_learner *l, double learning_rate, int64_t n_rows, gd_f
   }
   const float *grads = gd_slot_sum_finish(l->sum);
   *loss = grads[l->table->total];
-  if (!isfinite(*loss)) return gd_error(GD_ERR_FAILED, "step %lld: loss %g", (long long)l->steps + 1, *loss);
+  if (!isfinite(*loss))
+    return gd_error(GD_ERR_FAILED, "step %lld: the loss is %g: try a smaller learning rate", (long long)l->steps + 1,
+                    *loss);
   const gd_adam adam = {.learning_rate = (float)learning_rate, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f};
   gd_adam_step(&adam, l->table, ++l->steps, 1.0f, l->n_slots, grads, l->params, l->m, l->v);
   gd_plan_load(l->plan, l->params);
