@@ -21,9 +21,9 @@ fail() {
   exit 1
 }
 
-# some WORD...: all of them; under valgrind, where a rank takes ten seconds to start, the first.
-some() {
-  if [ -z "${GD_VALGRIND:-}" ]; then echo "$@"; else echo "$1"; fi
+# normally A B: A, but B under valgrind, where a run takes 50 times as long and ranks that share a core far more.
+normally() {
+  if [ -z "${GD_VALGRIND:-}" ]; then echo "$1"; else echo "$2"; fi
 }
 
 # run RANKS ARGUMENT...: runs the program; leaves $status, and its output in $folder/out and $folder/err.

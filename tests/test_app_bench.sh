@@ -32,7 +32,7 @@ only_json() {
 }
 
 # ---- Every figure, and nothing left.
-for ranks in $(some 2 1); do
+for ranks in $(normally "1 2" 2); do
   succeeds "$ranks" bench "$folder/run.yaml" --repeats 1
   only_json
   [ ! -e "$folder/run" ] || fail "on $ranks ranks, bench leaves the folder that it has made"
@@ -65,8 +65,8 @@ work() { # STAGE: forward runs an image
     -v forward_rate="$(number forward_gflops_per_second)" -v forward_images="$(number forward_images_per_second)" \
     'BEGIN { printf "%.3f", rate / images / (forward_rate / forward_images) }'
 }
-for case in $(some generative_distillation,6,6.600 finetune,0,3.000 generative_replay,6,6.000 generative_distillation,0,9.000 \
-  lwf,0,4.000 gaussian,6,5.400); do
+for case in $(normally "finetune,0,3.000 generative_replay,6,6.000 generative_distillation,6,6.600 \
+  generative_distillation,0,9.000 lwf,0,4.000 gaussian,6,5.400" generative_distillation,6,6.600); do
   IFS=, read -r strategy batch step <<<"$case"
   succeeds 1 bench "$folder/run.yaml" --repeats 1 --set "strategy.name=$strategy" --set "replay.batch=$batch"
   [ "$(work gd_step)" = "$step" ] || fail "$strategy: a GD step is $(work gd_step) forward runs an image, not $step"

@@ -57,7 +57,8 @@ new_run() {
 
 # fails RANKS TEXT COMMAND...: refused with status 1; every file that has its final name is whole, nothing else is there.
 fails() {
-  local ranks=$1 text=$2 files
+  local ranks text=$2 files
+  ranks=$(normally "$1" 2)
   shift 2
   refused 1 "$text" "$ranks" "$@"
   if grep -q 'HDF5-DIAG\|MPI_ABORT' "$folder/err"; then fail "more than one message: gendistill $*"; fi
@@ -72,7 +73,8 @@ train=(train "$folder/run.yaml" "${settings[@]}" --set "output.directory=$run" -
 
 # goes_on RANKS ARGUMENT...: resumed, the run ends as the unbroken one.
 goes_on() {
-  local ranks=$1
+  local ranks
+  ranks=$(normally "$1" 2)
   shift
   succeeds "$ranks" "${train[@]}" "$@" --resume
   [ "$(digest)" = "$reference" ] || fail "on $ranks ranks, resumed, the parameters are $(digest), unbroken $reference"
@@ -84,7 +86,7 @@ reference=$(digest)
 
 # ---- The disk is full
 
-for ranks in $(some 2 1 3 4); do
+for ranks in $(normally "1 2 3 4" 2); do
   insert size=8m
   new_run checkpoints
   fails "$ranks" "h5: cannot reserve disk space: No space left on device; once that is put right, train --resume" "${train[@]}"
@@ -154,7 +156,7 @@ fails_later() { # RANKS: the disk becomes read-only while the run goes on
 made() {
   [ "$(find "$disk" -name '*.h5' | wc -l)" -ge "$1" ] || gone "$mpirun"
 }
-for ranks in $(some 2 3); do
+for ranks in $(normally "2 3" 2); do
   insert size=100m
   fails_later "$ranks"
 done
@@ -180,6 +182,7 @@ faults=(
 for fault in "${faults[@]}"; do
   ranks=$((1 + RANDOM % 2 * 2))
   case $fault in last*) ranks=$((ranks + 1)) ;; esac
+  ranks=$(normally $ranks 2)
   rm -rf "$run"
   export GD_FAULT=${fault%:*}
   GD_FAULT=${GD_FAULT/last/$((ranks - 1))}
@@ -204,7 +207,8 @@ fails 1 "disk/s.h5: cannot create the file: Read-only file system" "${sample[@]}
 insert size=1m
 succeeds 2 report "$runs" --output "$disk"
 needed=$(du -sk "$disk" | cut -f 1)
-for ((size = 4; size < needed; size += 12)); do
+step=$(normally 12 60)
+for ((size = 4; size < needed; size += step)); do
   insert "size=${size}k"
   fails 2 "disk/" report "$runs" --output "$disk"
   while read -r name; do [ -s "$name" ] || fail "the report has printed the name of $name, but not written it"; done <"$folder/out"

@@ -19,7 +19,7 @@ train_on() {
 last=checkpoints/checkpoint-task03-step000006.h5
 train_on 1 tree-1
 reference=$trained online=$trained
-for ranks in $(some 2 3 4); do
+for ranks in $(normally "2 3 4" 2); do
   train_on "$ranks" "tree-$ranks"
   [ "$trained" = "$reference" ] || fail "on $ranks ranks the parameters are $trained, on one $reference"
   for part in model ema teacher optimizer; do
@@ -46,7 +46,7 @@ for settings in "replay.source=pool replay.pool_images=50" "replay.limit_images=
   # shellcheck disable=SC2086 # two settings
   train_on 1 "$name-1" $settings evaluation.samples=0
   reference=$trained
-  for ranks in $(some 2 3); do
+  for ranks in $(normally "2 3" 2); do
     # shellcheck disable=SC2086
     train_on "$ranks" "$name-$ranks" $settings evaluation.samples=0
     [ "$trained" = "$reference" ] || fail "$settings: on $ranks ranks the parameters are $trained, on one $reference"

@@ -21,7 +21,7 @@ faulty() {
   program=$folder/with-pid
 }
 
-for ranks in $(some 2 3 4); do
+for ranks in $(normally "2 3 4" 2); do
   rank=$((RANDOM % ranks))
   faulty 0 /data/ $((1 + RANDOM % 3)) fail
   refused 2 "-ubyte: cannot read: Input/output error" "$ranks" "$real" "${train[@]}" --set "output.directory=$folder/new"

@@ -7,7 +7,7 @@ set -eu
 . "$(dirname "$0")/app_support.sh"
 
 write_config "$folder/run.yaml"
-settings=(--set training.epochs=$((200 / $(some 10 1))) --set replay.source=pool --set replay.pool_images=40)
+settings=(--set "training.epochs=$(normally 200 20)" --set replay.source=pool --set replay.pool_images=40)
 
 train() { # RANKS DIRECTORY ARGUMENT...
   local ranks=$1 directory=$2

@@ -31,7 +31,7 @@ names() {
   grep -Eq -- "$1" <<<"$message" || fail "no '$1' in: $message"
 }
 
-for ranks in $(some 2 3 4); do
+for ranks in $(normally "2 3 4" 2); do
   for stopped in 0 $((ranks - 1)); do
     begin "$ranks" --set training.epochs=100000 --set comm.timeout_seconds=3
     wait_until 100 lines_reached "$folder/run/metrics.jsonl" 5 || fail "no 5 steps in 100 seconds"
