@@ -165,6 +165,7 @@ _Noreturn static void end_job(gd_watchdog *w, double now, double limit) {
     n_silent++;
   }
   put_groups(&r, w, done);
+  gd_free(done);
   if (n_silent > 0)
     put(&r, ". A rank that does not answer is stopped or starved, or its node is lost: take that node out");
   else
