@@ -19,7 +19,7 @@ with() {
   [ "$3" -gt 1 ] || launch=(env OMPI_MCA_ess_singleton_isolated=1)
   shift 3
   status=0
-  GD_MEMORY=$fault timeout -k 5 300 "${launch[@]}" "$folder/with-pid" "$program" "$@" >"$folder/out" 2>"$folder/err" </dev/null ||
+  GD_MEMORY=$fault timeout -k 5 100 "${launch[@]}" "$folder/with-pid" "$program" "$@" >"$folder/out" 2>"$folder/err" </dev/null ||
     status=$?
 }
 

@@ -175,7 +175,7 @@ void gd_plan_profile_reset(gd_plan *plan);
 
 /* Rates of this machine, with this rank's threads, the best of several runs: floating-point operations a second of a
  * large matrix product with float32 result, its factors in this precision, which the CPU must support; bytes a second
- * of a triad a = b + s c over arrays far larger than the cache, counted as three arrays. About 0.3 s each. Local. */
+ * of a triad a = b + s c over arrays far larger than the cache, counted as three arrays. Under a second each. Local. */
 double gd_measure_matmul(gd_precision precision);
 double gd_measure_memory(void);
 
