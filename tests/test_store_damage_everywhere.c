@@ -3,6 +3,7 @@
  * was written.
  *
  * Rank 0 prints the figures. GD_TEST_SEED chooses the random places, GD_TEST_EVERY_BYTE=1 takes every byte. */
+#define _GNU_SOURCE  // memmem
 #include "store_small.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -209,6 +210,22 @@ static void test_checkpoint(void **state) {
   damage(*state, "checkpoint", checkpoint_refused, 400, 60);
 }
 
+// HDF5 keeps no checksum over an attribute as long as this one: its name, type and size, each byte in each way.
+static void test_long_attribute(void **state) {
+  enum { HEAD = 9 + sizeof "config" + 8 + 4 };  // sizes, name, type, space
+  const fixture *f = *state;
+  figures counted = {0};
+  const uint8_t *text = memmem(f->bytes, f->nbytes, f->checkpoint.config_text, 61);
+  assert_non_null(text);
+  size_t end = (size_t)(text - f->bytes);
+  assert_memory_equal(text - HEAD + 9, "config", sizeof "config");
+  for (size_t i = end - HEAD; i < end; i++)
+    for (unsigned how = 0; how < 11; how++) change_byte(f, checkpoint_refused, i, how, &counted);
+  if (test_comm->rank == 0)
+    print_message("head of a long attribute: %d changes: %d refused\n", counted.n, counted.n_refused);
+  assert_true(counted.n_refused > counted.n / 2);
+}
+
 static void test_sample_set(void **state) {
   damage(*state, "sample set", sample_set_refused, 120, 30);
 }
@@ -216,6 +233,7 @@ static void test_sample_set(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_checkpoint, set_up_checkpoint, tear_down),
+      cmocka_unit_test_setup_teardown(test_long_attribute, set_up_checkpoint, tear_down),
       cmocka_unit_test_setup_teardown(test_sample_set, set_up_sample_set, tear_down),
   };
   return GD_TEST_MAIN(tests);

@@ -25,11 +25,12 @@ typedef struct hdf5_reason {
   bool is_memory;
 } hdf5_reason;
 
+// "Address overflowed" is of the same class, but means a damaged size: HDF5 says so before it asks for memory.
 static herr_t keep_innermost(unsigned n, const H5E_error2_t *error, void *out) {
   hdf5_reason *reason = out;
   if (n > 0) return 0;
   if (error->desc) snprintf(reason->text, sizeof reason->text, "%s", error->desc);
-  reason->is_memory = error->maj_num == H5E_RESOURCE;
+  reason->is_memory = error->maj_num == H5E_RESOURCE && error->min_num != H5E_OVERFLOW;
   return 0;
 }
 
