@@ -18,6 +18,10 @@
 #include "store/atomic_file.h"
 #include "store/write_errors.h"
 
+// Compact ones, up to 64 KiB each, stand under the checksum of their object. By default HDF5 moves all to a heap where
+// there are more than 8, and one of more than 4 KiB has no checksum there: its damaged sizes are followed.
+enum { MAX_COMPACT_ATTRIBUTES = 64 };
+
 /* ---- Errors ---- */
 
 typedef struct hdf5_reason {
@@ -142,6 +146,7 @@ gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int6
   file->has_checksums = true;
   gd_write_errors_begin();
   hid_t access = access_properties(comm, true), creation = untimed(H5P_FILE_CREATE);
+  if (H5Pset_attr_phase_change(creation, MAX_COMPACT_ATTRIBUTES, 0) < 0) gd_abort("HDF5 has no compact attributes");
   file->id = H5Fcreate(file->tmp, H5F_ACC_TRUNC, creation, access);
   err = agree_on_open(file, "cannot create the file");
   H5Pclose(creation);
