@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test_app_memory_growth.sh PROGRAM MAKE_FIXTURE SECONDS STEPS: the memory of a rank does not grow while training goes on,
-# with replay, checkpoints and metrics: by less than 1 MiB in so many seconds and at least so many steps. At a low priority, so that other tests may run beside it.
+# with replay, checkpoints and metrics: by less than 1 MiB in so many seconds and at least so many steps. At a low
+# priority, so that other tests may run beside it.
 set -eu
 # shellcheck source=app_support.sh
 . "$(dirname "$0")/app_support.sh"

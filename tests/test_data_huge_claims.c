@@ -11,6 +11,7 @@
 #include <zlib.h>
 
 #include "gendistill/data.h"
+#include "hdf5_leaks.h"
 #include "store_small.h"
 
 enum { ALLOWED = 256 << 20 };  // beyond what is in use when a file is read
@@ -18,12 +19,6 @@ enum { ALLOWED = 256 << 20 };  // beyond what is in use when a file is read
 #ifdef __SANITIZE_ADDRESS__
 // of the sanitizer, whose header GCC leaves out
 int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void *, size_t), void (*)(const volatile void *));
-
-// HDF5 1.10 loses a little memory with each file that it gives up.
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) {
-  return "leak:libhdf5\n";
-}
 
 static size_t largest;
 

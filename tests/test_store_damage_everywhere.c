@@ -4,15 +4,8 @@
  *
  * Rank 0 prints the figures. GD_TEST_SEED chooses the random places, GD_TEST_EVERY_BYTE=1 takes every byte. */
 #define _GNU_SOURCE  // memmem
+#include "hdf5_leaks.h"
 #include "store_small.h"
-
-#ifdef __SANITIZE_ADDRESS__
-// HDF5 1.10 loses a little memory with each file that it cannot open. In this test only, so that our own are seen.
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) {
-  return "leak:libhdf5\n";
-}
-#endif
 
 enum { SUPERBLOCK = 48, N_IMAGES = 9, SIDE = 5, CHANNELS = 3, IMAGE = SIDE * SIDE * CHANNELS };
 
