@@ -5,6 +5,7 @@
 
 #include "gendistill/model.h"
 #include "gendistill/replay.h"
+#include "hdf5_leaks.h"
 #include "support.h"
 
 enum { SIDE = 8, N_ELEMENTS = SIDE * SIDE, N_POOL = 75, DIGEST = 17 };
