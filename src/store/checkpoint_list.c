@@ -159,12 +159,13 @@ static bool may_remove(const char *path) {
 static gd_err prune(const char *directory, int keep) {
   entry_list list = {0};
   gd_err err = scan(directory, &list);
-  int n_kept = 0;
+  int n_files = 0, n_kept = 0;
+  for (int i = 0; i < list.n; i++) n_files += !list.entries[i].is_tmp;
   for (int i = 0; i < list.n && err == GD_OK; i++) {
     const entry *e = &list.entries[i];
     if (e->is_tmp)
       err = remove_tmp(e->path);
-    else if (may_remove(e->path) && ++n_kept > keep)
+    else if (n_files > keep && may_remove(e->path) && ++n_kept > keep)  // opens none while all stay
       err = remove_file(e->path);
   }
   list_clear(&list);
