@@ -107,6 +107,23 @@ static void test_prune_keeps_the_newest_and_the_ends_of_tasks(void **state) {
   test_folder_remove(folder);
 }
 
+static void test_prune_removes_none_until_one_is_too_many(void **state) {
+  (void)state;
+  char *folder = test_folder_create();
+  write_at(folder, 0, 10, false);
+  write_at(folder, 0, 20, false);
+  write_other(folder, "checkpoint-task01-step000015.h5.tmp");
+  assert_ok(gd_checkpoint_prune(test_comm, folder, 2));
+  const char *const both[] = {"checkpoint-task01-step000020.h5", "checkpoint-task01-step000010.h5", NULL};
+  assert_list(folder, both);
+  assert_false(exists_in(folder, "checkpoint-task01-step000015.h5.tmp"));
+  write_at(folder, 0, 30, false);
+  assert_ok(gd_checkpoint_prune(test_comm, folder, 2));
+  const char *const newest[] = {"checkpoint-task01-step000030.h5", "checkpoint-task01-step000020.h5", NULL};
+  assert_list(folder, newest);
+  test_folder_remove(folder);
+}
+
 static void test_prune_does_not_count_a_damaged_file(void **state) {
   (void)state;
   gd_log_setup(test_comm->rank, GD_LOG_ERROR);
@@ -127,6 +144,7 @@ int main(void) {
       cmocka_unit_test(test_list_leaves_out_other_files),
       cmocka_unit_test(test_a_folder_without_checkpoints),
       cmocka_unit_test(test_prune_keeps_the_newest_and_the_ends_of_tasks),
+      cmocka_unit_test(test_prune_removes_none_until_one_is_too_many),
       cmocka_unit_test(test_prune_does_not_count_a_damaged_file),
   };
   return GD_TEST_MAIN(tests);

@@ -75,8 +75,8 @@ gd_err gd_checkpoint_list(const gd_comm *comm, const char *directory, char ***pa
 void gd_checkpoint_list_free(char ***paths, int n);
 
 /* Removes the checkpoints that are not at the end of a task, all but the newest `keep` of them, and left-over
- * checkpoint-*.h5.tmp. Damaged ones stay and do not count. Collective on comm: rank 0 removes. GD_ERR_FAILED naming the
- * file. */
+ * checkpoint-*.h5.tmp. Damaged ones stay and do not count; while there are no more than `keep`, none is opened.
+ * Collective on comm: rank 0 removes. GD_ERR_FAILED naming the file. */
 gd_err gd_checkpoint_prune(const gd_comm *comm, const char *directory, int keep);
 
 /* ---- Sample set ------------------------------------------------------------------------------- */

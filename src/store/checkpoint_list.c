@@ -23,7 +23,7 @@ typedef struct entry {
 
 typedef struct entry_list {
   entry *entries;
-  int n, room;
+  int n, n_tmp, room;
 } entry_list;
 
 static void list_clear(entry_list *list) {
@@ -55,6 +55,7 @@ static void list_add(entry_list *list, entry added) {
     list->entries = longer;
   }
   list->entries[list->n++] = added;
+  list->n_tmp += added.is_tmp;
 }
 
 static int newest_first(const void *left, const void *right) {
@@ -81,17 +82,15 @@ static gd_err scan(const char *directory, entry_list *out) {
 /* ---- List ---- */
 
 // The whole paths one after the other, each with its zero.
-static char *pack(const entry_list *list, int *nbytes, int *n) {
+static char *pack(const entry_list *list, int *nbytes) {
   size_t room = 1, used = 0;
   for (int i = 0; i < list->n; i++) room += strlen(list->entries[i].path) + 1;
   char *text = gd_alloc_zero(room);
-  *n = 0;
   for (int i = 0; i < list->n; i++) {
     if (list->entries[i].is_tmp) continue;
     size_t length = strlen(list->entries[i].path) + 1;
     memcpy(text + used, list->entries[i].path, length);
     used += length;
-    (*n)++;
   }
   GD_REQUIRE(used <= INT_MAX);
   *nbytes = (int)used;
@@ -104,8 +103,8 @@ gd_err gd_checkpoint_list(const gd_comm *comm, const char *directory, char ***pa
   entry_list list = {0};
   gd_err err = gd_comm_agree(comm, comm->rank == 0 ? scan(directory, &list) : GD_OK);
   if (err == GD_OK) {
-    int sizes[2] = {0};
-    char *text = comm->rank == 0 ? pack(&list, &sizes[0], &sizes[1]) : NULL;
+    int sizes[2] = {0, list.n - list.n_tmp};
+    char *text = comm->rank == 0 ? pack(&list, &sizes[0]) : NULL;
     MPI_Bcast(sizes, 2, MPI_INT, 0, comm->mpi);
     if (comm->rank != 0) text = gd_alloc_zero((size_t)sizes[0] + 1);
     MPI_Bcast(text, sizes[0], MPI_CHAR, 0, comm->mpi);
@@ -159,13 +158,13 @@ static bool may_remove(const char *path) {
 static gd_err prune(const char *directory, int keep) {
   entry_list list = {0};
   gd_err err = scan(directory, &list);
-  int n_files = 0, n_kept = 0;
-  for (int i = 0; i < list.n; i++) n_files += !list.entries[i].is_tmp;
+  bool all_stay = list.n - list.n_tmp <= keep;  // then none needs to be opened
+  int n_kept = 0;
   for (int i = 0; i < list.n && err == GD_OK; i++) {
     const entry *e = &list.entries[i];
     if (e->is_tmp)
       err = remove_tmp(e->path);
-    else if (n_files > keep && may_remove(e->path) && ++n_kept > keep)  // opens none while all stay
+    else if (!all_stay && may_remove(e->path) && ++n_kept > keep)
       err = remove_file(e->path);
   }
   list_clear(&list);
