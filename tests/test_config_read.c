@@ -214,13 +214,14 @@ static void a_run_goes_on_only_with_its_own_numbers(void **state) {
 
 static void the_project_s_configurations_are_valid(void **state) {
   (void)state;
-  static const char *const files[] = {"fashion_mnist_paper", "cifar10_paper"};
+  static const char *const files[] = {"quickstart", "fashion_mnist_paper", "cifar10_paper"};
+  const int n_files = sizeof files / sizeof *files;
   gd_config *config = NULL;
-  for (int i = 0; i < 2 + GD_N_STRATEGIES; i++) {
-    char *path = i < 2 ? gd_format("%s/../configs/%s.yaml", GD_TEST_DATA, files[i])
-                       : gd_format("%s/../configs/small/%s.yaml", GD_TEST_DATA, gd_strategy_name(i - 2));
+  for (int i = 0; i < n_files + GD_N_STRATEGIES; i++) {
+    char *path = i < n_files ? gd_format("%s/../configs/%s.yaml", GD_TEST_DATA, files[i])
+                             : gd_format("%s/../configs/small/%s.yaml", GD_TEST_DATA, gd_strategy_name(i - n_files));
     assert_ok(gd_config_create(&config, path, 0, NULL));
-    if (i >= 2) assert_int_equal(config->strategy.name, i - 2);
+    if (i >= n_files) assert_int_equal(config->strategy.name, i - n_files);
     gd_config_destroy(&config);
     gd_free(path);
   }
