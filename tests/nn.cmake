@@ -2,7 +2,7 @@
 add_library(nn_check STATIC nn_check.c nn_reference.c)
 target_link_libraries(nn_check PUBLIC test_support)
 
-foreach(name weighted residual norm attention elementwise pool graph plan bfloat16)
+foreach(name weighted winograd residual norm attention elementwise pool graph plan bfloat16)
   gd_test(test_nn_${name} TIMEOUT 60)
   target_link_libraries(test_nn_${name} PRIVATE nn_check)
 endforeach()

@@ -14,8 +14,16 @@ dnnl_engine_t gd_dnnl_engine(void) {
   return engine;
 }
 
+static bool has(dnnl_cpu_isa_t isa) {
+  return (dnnl_get_effective_cpu_isa() & isa) == isa;
+}
+
+bool gd_dnnl_has_avx512(void) {
+  return has(dnnl_cpu_isa_avx512_core);
+}
+
 bool gd_dnnl_has_amx(void) {
-  return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_amx) == dnnl_cpu_isa_avx512_core_amx;
+  return has(dnnl_cpu_isa_avx512_core_amx);
 }
 
 dnnl_data_type_t gd_dnnl_type(gd_precision type) {

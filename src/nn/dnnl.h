@@ -27,7 +27,8 @@ typedef struct gd_primitive {
 
 dnnl_engine_t gd_dnnl_engine(void);
 
-/* Whether oneDNN uses this CPU's matrix unit. */
+/* Whether oneDNN uses this CPU's vectors of 512 bits, and its matrix unit. */
+bool gd_dnnl_has_avx512(void);
 bool gd_dnnl_has_amx(void);
 
 dnnl_data_type_t gd_dnnl_type(gd_precision type);

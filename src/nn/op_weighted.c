@@ -8,6 +8,7 @@
 #include "nn/bfloat16.h"
 #include "nn/dnnl.h"
 #include "nn/patches.h"
+#include "nn/winograd.h"
 
 // Output pixels of a convolution up to which its map counts as small: 4 x 4.
 enum { SMALL_MAP = 16 };
@@ -28,6 +29,7 @@ typedef struct gd_weighted {
   gd_reorder unpack_grad;  // of the weight gradient, where its layout is not the flat array's
   bool forward_on_patches, weights_on_patches;
   size_t patches_offset, grad_offset;  // in scratch
+  float *winograd;                     // transformed weights, which stand for all of the above; or NULL
 } gd_weighted;
 
 // What the primitives are made from: operation descriptors and memory layouts.
@@ -188,6 +190,11 @@ static void lay_out_scratch(gd_op *op, gd_weighted *w) {
 static gd_err prepare(gd_op *op) {
   gd_err err = GD_OK;
   gd_weighted *w = op->state = GD_NEW(gd_weighted);
+  if (gd_winograd_suits(op)) {
+    w->winograd = gd_alloc_zero(gd_winograd_weights_count(op) * sizeof(float));
+    op->scratch_nbytes = gd_winograd_scratch_nbytes(op);
+    return GD_OK;
+  }
   bool strided = is_strided_pointwise(op);
   w->forward_on_patches = strided || is_better_on_patches(op, gd_dnnl_has_amx() ? SMALL_MAP : 0);
   w->weights_on_patches = strided || is_better_on_patches(op, gd_dnnl_has_amx() ? 4 * SMALL_MAP : SMALL_MAP);
@@ -214,6 +221,10 @@ static const void *gathered(const gd_op *op, bool on_patches) {
 static void load(gd_op *op, const float *params) {
   (void)params;
   gd_weighted *w = op->state;
+  if (w->winograd) {
+    gd_winograd_load(op, w->winograd);
+    return;
+  }
   const void *packed = packed_load(&w->fwd_weights, gd_op_param(op, 0));
   gd_primitive_set(&w->forward, w->fwd_w, packed);
   if (op->node->attributes.bias) gd_primitive_set(&w->forward, w->fwd_b, gd_op_param(op, 1));
@@ -224,6 +235,10 @@ static void load(gd_op *op, const float *params) {
 
 static void forward(gd_op *op) {
   gd_weighted *w = op->state;
+  if (w->winograd) {
+    gd_winograd_forward(op, w->winograd);
+    return;
+  }
   if (has_residual(op) && op->y != op->x[1])
     gd_tensor_convert(op->x_type[1], op->x[1], op->y_type, op->y, op->batch * gd_shape_count(op->out));
   gd_primitive_set(&w->forward, w->fwd_x, gathered(op, w->forward_on_patches));
@@ -253,10 +268,18 @@ static void run_backward_data(gd_op *op) {
 }
 
 static void backward(gd_op *op, float *grads) {
+  const float *winograd = ((const gd_weighted *)op->state)->winograd;
   double start = gd_seconds();
-  run_backward_weights(op, grads);
+  if (winograd)
+    gd_winograd_backward_weights(op, grads);
+  else
+    run_backward_weights(op, grads);
   op->seconds_weights += gd_seconds() - start;
-  if (op->dx[0]) run_backward_data(op);
+  if (!op->dx[0]) return;
+  if (winograd)
+    gd_winograd_backward_data(op, winograd);
+  else
+    run_backward_data(op);
 }
 
 static void release(gd_op *op) {
@@ -268,6 +291,7 @@ static void release(gd_op *op) {
   packed_release(&w->fwd_weights);
   packed_release(&w->bwd_weights);
   gd_reorder_release(&w->unpack_grad);
+  gd_free(w->winograd);
   gd_free(w);
 }
 
