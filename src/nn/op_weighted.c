@@ -28,8 +28,10 @@ typedef struct gd_weighted {
   bool share_packed;
   gd_reorder unpack_grad;  // of the weight gradient, where its layout is not the flat array's
   bool forward_on_patches, weights_on_patches;
-  size_t patches_offset, grad_offset;  // in scratch
-  float *winograd;                     // transformed weights, which stand for all of the above; or NULL
+  gd_reorder order_weights;               // for forward on patches, before they are packed
+  float *ordered;                         // where they stay if forward wants nothing else, NULL otherwise
+  size_t patches_offset, weights_offset;  // in scratch
+  float *winograd;                        // transformed weights, which stand for all of the above; or NULL
 } gd_weighted;
 
 // What the primitives are made from: operation descriptors and memory layouts.
@@ -86,7 +88,7 @@ static gd_descs describe_conv(const gd_op *op) {
   return d;
 }
 
-// Linear, or a convolution on its patches, whose weight gradient then comes in the flat array's layout.
+// Linear, or a convolution on its patches: a patch's columns, and so the weights', are in the order (kh, kw, C).
 static gd_descs describe_linear(const gd_op *op) {
   bool patches = op->node->kind == &gd_op_conv;
   gd_shape row = {op->out.h, op->out.w, patches ? gd_patch_columns(op) : op->in[0].c};
@@ -104,6 +106,17 @@ static gd_descs describe_linear(const gd_op *op) {
   GD_DNNL(dnnl_inner_product_backward_data_desc_init(&d.backward_data.linear, &d.x, &w, &d.dy));
   GD_DNNL(dnnl_inner_product_backward_weights_desc_init(&d.backward_weights.linear, &d.x, &dw, bias, &d.dy));
   return d;
+}
+
+// Between the flat array's order of a convolution's weights and that of patches; nothing for windows of one pixel.
+static void create_patch_order(gd_reorder *out, const gd_op *op, bool to_patches) {
+  const gd_attributes *a = &op->node->attributes;
+  dnnl_dims_t dims = {op->out.c, op->in[0].c, a->kernel[0], a->kernel[1]};
+  dnnl_memory_desc_t flat, patches;
+  GD_DNNL(dnnl_memory_desc_init_by_tag(&flat, 4, dims, dnnl_f32, dnnl_oihw));
+  GD_DNNL(dnnl_memory_desc_init_by_tag(&patches, 4, dims, dnnl_f32, dnnl_ohwi));
+  if (gd_patch_columns(op) > op->in[0].c)
+    gd_reorder_create(out, to_patches ? &flat : &patches, to_patches ? &patches : &flat);
 }
 
 static void packed_create(gd_packed *packed, const dnnl_memory_desc_t *plain, const dnnl_memory_desc_t *md) {
@@ -131,6 +144,8 @@ static gd_err prepare_forward(gd_op *op, gd_weighted *w, const gd_descs *d) {
   if (err != GD_OK) return err;
   const dnnl_memory_desc_t *md = gd_primitive_md(&w->forward, dnnl_query_weights_md, 0);
   packed_create(&w->fwd_weights, &d->plain_weights, md);
+  if (w->forward_on_patches) create_patch_order(&w->order_weights, op, true);
+  if (w->order_weights.primitive && !w->fwd_weights.memory) w->ordered = gd_alloc_zero(dnnl_memory_desc_get_size(md));
   w->fwd_x = gd_primitive_arg(&w->forward, DNNL_ARG_SRC, &d->x);
   w->fwd_w = gd_primitive_arg(&w->forward, DNNL_ARG_WEIGHTS, md);
   if (op->node->attributes.bias) w->fwd_b = gd_primitive_arg(&w->forward, DNNL_ARG_BIAS, &d->bias);
@@ -164,7 +179,10 @@ static gd_err prepare_backward_weights(gd_op *op, gd_weighted *w, const gd_descs
   gd_err err = create_backward(&w->backward_weights, op, d, &d->backward_weights);
   if (err != GD_OK) return err;
   const dnnl_memory_desc_t *md = gd_primitive_md(&w->backward_weights, dnnl_query_diff_weights_md, 0);
-  if (gd_reorder_needed(md, &d->plain_weights)) gd_reorder_create(&w->unpack_grad, md, &d->plain_weights);
+  if (w->weights_on_patches)
+    create_patch_order(&w->unpack_grad, op, false);
+  else if (gd_reorder_needed(md, &d->plain_weights))
+    gd_reorder_create(&w->unpack_grad, md, &d->plain_weights);
   w->grad_x = gd_primitive_arg(&w->backward_weights, DNNL_ARG_SRC, &d->x);
   w->grad_dy = gd_primitive_arg(&w->backward_weights, DNNL_ARG_DIFF_DST, &d->dy);
   w->grad_w = gd_primitive_arg(&w->backward_weights, DNNL_ARG_DIFF_WEIGHTS, md);
@@ -176,15 +194,17 @@ static size_t aligned(size_t nbytes) {
   return (nbytes + 63) / 64 * 64;
 }
 
-// Behind what the primitives want: patches, and the weight gradient on its way to the flat array.
+// Behind what the primitives want: patches, and weights in the order of patches or their gradient on its way to the
+// flat array.
 static void lay_out_scratch(gd_op *op, gd_weighted *w) {
   bool patches = w->forward_on_patches || (op->training && w->weights_on_patches);
-  w->patches_offset = aligned(op->scratch_nbytes);
-  w->grad_offset = w->patches_offset + (patches ? aligned(gd_patches_nbytes(op)) : 0);
-  op->scratch_nbytes = w->grad_offset;
+  size_t ordered = w->order_weights.primitive ? (size_t)op->out.c * (size_t)gd_patch_columns(op) * sizeof(float) : 0;
+  size_t grad = 0;
   if (w->unpack_grad.primitive)
-    op->scratch_nbytes +=
-        dnnl_memory_desc_get_size(gd_primitive_md(&w->backward_weights, dnnl_query_diff_weights_md, 0));
+    grad = dnnl_memory_desc_get_size(gd_primitive_md(&w->backward_weights, dnnl_query_diff_weights_md, 0));
+  w->patches_offset = aligned(op->scratch_nbytes);
+  w->weights_offset = w->patches_offset + (patches ? aligned(gd_patches_nbytes(op)) : 0);
+  op->scratch_nbytes = w->weights_offset + (grad > ordered ? grad : ordered);
 }
 
 static gd_err prepare(gd_op *op) {
@@ -218,6 +238,17 @@ static const void *gathered(const gd_op *op, bool on_patches) {
   return patches_of(op);
 }
 
+static float *weights_scratch(const gd_op *op) {
+  return (float *)((char *)op->scratch + ((const gd_weighted *)op->state)->weights_offset);
+}
+
+static const void *load_forward(const gd_op *op, gd_weighted *w) {
+  const float *weights = gd_op_param(op, 0);
+  if (!w->order_weights.primitive) return packed_load(&w->fwd_weights, weights);
+  gd_reorder_run(&w->order_weights, weights, w->ordered ? w->ordered : weights_scratch(op));
+  return w->ordered ? w->ordered : packed_load(&w->fwd_weights, weights_scratch(op));
+}
+
 static void load(gd_op *op, const float *params) {
   (void)params;
   gd_weighted *w = op->state;
@@ -225,7 +256,7 @@ static void load(gd_op *op, const float *params) {
     gd_winograd_load(op, w->winograd);
     return;
   }
-  const void *packed = packed_load(&w->fwd_weights, gd_op_param(op, 0));
+  const void *packed = load_forward(op, w);
   gd_primitive_set(&w->forward, w->fwd_w, packed);
   if (op->node->attributes.bias) gd_primitive_set(&w->forward, w->fwd_b, gd_op_param(op, 1));
   if (!op->wants_dx[0]) return;
@@ -249,7 +280,7 @@ static void forward(gd_op *op) {
 static void run_backward_weights(gd_op *op, float *grads) {
   gd_weighted *w = op->state;
   float *plain = gd_op_grad(op, grads, 0);
-  void *packed = w->unpack_grad.primitive ? (char *)op->scratch + w->grad_offset : NULL;
+  float *packed = w->unpack_grad.primitive ? weights_scratch(op) : NULL;
   gd_primitive_set(&w->backward_weights, w->grad_x, gathered(op, w->weights_on_patches));
   gd_primitive_set(&w->backward_weights, w->grad_dy, op->dy);
   gd_primitive_set(&w->backward_weights, w->grad_w, packed ? packed : plain);
@@ -291,6 +322,8 @@ static void release(gd_op *op) {
   packed_release(&w->fwd_weights);
   packed_release(&w->bwd_weights);
   gd_reorder_release(&w->unpack_grad);
+  gd_reorder_release(&w->order_weights);
+  gd_free(w->ordered);
   gd_free(w->winograd);
   gd_free(w);
 }

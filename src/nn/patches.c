@@ -18,15 +18,6 @@ size_t gd_patches_nbytes(const gd_op *op) {
   return rows * (size_t)gd_patch_columns(op) * gd_element_nbytes(op->x_type[0]);
 }
 
-// n elements to every stride-th place; zeros where `from` is NULL.
-static void scatter_floats(const float *from, int n, int stride, float *to) {
-  for (int i = 0; i < n; i++) to[(int64_t)i * stride] = from ? from[i] : 0;
-}
-
-static void scatter_halves(const gd_bfloat16 *from, int n, int stride, gd_bfloat16 *to) {
-  for (int i = 0; i < n; i++) to[(int64_t)i * stride] = from ? from[i] : 0;
-}
-
 // The input pixel (h, w) of an image, NULL in the padding.
 static const void *pixel(const gd_op *op, int64_t image, int h, int w) {
   gd_shape in = op->in[0];
@@ -36,17 +27,18 @@ static const void *pixel(const gd_op *op, int64_t image, int h, int w) {
 
 static void gather_row(const gd_op *op, int64_t row, void *patch) {
   const gd_attributes *a = &op->node->attributes;
-  int n_taps = window_pixels(op), channels = op->in[0].c;
+  int channels = op->in[0].c;
+  size_t nbytes = (size_t)channels * gd_element_nbytes(op->x_type[0]);
   int64_t image = row / (op->out.h * op->out.w);
-  int top = (int)(row / op->out.w % op->out.h) * a->stride - a->pad[0], left = (int)(row % op->out.w) * a->stride;
-  left -= a->pad[1];
-  for (int tap = 0; tap < n_taps; tap++) {
+  int top = (int)(row / op->out.w % op->out.h) * a->stride - a->pad[0];
+  int left = (int)(row % op->out.w) * a->stride - a->pad[1];
+  for (int tap = 0; tap < window_pixels(op); tap++) {
     const void *from = pixel(op, image, top + tap / a->kernel[1], left + tap % a->kernel[1]);
-    void *to = gd_element(op->x_type[0], patch, tap);
-    if (op->x_type[0] == GD_FLOAT32)
-      scatter_floats(from, channels, n_taps, to);
+    void *to = gd_element(op->x_type[0], patch, (int64_t)tap * channels);
+    if (from)
+      memcpy(to, from, nbytes);
     else
-      scatter_halves(from, channels, n_taps, to);
+      memset(to, 0, nbytes);
   }
 }
 

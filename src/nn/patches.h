@@ -8,8 +8,7 @@
 int gd_patch_columns(const gd_op *op);
 size_t gd_patches_nbytes(const gd_op *op);
 
-/* Input 0, (N, H, W, C), to one row per output pixel: (N H' W', C kh kw), the window's pixels innermost as in the
- * weights; zero where the window lies in the padding. */
+/* Input 0, (N, H, W, C), to one row per output pixel: (N H' W', kh kw C); zero where the window lies in the padding. */
 void gd_patches_gather(const gd_op *op, void *patches);
 
 /* For windows of one pixel: dx of input 0 from dx of the patches. Pixels that no window reads become zero. */
