@@ -6,6 +6,7 @@
 set -eu
 # shellcheck source=app_support.sh
 . "$(dirname "$0")/app_support.sh"
+export OMPI_MCA_odls_base_sigkill_timeout=1 # the default, as users have it
 
 n_kills=$4
 RANDOM=${GD_TEST_SEED:-$$}

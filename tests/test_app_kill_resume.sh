@@ -5,6 +5,7 @@
 set -eu
 # shellcheck source=app_support.sh
 . "$(dirname "$0")/app_support.sh"
+export OMPI_MCA_odls_base_sigkill_timeout=1 # the default, as users have it
 
 write_config "$folder/run.yaml"
 settings=(--set training.epochs=4 --set output.checkpoint_steps=2)

@@ -6,7 +6,8 @@
 #   jobs/studies/throughput/run.sh [CORES]
 #
 # Leaves a JSON file a bench, named PRECISION-REDUCTION-RANKSxTHREADS, and the tables of --profile, in
-# runs/throughput. GENDISTILL names another program than build/release/gendistill.
+# runs/throughput. GENDISTILL names another program than build/release/gendistill; PRECISIONS="float32" leaves the other
+# one out, for CPUs that lack it.
 set -eu
 
 cores=${1:-$(nproc)}
@@ -25,7 +26,7 @@ bench() {
   echo "$name: $(sed -n 's/ *"gd_step_images_per_second": \(.*\),/\1/p' "$results/$name.json") images/s"
 }
 
-for precision in float32 bfloat16; do
+for precision in ${PRECISIONS:-float32 bfloat16}; do
   for reduction in fast tree; do
     bench "$precision-$reduction-1x$cores" "$precision" "$reduction" 1 --profile
     bench "$precision-$reduction-${cores}x1" "$precision" "$reduction" "$cores"
