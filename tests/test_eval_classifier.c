@@ -8,7 +8,7 @@
 #include "gendistill/eval.h"
 #include "support.h"
 
-enum { N_TEST = 2000 };
+enum { N_TEST = 1000 };
 
 static const char short_training[] = "image_size: 16, limit: 64, epochs: 1, batch_size: 32, slots: 2";
 
@@ -69,7 +69,7 @@ static double distance(gd_moments *a, gd_moments *b) {
 static void distances_tell_real_images_from_others(void **state) {
   if (under_valgrind()) skip();  // days of work there
   gd_data *data = *state;
-  gd_config *config = make_config(data, "limit: 6144, epochs: 2, batch_size: 64, slots: 2");
+  gd_config *config = make_config(data, "limit: 2048, epochs: 2, batch_size: 64, slots: 2");
   gd_classifier *classifier;
   gd_grid *grid;
   assert_ok(gd_classifier_obtain(&classifier, test_comm, config, data->train, data->test));
