@@ -47,14 +47,12 @@ if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # the tools have a build of their own
 endif()
 gd_app_test(test_app_evaluate 300)
 gd_app_test(test_app_report 120)
-# Most of their commands run on one rank, or they wait most of the time; an hour at a low priority has others beside it,
-# and begins first.
-set(alone test_app_usage test_app_report test_app_stop test_app_watchdog test_app_kill_resume)
-foreach(name test_app_kill_anywhere test_app_projection)
-  if(TEST ${name})
-    list(APPEND alone ${name})
-  endif()
-endforeach()
+# Most of their commands run on one rank, or at full speed they wait most of the time; an hour at a low priority has others
+# beside it, and begins first.
+set(alone test_app_usage test_app_report)
+if(GD_FULL_SPEED)
+  list(APPEND alone test_app_watchdog test_app_kill_resume test_app_kill_anywhere test_app_projection)
+endif()
 if(TEST test_app_memory_faults)
   list(APPEND alone test_app_memory_faults test_app_memory_growth_long)
   set_tests_properties(test_app_memory_growth_long PROPERTIES COST 10000)
