@@ -4,7 +4,8 @@
  * of the map they work on; backward reorders the weight gradient, always float32, back. Where oneDNN is content with
  * the plain layout, the flat arrays are used as they are. Linear works on a matrix with a row per pixel; so do
  * convolutions where that is better, on patches gathered into scratch. A second input is a residual: the product
- * is added to it, in its own place where nobody reads it later. */
+ * is added to it, in its own place where nobody reads it later. Where winograd.h suits, it does all of a convolution.
+ */
 #include "nn/bfloat16.h"
 #include "nn/dnnl.h"
 #include "nn/patches.h"
