@@ -16,7 +16,7 @@ n_places=0
 # with RANK PLACE RANKS ARGUMENT...: like run. One rank runs without mpirun, which takes longer than some commands.
 with() {
   local fault="$1 $object $2" launch=("$tests/mpirun.sh" "$3")
-  [ "$3" -gt 1 ] || launch=(env OMPI_MCA_ess_singleton_isolated=1 OMPI_MCA_pml=ob1)
+  [ "$3" -gt 1 ] || launch=(env OMPI_MCA_ess_singleton_isolated=1)
   shift 3
   status=0
   GD_MEMORY=$fault timeout -k 5 100 "${launch[@]}" "$folder/with-pid" "$program" "$@" >"$folder/out" 2>"$folder/err" </dev/null ||

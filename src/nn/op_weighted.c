@@ -30,7 +30,6 @@ typedef struct gd_weighted {
   gd_reorder unpack_grad;  // of the weight gradient, where its layout is not the flat array's
   bool forward_on_patches, weights_on_patches;
   gd_reorder order_weights;               // for forward on patches, before they are packed
-  float *ordered;                         // where they stay if forward wants nothing else, NULL otherwise
   size_t patches_offset, weights_offset;  // in scratch
   float *winograd;                        // transformed weights, which stand for all of the above; or NULL
 } gd_weighted;
@@ -146,7 +145,6 @@ static gd_err prepare_forward(gd_op *op, gd_weighted *w, const gd_descs *d) {
   const dnnl_memory_desc_t *md = gd_primitive_md(&w->forward, dnnl_query_weights_md, 0);
   packed_create(&w->fwd_weights, &d->plain_weights, md);
   if (w->forward_on_patches) create_patch_order(&w->order_weights, op, true);
-  if (w->order_weights.primitive && !w->fwd_weights.memory) w->ordered = gd_alloc_zero(dnnl_memory_desc_get_size(md));
   w->fwd_x = gd_primitive_arg(&w->forward, DNNL_ARG_SRC, &d->x);
   w->fwd_w = gd_primitive_arg(&w->forward, DNNL_ARG_WEIGHTS, md);
   if (op->node->attributes.bias) w->fwd_b = gd_primitive_arg(&w->forward, DNNL_ARG_BIAS, &d->bias);
@@ -246,8 +244,9 @@ static float *weights_scratch(const gd_op *op) {
 static const void *load_forward(const gd_op *op, gd_weighted *w) {
   const float *weights = gd_op_param(op, 0);
   if (!w->order_weights.primitive) return packed_load(&w->fwd_weights, weights);
-  gd_reorder_run(&w->order_weights, weights, w->ordered ? w->ordered : weights_scratch(op));
-  return w->ordered ? w->ordered : packed_load(&w->fwd_weights, weights_scratch(op));
+  GD_REQUIRE(w->fwd_weights.memory);  // bfloat16: what is ordered in scratch is packed at once
+  gd_reorder_run(&w->order_weights, weights, weights_scratch(op));
+  return packed_load(&w->fwd_weights, weights_scratch(op));
 }
 
 static void load(gd_op *op, const float *params) {
@@ -324,7 +323,6 @@ static void release(gd_op *op) {
   packed_release(&w->bwd_weights);
   gd_reorder_release(&w->unpack_grad);
   gd_reorder_release(&w->order_weights);
-  gd_free(w->ordered);
   gd_free(w->winograd);
   gd_free(w);
 }

@@ -182,7 +182,7 @@ static int64_t first_pixel(const gd_work *w, int row, int channels) {
 static void input_to_positions(const gd_work *w, const float *map, int row, const gd_stack *to, int tile) {
   int c = to->channels, inside = w->width * c, line = inside + 2 * c, first = 2 * (row % (w->height / 2)) - 1;
   float *lines = thread_lines(w), *zeros = lines + 4 * (int64_t)line;
-  memset(zeros, 0, (size_t)inside * sizeof(float));
+  if (first < 0 || first + 4 > w->height) memset(zeros, 0, (size_t)inside * sizeof(float));
   const float *in[4], *pixels = map + first_pixel(w, row, c);
   for (int i = 0; i < 4; i++) {
     in[i] = first + i < 0 || first + i >= w->height ? zeros : pixels + (i - 1) * (int64_t)inside;
@@ -317,8 +317,7 @@ bool gd_winograd_suits(const gd_op *op) {
   const gd_attributes *a = &op->node->attributes;
   bool windows = op->node->kind == &gd_op_conv && a->kernel[0] == 3 && a->kernel[1] == 3 && a->stride == 1 &&
                  a->pad[0] == 1 && a->pad[1] == 1;
-  bool floats = op->x_type[0] == GD_FLOAT32 && op->y_type == GD_FLOAT32 && op->dy_type == GD_FLOAT32;
-  if (!windows || !floats || (op->node->n_inputs == 2 && op->x_type[1] != GD_FLOAT32)) return false;
+  if (!windows || op->x_type[0] != GD_FLOAT32) return false;
   if (op->out.h % 2 || op->out.w % 2 || op->in[0].c < LEAST_CHANNELS || op->out.c < LEAST_CHANNELS) return false;
   return !gd_dnnl_has_avx512();
 }
