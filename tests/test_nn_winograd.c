@@ -1,5 +1,5 @@
-/* Convolutions of 3 x 3 windows on wide maps, as they are computed on CPUs without AVX-512, which oneDNN is told to
- * take this one for: against plain loops, and large batches against their images one by one. */
+/* Convolutions of 3 x 3 windows with many channels, as they are computed on CPUs without AVX-512, which oneDNN is told
+ * to take this one for: against plain loops, and large batches against their images one by one. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,14 +37,28 @@ static const nn_graph conv = {build_conv, reference_conv, false};
 static const nn_graph sum = {build_sum, reference_sum, false};
 static const nn_graph sum_in_place = {build_sum_in_place, reference_sum_in_place, false};
 
-static void wide_maps_match(void **state) {
+static void maps_of_small_tiles_match(void **state) {
   (void)state;
   static const nn_case cases[] = {
       {.label = "4x4x32 to 64", .batch = 3, .in = {{4, 4, 32}}, .c_out = 64, .bias = true, .n_samples = 30},
       {.label = "one tile", .batch = 1, .in = {{2, 2, 32}}, .c_out = 32, .n_samples = 100},
       {.label = "2x6x70 to 33", .batch = 2, .in = {{2, 6, 70}}, .c_out = 33, .bias = true, .n_samples = 30},
       {.label = "6x2x33 to 70", .batch = 2, .in = {{6, 2, 33}}, .c_out = 70, .n_samples = 30},
+      {.label = "5x5, not tiles", .batch = 2, .in = {{5, 5, 33}}, .c_out = 34, .bias = true, .n_samples = 30},
       {.label = "fixed", .batch = 2, .in = {{4, 4, 32}}, .c_out = 32, .bias = true, .fixed_inputs = 1, .n_samples = 50},
+  };
+  NN_CHECK_ALL(&conv, cases);
+}
+
+static void maps_of_large_tiles_match(void **state) {
+  (void)state;
+  static const nn_case cases[] = {
+      {.label = "8x8x32 to 64", .batch = 2, .in = {{8, 8, 32}}, .c_out = 64, .bias = true, .n_samples = 10},
+      {.label = "4x12x70 to 33", .batch = 1, .in = {{4, 12, 70}}, .c_out = 33, .bias = true, .n_samples = 10},
+      {.label = "12x4x33 to 70", .batch = 1, .in = {{12, 4, 33}}, .c_out = 70, .n_samples = 10},
+      {.label = "7x7, not tiles", .batch = 2, .in = {{7, 7, 32}}, .c_out = 32, .bias = true, .n_samples = 10},
+      {.label = "6x9", .batch = 1, .in = {{6, 9, 33}}, .c_out = 34, .bias = true, .n_samples = 10},
+      {.label = "fixed", .batch = 1, .in = {{8, 8, 32}}, .c_out = 32, .bias = true, .fixed_inputs = 1, .n_samples = 10},
   };
   NN_CHECK_ALL(&conv, cases);
 }
@@ -52,7 +66,8 @@ static void wide_maps_match(void **state) {
 static void residual_is_added(void **state) {
   (void)state;
   static const nn_case cases[] = {
-      {.label = "a residual", .batch = 2, .in = {{4, 6, 32}, {4, 6, 40}}, .c_out = 40, .n_samples = 50},
+      {.label = "4x6 and a residual", .batch = 2, .in = {{4, 6, 32}, {4, 6, 40}}, .c_out = 40, .n_samples = 20},
+      {.label = "7x8 and a residual", .batch = 1, .in = {{7, 8, 32}, {7, 8, 40}}, .c_out = 40, .n_samples = 10},
   };
   NN_CHECK_ALL(&sum, cases);
   NN_CHECK_ALL(&sum_in_place, cases);
@@ -60,9 +75,8 @@ static void residual_is_added(void **state) {
 
 // Every image of a batch of several chunks gives the bits that it gives alone, and the gradients by the parameters are
 // the sums of what the images give alone.
-static void batch_is_the_sum_of_its_images(void **state) {
-  (void)state;
-  nn_case all = {.label = "20 images", .batch = 20, .in = {{20, 16, 40}}, .c_out = 48, .bias = true}, one = all;
+static void check_images(nn_case all) {
+  nn_case one = all;
   one.batch = 1;
   nn_fixture batch = nn_open(&conv, &all, GD_TRAINING), alone = nn_open(&conv, &one, GD_TRAINING);
   const float *y = nn_run(&batch), *dx = gd_plan_input_gradient(batch.plan, 0);
@@ -85,9 +99,16 @@ static void batch_is_the_sum_of_its_images(void **state) {
   nn_close(&alone);
 }
 
+static void batch_is_the_sum_of_its_images(void **state) {
+  (void)state;
+  check_images((nn_case){.label = "20 images", .batch = 20, .in = {{20, 15, 40}}, .c_out = 48, .bias = true});
+  check_images((nn_case){.label = "160 images", .batch = 160, .in = {{6, 6, 40}}, .c_out = 48, .bias = true});
+}
+
 int main(void) {
   setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 0);
-  const struct CMUnitTest tests[] = {cmocka_unit_test(wide_maps_match), cmocka_unit_test(residual_is_added),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(maps_of_small_tiles_match),
+                                     cmocka_unit_test(maps_of_large_tiles_match), cmocka_unit_test(residual_is_added),
                                      cmocka_unit_test(batch_is_the_sum_of_its_images)};
   return GD_TEST_MAIN(tests);
 }

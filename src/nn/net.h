@@ -20,9 +20,10 @@ typedef struct gd_attributes {
 } gd_attributes;
 
 typedef struct gd_op gd_op;
+typedef struct gd_op_class gd_op_class;
 
 /* One kind of op. All work on the whole batch of their plan. */
-typedef struct gd_op_class {
+struct gd_op_class {
   const char *kind;
   /* What backward reads, so that the plan keeps it: inputs (bit i: input i) and the output. */
   unsigned backward_reads_inputs;
@@ -39,7 +40,10 @@ typedef struct gd_op_class {
   /* Writes dx[i] where it is not NULL, and the parameters' gradients into the flat array `grads`. */
   void (*backward)(gd_op *op, float *grads);
   void (*release)(gd_op *op); /* optional: frees op->state */
-} gd_op_class;
+  /* Optional: a class that takes the five places above in the ops that suit it. */
+  const gd_op_class *special;
+  bool (*suits)(const gd_op *op); /* of a special class */
+};
 
 typedef struct gd_node {
   const gd_op_class *kind;
@@ -67,6 +71,7 @@ struct gd_net {
 /* A node compiled for a batch. */
 struct gd_op {
   const gd_node *node;
+  const gd_op_class *passes; /* computes it: the node's kind or that one's special class */
   const gd_param_table *table;
   int batch;
   bool training;
@@ -99,7 +104,7 @@ static inline int64_t gd_shape_count(gd_shape s) {
   return (int64_t)s.h * s.w * s.c;
 }
 
-extern const gd_op_class gd_op_conv, gd_op_linear, gd_op_group_norm, gd_op_batch_norm, gd_op_activation,
+extern const gd_op_class gd_op_conv, gd_op_winograd, gd_op_linear, gd_op_group_norm, gd_op_batch_norm, gd_op_activation,
     gd_op_attention, gd_op_add, gd_op_multiply, gd_op_concat, gd_op_upsample, gd_op_pool, gd_op_time_embedding;
 
 #endif

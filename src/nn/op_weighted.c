@@ -4,12 +4,11 @@
  * of the map they work on; backward reorders the weight gradient, always float32, back. Where oneDNN is content with
  * the plain layout, the flat arrays are used as they are. Linear works on a matrix with a row per pixel; so do
  * convolutions where that is better, on patches gathered into scratch. A second input is a residual: the product
- * is added to it, in its own place where nobody reads it later. Where winograd.h suits, it does all of a convolution.
+ * is added to it, in its own place where nobody reads it later. Convolutions have a special class in op_winograd.c.
  */
 #include "nn/bfloat16.h"
 #include "nn/dnnl.h"
 #include "nn/patches.h"
-#include "nn/winograd.h"
 
 // Output pixels of a convolution up to which its map counts as small: 4 x 4.
 enum { SMALL_MAP = 16 };
@@ -31,7 +30,6 @@ typedef struct gd_weighted {
   bool forward_on_patches, weights_on_patches;
   gd_reorder order_weights;               // for forward on patches, before they are packed
   size_t patches_offset, weights_offset;  // in scratch
-  float *winograd;                        // transformed weights, which stand for all of the above; or NULL
 } gd_weighted;
 
 // What the primitives are made from: operation descriptors and memory layouts.
@@ -209,11 +207,6 @@ static void lay_out_scratch(gd_op *op, gd_weighted *w) {
 static gd_err prepare(gd_op *op) {
   gd_err err = GD_OK;
   gd_weighted *w = op->state = GD_NEW(gd_weighted);
-  if (gd_winograd_suits(op)) {
-    w->winograd = gd_alloc_zero(gd_winograd_weights_count(op) * sizeof(float));
-    op->scratch_nbytes = gd_winograd_scratch_nbytes(op);
-    return GD_OK;
-  }
   bool strided = is_strided_pointwise(op);
   w->forward_on_patches = strided || is_better_on_patches(op, gd_dnnl_has_amx() ? SMALL_MAP : 0);
   w->weights_on_patches = strided || is_better_on_patches(op, gd_dnnl_has_amx() ? 4 * SMALL_MAP : SMALL_MAP);
@@ -252,10 +245,6 @@ static const void *load_forward(const gd_op *op, gd_weighted *w) {
 static void load(gd_op *op, const float *params) {
   (void)params;
   gd_weighted *w = op->state;
-  if (w->winograd) {
-    gd_winograd_load(op, w->winograd);
-    return;
-  }
   const void *packed = load_forward(op, w);
   gd_primitive_set(&w->forward, w->fwd_w, packed);
   if (op->node->attributes.bias) gd_primitive_set(&w->forward, w->fwd_b, gd_op_param(op, 1));
@@ -266,10 +255,6 @@ static void load(gd_op *op, const float *params) {
 
 static void forward(gd_op *op) {
   gd_weighted *w = op->state;
-  if (w->winograd) {
-    gd_winograd_forward(op, w->winograd);
-    return;
-  }
   if (has_residual(op) && op->y != op->x[1])
     gd_tensor_convert(op->x_type[1], op->x[1], op->y_type, op->y, op->batch * gd_shape_count(op->out));
   gd_primitive_set(&w->forward, w->fwd_x, gathered(op, w->forward_on_patches));
@@ -299,18 +284,10 @@ static void run_backward_data(gd_op *op) {
 }
 
 static void backward(gd_op *op, float *grads) {
-  const float *winograd = ((const gd_weighted *)op->state)->winograd;
   double start = gd_seconds();
-  if (winograd)
-    gd_winograd_backward_weights(op, grads);
-  else
-    run_backward_weights(op, grads);
+  run_backward_weights(op, grads);
   op->seconds_weights += gd_seconds() - start;
-  if (!op->dx[0]) return;
-  if (winograd)
-    gd_winograd_backward_data(op, winograd);
-  else
-    run_backward_data(op);
+  if (op->dx[0]) run_backward_data(op);
 }
 
 static void release(gd_op *op) {
@@ -323,11 +300,11 @@ static void release(gd_op *op) {
   packed_release(&w->bwd_weights);
   gd_reorder_release(&w->unpack_grad);
   gd_reorder_release(&w->order_weights);
-  gd_free(w->winograd);
   gd_free(w);
 }
 
 const gd_op_class gd_op_conv = {.kind = "convolution",
+                                .special = &gd_op_winograd,
                                 .backward_reads_inputs = 1,
                                 .overwrites_inputs = 2,
                                 .passes_gradient = 2,

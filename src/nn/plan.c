@@ -62,6 +62,11 @@ static void describe_op(gd_plan *plan, int i) {
   }
 }
 
+static const gd_op_class *passes_of(const gd_op *op) {
+  const gd_op_class *kind = op->node->kind, *special = kind->special;
+  return special && special->suits(op) ? special : kind;
+}
+
 gd_err gd_plan_create(gd_plan **out, const gd_net *net, int batch, gd_mode mode, gd_precision precision) {
   GD_REQUIRE(batch > 0 && net->output >= 0);
   gd_err err = GD_OK;
@@ -78,8 +83,9 @@ gd_err gd_plan_create(gd_plan **out, const gd_net *net, int batch, gd_mode mode,
   plan->input_grads = GD_NEW_ARRAY(float *, net->n_inputs);
   for (int i = 0; i < net->n_nodes; i++) describe_op(plan, i);
   gd_plan_choose_types(plan, precision);
+  for (int i = 0; i < net->n_nodes; i++) plan->ops[i].passes = passes_of(&plan->ops[i]);
   for (int i = 0; i < net->n_nodes; i++) GD_TRY(check_types(&plan->ops[i]));
-  for (int i = 0; i < net->n_nodes; i++) GD_TRY(plan->ops[i].node->kind->prepare(&plan->ops[i]));
+  for (int i = 0; i < net->n_nodes; i++) GD_TRY(plan->ops[i].passes->prepare(&plan->ops[i]));
   gd_plan_allocate(plan);
   find_ready(plan);
 done:
@@ -92,7 +98,7 @@ void gd_plan_destroy(gd_plan **plan) {
   gd_plan *p = *plan;
   if (!p) return;
   for (int i = 0; i < p->net->n_nodes; i++)
-    if (p->ops[i].node->kind->release) p->ops[i].node->kind->release(&p->ops[i]);
+    if (p->ops[i].passes->release) p->ops[i].passes->release(&p->ops[i]);
   gd_plan_release_memory(p);
   gd_free(p->ops);
   gd_free(p->contributions);
@@ -111,7 +117,7 @@ void gd_plan_load(gd_plan *plan, const float *params) {
   for (int i = 0; i < plan->net->n_nodes; i++) {
     gd_op *op = &plan->ops[i];
     op->params = params;
-    if (op->node->kind->load) op->node->kind->load(op, params);
+    if (op->passes->load) op->passes->load(op, params);
   }
 }
 
@@ -145,7 +151,7 @@ const float *gd_plan_forward(gd_plan *plan) {
   for (int i = 0; i < net->n_nodes; i++) {
     double start = gd_seconds();
     gd_progress(NULL);
-    net->nodes[i].kind->forward(&plan->ops[i]);
+    plan->ops[i].passes->forward(&plan->ops[i]);
     plan->times[i].seconds_forward += gd_seconds() - start;
     plan->times[i].n_forward++;
   }
@@ -173,7 +179,7 @@ void gd_plan_backward(gd_plan *plan, float *grads, gd_gradient_ready ready, void
     gd_op *op = &plan->ops[i];
     double start = gd_seconds();
     gd_progress(NULL);
-    op->node->kind->backward(op, grads);
+    op->passes->backward(op, grads);
     for (int k = 0; k < op->node->n_inputs; k++)
       if (op->wants_dx[k]) contribute(plan, i, k);
     plan->times[i].seconds_backward += gd_seconds() - start;

@@ -1,0 +1,367 @@
+/* Convolutions with windows of 3 x 3 pixels by Winograd's algorithm, forward and for both gradients, float32: a special
+ * case of the kind in op_weighted.c.
+ *
+ * A map is cut into tiles of m x m output pixels, and filled up with zeros where they do not fit. Transformed in both
+ * directions (winograd_form.h), the input pixels under a tile's windows and each window have (m + 2) x (m + 2)
+ * positions; the sums over channels of their products, position by position, are the transformed output. So a
+ * convolution is that many matrix products: (tiles, C) by (C, C'). Backward runs the transposes: by data, the same
+ * products with turned windows; by weights, those of transformed input and output gradient, summed over tiles.
+ *
+ * The batch is worked on in chunks of rows of tiles, so that what is transformed stays near the cores. */
+#include <omp.h>
+#include <string.h>
+
+#include "nn/dnnl.h"
+#include "nn/simd.h"
+#include "nn/winograd_form.h"
+
+enum {
+  // oneDNN's sgemm takes its rows 4, 6 or 8 at a time, and rounds a remainder of them otherwise: with whole blocks an
+  // image's numbers do not depend on its place in the batch.
+  ROWS = 24,
+  BLOCK = 4 * ROWS,  // rows of one call
+  // A chunk has both transformed arrays in so many bytes, or else in twice those of the transformed weights, all of
+  // which it reads.
+  CHUNK_NBYTES = 4 << 20,
+  WEIGHT_BLOCK = 64,  // input channels of one product for the gradient by weights
+  WINDOW_BLOCK = 16,  // input channels whose windows are transformed at once
+  BIAS_BLOCK = 32,    // output channels of one sum for the gradient by the bias
+  // By 16 x 16 channels the direct convolution is faster, by 16 x 32 no longer.
+  LEAST_CHANNELS = 16,
+  LEAST_WEIGHTS = 16 * 32,
+  SMALL_MAP = 36,  // pixels up to which tiles are 2 x 2: transformed, weights grow by 16/9 and not 4 times
+};
+
+// ---- What is where
+
+// A matrix for each position: (positions, rows, row_floats), of which `channels` floats of a row are used.
+typedef struct gd_stack {
+  float *data;
+  int channels;
+  int64_t row_floats, position_floats;
+} gd_stack;
+
+// How the batch is cut, the transformed weights, and the scratch.
+typedef struct gd_work {
+  const gd_winograd_form *form;
+  int height, width;     // of the maps
+  int tiles_y, tiles_x;  // of a map
+  int n_rows;            // of tiles, in the whole batch
+  int chunk_rows;        // of them in a chunk
+  int n_positions;
+  gd_stack weights, gradient;  // a row per input channel
+  gd_stack x, y;               // the chunk's transformed input and output, or their gradients; a row per tile
+  float *lines;                // (threads, line_floats)
+  int64_t line_floats;
+} gd_work;
+
+static int at_most(int a, int b) {
+  return a < b ? a : b;
+}
+
+static int parts_of(int n, int part) {
+  return (n + part - 1) / part;
+}
+
+static const gd_winograd_form *form_of(const gd_op *op) {
+  return op->out.h * op->out.w <= SMALL_MAP ? &gd_winograd_2 : &gd_winograd_4;
+}
+
+// Floats of a row: a little longer than its channels, since powers of two would share few sets of a cache.
+static int64_t padded(int channels) {
+  return channels + 16;
+}
+
+static gd_stack stack_of(int rows, int channels) {
+  int64_t row_floats = padded(channels);
+  return (gd_stack){.channels = channels, .row_floats = row_floats, .position_floats = rows * row_floats + 16};
+}
+
+static size_t stack_count(const gd_work *w, const gd_stack *s) {
+  return (size_t)(w->n_positions * s->position_floats);
+}
+
+// All but the pointers.
+static gd_work plan_work(const gd_op *op) {
+  const gd_winograd_form *f = form_of(op);
+  gd_work w = {.form = f, .height = op->out.h, .width = op->out.w, .n_positions = f->side * f->side};
+  w.tiles_y = parts_of(w.height, f->tile);
+  w.tiles_x = parts_of(w.width, f->tile);
+  w.n_rows = op->batch * w.tiles_y;
+  int in = op->in[0].c, out = op->out.c, wider = in > out ? in : out;
+  int fit = CHUNK_NBYTES / (w.n_positions * (int)sizeof(float) * (in + out)), least = 2 * in * out / (in + out);
+  int tiles = fit > least ? fit : least;
+  w.chunk_rows = at_most(parts_of(tiles, w.tiles_x), w.n_rows);
+  int room = parts_of(w.chunk_rows * w.tiles_x, ROWS) * ROWS;
+  w.weights = w.gradient = stack_of(in, out);
+  w.x = stack_of(room, in);
+  w.y = stack_of(room, out);
+  int64_t map_lines = (int64_t)(f->side + f->tile) * (w.tiles_x * f->tile + 2) * wider;
+  int64_t window_lines = (9 * WINDOW_BLOCK + 3 * f->side) * padded(out);
+  w.line_floats = map_lines > window_lines ? map_lines : window_lines;
+  return w;
+}
+
+static gd_work work_of(const gd_op *op) {
+  gd_work w = plan_work(op);
+  w.weights.data = op->state;
+  w.x.data = op->scratch;
+  w.y.data = w.x.data + stack_count(&w, &w.x);
+  w.gradient.data = w.y.data + stack_count(&w, &w.y);
+  w.lines = w.gradient.data + (op->training ? stack_count(&w, &w.gradient) : 0);
+  return w;
+}
+
+static float *thread_lines(const gd_work *w) {
+  return w->lines + omp_get_thread_num() * w->line_floats;
+}
+
+// First map row under a row of tiles, counted through the batch.
+static int first_map_row(const gd_work *w, int row) {
+  return row / w->tiles_y * w->height + row % w->tiles_y * w->form->tile;
+}
+
+// Map rows from a tile's top to the map's end.
+static int rows_left(const gd_work *w, int row) {
+  return w->height - row % w->tiles_y * w->form->tile;
+}
+
+// ---- Vectors
+
+GD_SIMD static void add(float *to, const float *from, int n) {
+#pragma omp simd
+  for (int i = 0; i < n; i++) to[i] += from[i];
+}
+
+// One transform, of n_in vectors that lie in_stride apart.
+static void transform(gd_winograd_transform *function, int n_in, const float *in, int64_t in_stride, int n, float *out,
+                      int64_t stride) {
+  const float *vectors[GD_WINOGRAD_MAX_SIDE];
+  for (int i = 0; i < n_in; i++) vectors[i] = in + i * in_stride;
+  function(vectors, n, out, stride);
+}
+
+// ---- From maps to positions and back, a row of tiles at a time; `tile` is the row's first in the chunk.
+
+// Transforms n_in map rows, from `first` of the image's on, down the columns and then along the rows; outside of the
+// map all is zero. A line begins with `pad` pixels left of the map.
+static void map_to_positions(const gd_work *w, gd_winograd_transform *function, int n_in, int pad, const float *map,
+                             int row, const gd_stack *to, int tile) {
+  const gd_winograd_form *f = w->form;
+  int c = to->channels, inside = w->width * c, left = pad * c, line = (w->tiles_x * f->tile + 2 * pad) * c;
+  float *lines = thread_lines(w), *zeros = lines + f->side * line;
+  int top = row % w->tiles_y * f->tile - pad;
+  const float *in[GD_WINOGRAD_MAX_SIDE], *pixels = map + (int64_t)(first_map_row(w, row) - pad) * inside;
+  memset(zeros, 0, (size_t)inside * sizeof(float));
+  for (int i = 0; i < n_in; i++) in[i] = top + i < 0 || top + i >= w->height ? zeros : pixels + (int64_t)i * inside;
+  function(in, inside, lines + left, line);
+  for (int i = 0; i < f->side; i++) {
+    memset(lines + i * line, 0, (size_t)left * sizeof(float));
+    memset(lines + i * line + left + inside, 0, (size_t)(line - left - inside) * sizeof(float));
+  }
+  for (int t = 0; t < w->tiles_x; t++) {
+    float *out = to->data + (tile + t) * to->row_floats;
+    for (int i = 0; i < f->side; i++)
+      transform(function, n_in, lines + i * line + t * f->tile * c, c, c, out + i * f->side * to->position_floats,
+                to->position_floats);
+  }
+}
+
+static void input_to_positions(const gd_work *w, const float *map, int row, const gd_stack *to, int tile) {
+  map_to_positions(w, w->form->input, w->form->side, 1, map, row, to, tile);
+}
+
+static void output_gradient_to_positions(const gd_work *w, const float *map, int row, const gd_stack *to, int tile) {
+  map_to_positions(w, w->form->output_gradient, w->form->tile, 0, map, row, to, tile);
+}
+
+// The output may stand where the residual does.
+static void positions_to_output(const gd_work *w, const gd_stack *from, int tile, float *map, int row,
+                                const float *bias, const float *residual) {
+  const gd_winograd_form *f = w->form;
+  int c = from->channels, inside = w->width * c, line = w->tiles_x * f->tile * c;
+  float *lines = thread_lines(w), *out = lines + f->side * line;
+  for (int t = 0; t < w->tiles_x; t++) {
+    const float *in = from->data + (tile + t) * from->row_floats;
+    for (int i = 0; i < f->side; i++)
+      transform(f->output, f->side, in + i * f->side * from->position_floats, from->position_floats, c,
+                lines + i * line + t * f->tile * c, c);
+  }
+  transform(f->output, f->side, lines, line, inside, out, line);
+  for (int i = 0; i < at_most(f->tile, rows_left(w, row)); i++) {
+    int64_t first = (int64_t)(first_map_row(w, row) + i) * inside;
+    float *sum = out + i * line;
+    for (int x = 0; bias && x < w->width; x++) add(sum + x * c, bias, c);
+    if (residual) add(sum, residual + first, inside);
+    memcpy(map + first, sum, (size_t)inside * sizeof(float));
+  }
+}
+
+// ---- Products
+
+static int turned_position(const gd_winograd_form *f, int p) {
+  return f->turned[p / f->side] * f->side + f->turned[p % f->side];
+}
+
+// (tiles, C) by the weights to (tiles, C'); backward to (tiles, C') by the turned weights to (tiles, C).
+static void multiply(const gd_work *w, const gd_stack *from, bool backward, const gd_stack *to, int n_tiles) {
+  int n_rows = parts_of(n_tiles, ROWS) * ROWS, n_blocks = parts_of(n_rows, BLOCK);
+#pragma omp parallel for schedule(dynamic)
+  for (int k = 0; k < w->n_positions * n_blocks; k++) {
+    int p = k / n_blocks, row = k % n_blocks * BLOCK;
+    const float *weights = w->weights.data + (backward ? turned_position(w->form, p) : p) * w->weights.position_floats;
+    GD_DNNL(dnnl_sgemm('N', backward ? 'T' : 'N', at_most(BLOCK, n_rows - row), to->channels, from->channels, 1,
+                       from->data + p * from->position_floats + row * from->row_floats, from->row_floats, weights,
+                       w->weights.row_floats, 0, to->data + p * to->position_floats + row * to->row_floats,
+                       to->row_floats));
+  }
+}
+
+static void convolve(const gd_work *w, const gd_stack *from, const float *in, bool backward, const gd_stack *to,
+                     float *out, const float *bias, const float *residual) {
+  for (int first = 0; first < w->n_rows; first += w->chunk_rows) {
+    int n = at_most(w->chunk_rows, w->n_rows - first);
+#pragma omp parallel for
+    for (int r = 0; r < n; r++) input_to_positions(w, in, first + r, from, r * w->tiles_x);
+    multiply(w, from, backward, to, n * w->tiles_x);
+#pragma omp parallel for
+    for (int r = 0; r < n; r++) positions_to_output(w, to, r * w->tiles_x, out, first + r, bias, residual);
+  }
+}
+
+// Adds a chunk's tiles to the gradient of the transformed weights.
+static void accumulate_gradient(const gd_work *w, int n_tiles, bool first) {
+  int n_blocks = parts_of(w->x.channels, WEIGHT_BLOCK);
+#pragma omp parallel for schedule(dynamic)
+  for (int k = 0; k < w->n_positions * n_blocks; k++) {
+    int p = k / n_blocks, channel = k % n_blocks * WEIGHT_BLOCK, n = at_most(WEIGHT_BLOCK, w->x.channels - channel);
+    GD_DNNL(dnnl_sgemm('T', 'N', n, w->y.channels, n_tiles, 1, w->x.data + p * w->x.position_floats + channel,
+                       w->x.row_floats, w->y.data + p * w->y.position_floats, w->y.row_floats, first ? 0 : 1,
+                       w->gradient.data + p * w->gradient.position_floats + channel * w->gradient.row_floats,
+                       w->gradient.row_floats));
+  }
+}
+
+// Adds the map rows begin to end to the gradient of the bias, each summed by itself first.
+static void accumulate_bias(const gd_work *w, const float *dy, int begin, int end, float *bias) {
+  int c = w->y.channels;
+#pragma omp parallel for
+  for (int channel = 0; channel < c; channel += BIAS_BLOCK) {
+    int n = at_most(BIAS_BLOCK, c - channel);
+    for (int row = begin; row < end; row++) {
+      float sum[BIAS_BLOCK] = {0};
+      for (int x = 0; x < w->width; x++) add(sum, dy + ((int64_t)row * w->width + x) * c + channel, n);
+      add(bias + channel, sum, n);
+    }
+  }
+}
+
+// ---- Windows (C', C, 3, 3): all output channels of `n` input channels from `channel` on
+
+static void windows_to_positions(const gd_work *w, const float *windows, int channel, int n) {
+  const gd_winograd_form *f = w->form;
+  const gd_stack *to = &w->weights;
+  int c = w->x.channels, c_out = to->channels;
+  int64_t line = padded(c_out);
+  float *lines = thread_lines(w), *columns = lines + 9 * n * line;
+  for (int o = 0; o < c_out; o++)
+    for (int k = 0; k < 9 * n; k++) lines[k * line + o] = windows[9 * ((int64_t)o * c + channel) + k];
+  for (int i = 0; i < n; i++) {
+    float *out = to->data + (channel + i) * to->row_floats;
+    for (int j = 0; j < 3; j++)
+      transform(f->window, 3, lines + (9 * i + j) * line, 3 * line, c_out, columns + j * line, 3 * line);
+    for (int j = 0; j < f->side; j++)
+      transform(f->window, 3, columns + 3 * j * line, line, c_out, out + j * f->side * to->position_floats,
+                to->position_floats);
+  }
+}
+
+static void positions_to_windows(const gd_work *w, float *windows, int channel, int n) {
+  const gd_winograd_form *f = w->form;
+  const gd_stack *from = &w->gradient;
+  int c = w->x.channels, c_out = from->channels;
+  int64_t line = padded(c_out);
+  float *lines = thread_lines(w), *columns = lines + 9 * n * line;
+  for (int i = 0; i < n; i++) {
+    const float *in = from->data + (channel + i) * from->row_floats;
+    for (int j = 0; j < f->side; j++)
+      transform(f->window_gradient, f->side, in + j * from->position_floats, f->side * from->position_floats, c_out,
+                columns + j * line, f->side * line);
+    for (int j = 0; j < 3; j++)
+      transform(f->window_gradient, f->side, columns + j * f->side * line, line, c_out, lines + (9 * i + 3 * j) * line,
+                line);
+  }
+  for (int o = 0; o < c_out; o++)
+    for (int k = 0; k < 9 * n; k++) windows[9 * ((int64_t)o * c + channel) + k] = lines[k * line + o];
+}
+
+// ---- The op's passes
+
+// Whether the op is such a convolution, and the faster for it on this CPU.
+static bool suits(const gd_op *op) {
+  const gd_attributes *a = &op->node->attributes;
+  bool windows = a->kernel[0] == 3 && a->kernel[1] == 3 && a->stride == 1 && a->pad[0] == 1 && a->pad[1] == 1;
+  if (!windows || op->x_type[0] != GD_FLOAT32 || gd_dnnl_has_avx512()) return false;
+  int in = op->in[0].c, out = op->out.c;
+  if (in < LEAST_CHANNELS || out < LEAST_CHANNELS || in * out < LEAST_WEIGHTS) return false;
+  gd_work w = plan_work(op);
+  return 3 * w.tiles_y * w.tiles_x * w.n_positions <= 2 * 9 * w.height * w.width;  // two thirds of the products
+}
+
+static gd_err prepare(gd_op *op) {
+  gd_work w = plan_work(op);
+  size_t gradient = op->training ? stack_count(&w, &w.gradient) : 0;
+  size_t lines = (size_t)(omp_get_max_threads() * w.line_floats);
+  op->scratch_nbytes = (stack_count(&w, &w.x) + stack_count(&w, &w.y) + gradient + lines) * sizeof(float);
+  op->state = gd_alloc_zero(stack_count(&w, &w.weights) * sizeof(float));
+  return GD_OK;
+}
+
+static void load(gd_op *op, const float *params) {
+  (void)params;
+  gd_work w = work_of(op);
+#pragma omp parallel for
+  for (int c = 0; c < op->in[0].c; c += WINDOW_BLOCK)
+    windows_to_positions(&w, gd_op_param(op, 0), c, at_most(WINDOW_BLOCK, op->in[0].c - c));
+}
+
+static void forward(gd_op *op) {
+  gd_work w = work_of(op);
+  const float *bias = op->node->attributes.bias ? gd_op_param(op, 1) : NULL;
+  convolve(&w, &w.x, op->x[0], false, &w.y, op->y, bias, op->node->n_inputs == 2 ? op->x[1] : NULL);
+}
+
+static void backward_weights(gd_op *op, float *grads) {
+  gd_work w = work_of(op);
+  bool has_bias = op->node->attributes.bias;
+  float *bias = has_bias ? gd_op_grad(op, grads, 1) : NULL;
+  if (has_bias) memset(bias, 0, (size_t)op->out.c * sizeof(float));
+  for (int first = 0; first < w.n_rows; first += w.chunk_rows) {
+    int n = at_most(w.chunk_rows, w.n_rows - first);
+#pragma omp parallel for
+    for (int r = 0; r < n; r++) {
+      input_to_positions(&w, op->x[0], first + r, &w.x, r * w.tiles_x);
+      output_gradient_to_positions(&w, op->dy, first + r, &w.y, r * w.tiles_x);
+    }
+    accumulate_gradient(&w, n * w.tiles_x, first == 0);
+    if (has_bias) accumulate_bias(&w, op->dy, first_map_row(&w, first), first_map_row(&w, first + n), bias);
+  }
+#pragma omp parallel for
+  for (int c = 0; c < op->in[0].c; c += WINDOW_BLOCK)
+    positions_to_windows(&w, gd_op_grad(op, grads, 0), c, at_most(WINDOW_BLOCK, op->in[0].c - c));
+}
+
+static void backward(gd_op *op, float *grads) {
+  double start = gd_seconds();
+  backward_weights(op, grads);
+  op->seconds_weights += gd_seconds() - start;
+  gd_work w = work_of(op);
+  if (op->dx[0]) convolve(&w, &w.y, op->dy, true, &w.x, op->dx[0], NULL, NULL);
+}
+
+static void release(gd_op *op) {
+  gd_free(op->state);
+}
+
+const gd_op_class gd_op_winograd = {
+    .suits = suits, .prepare = prepare, .load = load, .forward = forward, .backward = backward, .release = release};
