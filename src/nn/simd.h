@@ -1,15 +1,17 @@
-/* Vector code without intrinsics: functions marked GD_SIMD are compiled for AVX-512, AVX2 and the baseline, and the
- * right one is chosen when the program starts. Loops inside must vectorise without reordering sums. */
+/* Vector code without intrinsics: functions marked GD_SIMD are compiled for AVX-512, AVX2 with FMA and the baseline,
+ * and the right one is chosen when the program starts. Loops inside must vectorise without reordering sums. */
 #ifndef GD_NN_SIMD_H
 #define GD_NN_SIMD_H
 
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(GD_SANITIZE)
-#define GD_SIMD __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
+#if !defined(__x86_64__) || !defined(__GNUC__) || defined(__clang__) || defined(GD_SANITIZE)
 #define GD_SIMD
+#elif __GNUC__ >= 12
+#define GD_SIMD __attribute__((target_clones("avx512f", "arch=x86-64-v3", "default")))
+#else
+#define GD_SIMD __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 
 /* e^x to about 2 units in the last place, without branches; x is held within +-87. */
