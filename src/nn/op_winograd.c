@@ -143,17 +143,18 @@ static void transform(gd_winograd_transform *function, int n_in, const float *in
 
 // ---- From maps to positions and back, a row of tiles at a time; `tile` is the row's first in the chunk.
 
-// Transforms n_in map rows, from `first` of the image's on, down the columns and then along the rows; outside of the
-// map all is zero. A line begins with `pad` pixels left of the map.
+// Transforms n_in map rows, of which `pad` lie above the row of tiles, down the columns and then along the rows, whose
+// lines begin `pad` pixels left of the map; outside of the map all is zero.
 static void map_to_positions(const gd_work *w, gd_winograd_transform *function, int n_in, int pad, const float *map,
                              int row, const gd_stack *to, int tile) {
   const gd_winograd_form *f = w->form;
   int c = to->channels, inside = w->width * c, left = pad * c, line = (w->tiles_x * f->tile + 2 * pad) * c;
   float *lines = thread_lines(w), *zeros = lines + f->side * line;
-  int top = row % w->tiles_y * f->tile - pad;
-  const float *in[GD_WINOGRAD_MAX_SIDE], *pixels = map + (int64_t)(first_map_row(w, row) - pad) * inside;
+  int top = row % w->tiles_y * f->tile - pad, first = first_map_row(w, row) - pad;
+  const float *in[GD_WINOGRAD_MAX_SIDE];
   memset(zeros, 0, (size_t)inside * sizeof(float));
-  for (int i = 0; i < n_in; i++) in[i] = top + i < 0 || top + i >= w->height ? zeros : pixels + (int64_t)i * inside;
+  for (int i = 0; i < n_in; i++)
+    in[i] = top + i < 0 || top + i >= w->height ? zeros : map + (int64_t)(first + i) * inside;
   function(in, inside, lines + left, line);
   for (int i = 0; i < f->side; i++) {
     memset(lines + i * line, 0, (size_t)left * sizeof(float));
