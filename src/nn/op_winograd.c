@@ -116,14 +116,13 @@ static float *thread_lines(const gd_work *w) {
   return w->lines + omp_get_thread_num() * w->line_floats;
 }
 
-// First map row under a row of tiles, counted through the batch.
-static int first_map_row(const gd_work *w, int row) {
-  return row / w->tiles_y * w->height + row % w->tiles_y * w->form->tile;
+// First map row of a row of tiles: in its image, and counted through the batch.
+static int top_of(const gd_work *w, int row) {
+  return row % w->tiles_y * w->form->tile;
 }
 
-// Map rows from a tile's top to the map's end.
-static int rows_left(const gd_work *w, int row) {
-  return w->height - row % w->tiles_y * w->form->tile;
+static int first_map_row(const gd_work *w, int row) {
+  return row / w->tiles_y * w->height + top_of(w, row);
 }
 
 // ---- Vectors
@@ -150,9 +149,9 @@ static void map_to_positions(const gd_work *w, gd_winograd_transform *function, 
   const gd_winograd_form *f = w->form;
   int c = to->channels, inside = w->width * c, left = pad * c, line = (w->tiles_x * f->tile + 2 * pad) * c;
   float *lines = thread_lines(w), *zeros = lines + f->side * line;
-  int top = row % w->tiles_y * f->tile - pad, first = first_map_row(w, row) - pad;
+  int top = top_of(w, row) - pad, first = first_map_row(w, row) - pad;
   const float *in[GD_WINOGRAD_MAX_SIDE];
-  memset(zeros, 0, (size_t)inside * sizeof(float));
+  if (top < 0 || top + n_in > w->height) memset(zeros, 0, (size_t)inside * sizeof(float));
   for (int i = 0; i < n_in; i++)
     in[i] = top + i < 0 || top + i >= w->height ? zeros : map + (int64_t)(first + i) * inside;
   function(in, inside, lines + left, line);
@@ -189,7 +188,7 @@ static void positions_to_output(const gd_work *w, const gd_stack *from, int tile
                 lines + i * line + t * f->tile * c, c);
   }
   transform(f->output, f->side, lines, line, inside, out, line);
-  for (int i = 0; i < at_most(f->tile, rows_left(w, row)); i++) {
+  for (int i = 0; i < at_most(f->tile, w->height - top_of(w, row)); i++) {
     int64_t first = (int64_t)(first_map_row(w, row) + i) * inside;
     float *sum = out + i * line;
     for (int x = 0; bias && x < w->width; x++) add(sum + x * c, bias, c);
