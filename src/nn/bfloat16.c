@@ -54,8 +54,7 @@ void gd_tensor_convert(gd_precision from_type, const void *from, gd_precision to
   }
 }
 
-// sum and term may be the same.
-GD_SIMD static void add_floats(float *sum, const float *term, int64_t n) {
+GD_SIMD void gd_floats_add(float *sum, const float *term, int64_t n) {
   for (int64_t i = 0; i < n; i++) sum[i] += term[i];
 }
 
@@ -66,7 +65,7 @@ void gd_tensor_add(gd_precision type, void *sum, const void *term, int64_t n) {
     float sum_buffer[PIECE], term_buffer[PIECE];
     float *total = gd_floats_begin(type, sum, i, sum_buffer);
     gd_floats_read(type, sum, i, length, sum_buffer);
-    add_floats(total, gd_floats_read(type, term, i, length, term_buffer), length);
+    gd_floats_add(total, gd_floats_read(type, term, i, length, term_buffer), length);
     gd_floats_end(type, sum, i, length, total);
   }
 }

@@ -22,6 +22,9 @@ const float *gd_floats_read(gd_precision type, const void *x, int64_t first, int
 float *gd_floats_begin(gd_precision type, void *y, int64_t first, float *buffer);
 void gd_floats_end(gd_precision type, void *y, int64_t first, int64_t n, const float *buffer);
 
+/* sum += term, by one thread; both may be the same. */
+void gd_floats_add(float *sum, const float *term, int64_t n);
+
 /* Whole tensors, with all threads. Copies from one type to another; adds a term of the same type. */
 void gd_tensor_convert(gd_precision from_type, const void *from, gd_precision to_type, void *to, int64_t n);
 void gd_tensor_add(gd_precision type, void *sum, const void *term, int64_t n);

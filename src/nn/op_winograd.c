@@ -11,8 +11,8 @@
 #include <omp.h>
 #include <string.h>
 
+#include "nn/bfloat16.h"
 #include "nn/dnnl.h"
-#include "nn/simd.h"
 #include "nn/winograd_form.h"
 
 enum {
@@ -125,13 +125,6 @@ static int first_map_row(const gd_work *w, int row) {
   return row / w->tiles_y * w->height + top_of(w, row);
 }
 
-// ---- Vectors
-
-GD_SIMD static void add(float *to, const float *from, int n) {
-#pragma omp simd
-  for (int i = 0; i < n; i++) to[i] += from[i];
-}
-
 // One transform, of n_in vectors that lie in_stride apart.
 static void transform(gd_winograd_transform *function, int n_in, const float *in, int64_t in_stride, int n, float *out,
                       int64_t stride) {
@@ -191,8 +184,8 @@ static void positions_to_output(const gd_work *w, const gd_stack *from, int tile
   for (int i = 0; i < at_most(f->tile, w->height - top_of(w, row)); i++) {
     int64_t first = (int64_t)(first_map_row(w, row) + i) * inside;
     float *sum = out + i * line;
-    for (int x = 0; bias && x < w->width; x++) add(sum + x * c, bias, c);
-    if (residual) add(sum, residual + first, inside);
+    for (int x = 0; bias && x < w->width; x++) gd_floats_add(sum + x * c, bias, c);
+    if (residual) gd_floats_add(sum, residual + first, inside);
     memcpy(map + first, sum, (size_t)inside * sizeof(float));
   }
 }
@@ -250,8 +243,8 @@ static void accumulate_bias(const gd_work *w, const float *dy, int begin, int en
     int n = at_most(BIAS_BLOCK, c - channel);
     for (int row = begin; row < end; row++) {
       float sum[BIAS_BLOCK] = {0};
-      for (int x = 0; x < w->width; x++) add(sum, dy + ((int64_t)row * w->width + x) * c + channel, n);
-      add(bias + channel, sum, n);
+      for (int x = 0; x < w->width; x++) gd_floats_add(sum, dy + ((int64_t)row * w->width + x) * c + channel, n);
+      gd_floats_add(bias + channel, sum, n);
     }
   }
 }
