@@ -25,6 +25,8 @@ gd_app_test(test_app_bench 300)
 gd_app_test(test_app_import_sample 300)
 gd_app_test(test_app_rank_invariance 300)
 gd_app_test(test_app_kill_resume 600)
+gd_app_test(test_app_one_writer 200)
+gd_app_test(test_app_resume_record 200)
 if(NOT GD_VALGRIND) # to which a killed rank has nothing to say
   gd_app_test(test_app_kill_anywhere 600 $<TARGET_FILE:preload_fault> 8)
   gd_app_test(test_app_kill_anywhere_long 3600 $<TARGET_FILE:preload_fault> 60)

@@ -9,3 +9,6 @@ gd_test(test_store_info RANKS 1 2 3 4 TIMEOUT 60)
 gd_test(test_store_safetensors TIMEOUT 60)
 gd_test(test_store_png TIMEOUT 60)
 gd_test(test_store_features RANKS 1 2 3 4 TIMEOUT 60)
+gd_test(test_store_folder_lock RANKS 1 2 TIMEOUT 60)
+gd_test(test_store_output TIMEOUT 60)
+target_include_directories(test_store_folder_lock PRIVATE ${PROJECT_SOURCE_DIR}/src) # private header

@@ -39,4 +39,23 @@ for bad in --steps=-3 --steps=1001 --eta=-0.5 --seed=-4 --count=-2; do
   refused 2 "$(echo "${bad#--}" | cut -d= -f1 | sed 's/count/--count/')" 1 sample --checkpoint "$folder/a.h5" \
     --count 1 "$bad" --output "$folder/bad.h5"
 done
+
+# ---- Outputs are checked before the work, which would take minutes, and replace no input.
+many=(sample --checkpoint "$folder/a.h5" --count 100000 --steps 1000)
+mkdir "$folder/inner"
+ln -s a.h5 "$folder/link.h5"
+ln -s . "$folder/here"
+cp "$folder/a.h5" "$folder/copy.h5"
+refused 2 "none: No such file or directory" 2 "${many[@]}" --output "$folder/none/bad.h5"
+refused 2 "inner: is a folder, must be a file" 1 "${many[@]}" --output "$folder/inner"
+refused 2 "none: No such file or directory" 1 "${many[@]}" --output "$folder/bad.h5" --grid "$folder/none/bad.png"
+refused 2 "is the file that --output names" 1 "${many[@]}" --output "$folder/bad.h5" --grid "$folder/here/bad.h5"
+for name in a.h5 link.h5 here/a.h5; do
+  refused 2 "is the file that --checkpoint names; the output would replace it" 2 "${many[@]}" --output "$folder/$name"
+  refused 2 "is the file that --checkpoint names" 1 "${many[@]}" --output "$folder/bad.h5" --grid "$folder/$name"
+done
+refused 2 "is the file that --initial-noise names" 1 "${many[@]}" --initial-noise "$folder/x_T.h5" --output "$folder/x_T.h5"
+refused 2 "is the file that --safetensors names" 1 import --safetensors "$folder/a.safetensors" \
+  --config "$folder/network_a.yaml" --output "$folder/a.safetensors"
+cmp "$folder/a.h5" "$folder/copy.h5" || fail "a refused command has changed the checkpoint"
 [ ! -e "$folder/bad.h5" ] || fail "a refused command left a file behind"

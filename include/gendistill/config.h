@@ -145,6 +145,12 @@ char *gd_config_dump(const gd_config *config);
  * resumed with (those of `output` and evaluation may differ). Local. GD_ERR_INPUT naming the first key. */
 gd_err gd_config_require_same_run(const gd_config *stored, const gd_config *given);
 
+/* "KEY: BEFORE becomes NOW, ..." for all keys that differ; new string, or NULL where none does. Local. */
+char *gd_config_changes(const gd_config *before, const gd_config *now);
+
+/* Whether measures with both rest on the same features, classifier and solver. Local. */
+bool gd_config_same_measures(const gd_config *a, const gd_config *b);
+
 /* Names as written in the configuration. */
 const char *gd_strategy_name(gd_strategy_id id);
 const char *gd_dataset_name_text(gd_dataset_name name);

@@ -156,6 +156,10 @@ gd_err gd_sample_images(const gd_comm *comm, gd_generator *generator, const gd_s
 gd_sample_set gd_sample_set_describe(const gd_config_sampling *sampling, gd_shape shape, int64_t n, uint64_t seed,
                                      uint64_t checkpoint_digest);
 
+/* Whether two sample sets are of the same parameters, sampler, seed and shape; the numbers of images may differ. Local.
+ */
+bool gd_sample_set_is_like(const gd_sample_set *set, const gd_sample_set *other);
+
 /* [-1, 1] to 0 .. 255, rounded and clipped. Local. */
 void gd_images_to_bytes(const float *x, int64_t n, uint8_t *out);
 

@@ -18,6 +18,21 @@
 /* Makes a folder and those above it, where they are not there. Local. GD_ERR_FAILED naming the folder. */
 gd_err gd_folder_make(const char *path);
 
+/* ---- One writer per folder ----------------------------------------------------------------------- */
+
+typedef struct gd_folder_lock gd_folder_lock;
+
+/* Makes the folder and takes it for this job until gd_folder_lock_release: no other job can take it meanwhile. What a
+ * job leaves that was killed, on this or another node, is no obstacle; where the file system cannot tell at once
+ * whether the other job is alive, this takes half a minute (folder_lock.c). `work` is the command's name, for the
+ * messages of others. Collective on comm; rank 0 holds it. GD_ERR_INPUT naming work, process, host, Slurm job and time
+ * of the job that has it; GD_ERR_FAILED naming the folder or FOLDER/run.lock; GD_STOPPED. */
+gd_err gd_folder_lock_take(gd_folder_lock **out, const gd_comm *comm, const char *folder, const char *work);
+/* Local; rank 0's is the one that counts. Accepts NULL, sets NULL. */
+void gd_folder_lock_release(gd_folder_lock **lock);
+
+/* ---- Files that appear whole or not at all -------------------------------------------------------- */
+
 /* Opens PATH.tmp for writing: the file at `path` appears whole, by gd_file_end, or not at all. Local. NULL with an
  * error in `*err`: GD_ERR_FAILED naming the file. */
 FILE *gd_file_begin(const char *path, gd_err *err);
@@ -26,6 +41,15 @@ FILE *gd_file_begin(const char *path, gd_err *err);
  * that is GD_OK, and is removed otherwise. Local. GD_ERR_FAILED naming the file where a write has failed, now or
  * earlier. */
 gd_err gd_file_end(FILE *file, const char *path, gd_err err);
+
+/* Whether the file that --OPTION names can be written later: its folder is there and can be written to, and the path is
+ * not that of a folder or device. Local. GD_ERR_INPUT, or GD_ERR_FAILED where writing is not allowed, naming the file.
+ */
+gd_err gd_output_check(const char *option, const char *path);
+
+/* GD_ERR_INPUT where the output `path` of --OPTION is the file `other` of another option, through links too. NULL for
+ * an option that was not given. Local. */
+gd_err gd_output_check_other(const char *option, const char *path, const char *other_option, const char *other);
 
 /* ---- Checkpoint ------------------------------------------------------------------------------ */
 
@@ -43,6 +67,7 @@ typedef struct gd_checkpoint {
   char *code_version;    /* GD_VERSION */
   double accuracy;       /* of a classifier: the share of the test images that it labels right; otherwise 0 */
   double replay_seconds; /* gone into the task's replay, where that is limited; otherwise 0 */
+  uint64_t data_digest;  /* of the training images and labels; 0: not known */
   uint64_t digest;       /* gd_param_table_digest of the model; set by write and read */
   float *model;          /* /model/<name>; always there */
   float *teacher;        /* /teacher/<name> or NULL */

@@ -78,21 +78,25 @@ gd_generator *gd_trainer_generator(const gd_trainer *trainer);
  * line, which goes into metrics.jsonl. Collective on comm. */
 typedef gd_err (*gd_after_task)(void *context, int task, char **json);
 
-/* Whether a run can begin: enough slots for the ranks, enough images for the slots, and no checkpoints there without
- * `resume`. For what is to be known before long work that comes ahead of the run; gd_train_run checks the same.
- * Collective on comm. GD_ERR_INPUT. */
-gd_err gd_train_check(const gd_comm *comm, const gd_config *config, bool resume);
+/* One writer of a run's folder. */
+typedef struct gd_run gd_run;
 
-/* The whole continual run: tasks, checkpoints, sample sets, metrics.jsonl. With `resume` it goes on from the newest
- * whole checkpoint in output.directory. after_task may be NULL. Collective on comm. On success *digest is the final
- * parameter digest.
+/* Checks that a run can begin - enough slots for the ranks, enough images for the slots - and takes output.directory
+ * for this job until gd_run_destroy. Without `resume` the folder must hold no run. Keeps comm and config. Collective on
+ * comm. GD_ERR_INPUT: bad data, a folder in use or with a run in it; GD_ERR_FAILED naming the folder; GD_STOPPED. */
+gd_err gd_run_create(gd_run **out, const gd_comm *comm, const gd_config *config, bool resume);
+/* Collective on comm. Accepts NULL, sets NULL. */
+void gd_run_destroy(gd_run **run);
+
+/* The whole continual run: tasks, checkpoints, sample sets, metrics.jsonl. A resumed run goes on from the newest whole
+ * checkpoint, and makes those sample sets and measures of earlier tasks again that are of other settings than the
+ * configuration's. after_task may be NULL. Collective on comm. On success *digest is the final parameter digest.
  * GD_STOPPED where a rank was asked to stop (gd_stop_check): after the step, with a checkpoint.
- * GD_ERR_INPUT: bad data, or checkpoints that cannot be used, or checkpoints there without `resume`. */
-gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, gd_after_task after_task, void *context,
-                    uint64_t *digest);
+ * GD_ERR_INPUT: checkpoints that cannot be used, or are of other settings or data. */
+gd_err gd_run_train(gd_run *run, gd_after_task after_task, void *context, uint64_t *digest);
 
-/* Puts `n` evaluations (one line each) into RUN/metrics.jsonl in place of those that are there. Local; the file appears
- * whole. GD_ERR_FAILED naming the file. */
+/* Puts `n` evaluations (one line each) into RUN/metrics.jsonl in place of those that are there. Local, for the job that
+ * holds the folder's lock; the file appears whole. GD_ERR_FAILED naming the file. */
 gd_err gd_metrics_replace_evaluations(const char *run, int n, char *const *lines);
 
 /* Generates a sample set from `params` and writes PATH.h5 and, on rank 0, a picture of the first images to PNG_PATH

@@ -6,6 +6,7 @@
 #include "app/command.h"
 #include "gendistill/eval.h"
 #include "gendistill/replay.h"
+#include "gendistill/store.h"
 #include "gendistill/train.h"
 
 typedef struct gd_evaluate_options {
@@ -90,16 +91,21 @@ gd_err gd_command_evaluate(const gd_comm *comm, int argc, char **argv) {
   gd_err err;
   gd_evaluate_options o = {0};
   gd_config *config = NULL;
+  gd_folder_lock *lock = NULL;
   gd_evaluator *evaluator = NULL;
   int n_tasks = 0;
   err = parse(argc, argv, &o);
   if (err == GD_OK) err = make_config(&o, &config);
   GD_TRY(gd_comm_agree(comm, err));
   GD_REQUIRE(config);
-  if (o.is_run) GD_TRY(count_tasks(comm, config, &n_tasks));
+  if (o.is_run) {
+    GD_TRY(count_tasks(comm, config, &n_tasks));
+    GD_TRY(gd_folder_lock_take(&lock, comm, o.path, "evaluate"));
+  }
   GD_TRY(gd_evaluator_create(&evaluator, comm, config));
   err = o.is_run ? evaluate_run(comm, config, evaluator, n_tasks) : evaluate_samples(comm, config, evaluator, o.path);
 done:
+  gd_folder_lock_release(&lock);
   gd_evaluator_destroy(&evaluator);
   gd_config_destroy(&config);
   return err;

@@ -5,6 +5,12 @@
 #include "gendistill/model.h"
 #include "gendistill/store.h"
 
+static gd_err check_output(const char *output, const char *safetensors, const char *config) {
+  gd_err err = gd_output_check("output", output);
+  if (err == GD_OK) err = gd_output_check_other("output", output, "safetensors", safetensors);
+  return err == GD_OK ? gd_output_check_other("output", output, "config", config) : err;
+}
+
 gd_err gd_command_import(const gd_comm *comm, int argc, char **argv) {
   gd_err err = GD_OK;
   const char *safetensors = NULL, *config_path = NULL, *output = NULL;
@@ -21,6 +27,7 @@ gd_err gd_command_import(const gd_comm *comm, int argc, char **argv) {
   if (err == GD_OK) err = gd_config_create(&config, config_path, sets.n, sets.values);
   GD_TRY(gd_comm_agree(comm, err));
   GD_REQUIRE(config);
+  GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? check_output(output, safetensors, config_path) : GD_OK));
   gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
   const gd_param_table *table = gd_net_params(net);
   checkpoint.seed = config->seed;

@@ -35,6 +35,21 @@ static gd_err parse(int argc, char **argv, gd_sample_options *o) {
   return err;
 }
 
+// Before the long work, and before an output replaces an input.
+static gd_err check_outputs(const gd_sample_options *o) {
+  gd_err err;
+  GD_TRY(gd_output_check("output", o->output));
+  GD_TRY(gd_output_check_other("output", o->output, "checkpoint", o->checkpoint));
+  GD_TRY(gd_output_check_other("output", o->output, "initial-noise", o->initial_noise));
+  if (!o->grid) goto done;
+  GD_TRY(gd_output_check("grid", o->grid));
+  GD_TRY(gd_output_check_other("grid", o->grid, "output", o->output));
+  GD_TRY(gd_output_check_other("grid", o->grid, "checkpoint", o->checkpoint));
+  err = gd_output_check_other("grid", o->grid, "initial-noise", o->initial_noise);
+done:
+  return err;
+}
+
 // The checkpoint's configuration with the command line's sampling put over it, checked as any configuration is.
 static gd_err make_config(gd_config **out, const gd_sample_options *o, const char *text) {
   char *sets[4];
@@ -72,6 +87,7 @@ gd_err gd_command_sample(const gd_comm *comm, int argc, char **argv) {
   gd_net *net = NULL;
   float *noise = NULL;
   GD_TRY(gd_comm_agree(comm, parse(argc, argv, &o)));
+  GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? check_outputs(&o) : GD_OK));
   GD_TRY(gd_checkpoint_read_header(comm, o.checkpoint, &header));
   GD_TRY(gd_comm_agree(comm, make_config(&config, &o, header.config_text)));
   gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));

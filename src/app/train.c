@@ -66,6 +66,7 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
   bool resume = false, dry_run = false;
   int64_t time_limit = 0;
   gd_config *config = NULL;
+  gd_run *run = NULL;
   gd_evaluator *evaluator = NULL;
   uint64_t digest = 0;
   const gd_option options[] = {{"set", GD_OPTION_TEXTS, &sets, false},
@@ -84,14 +85,13 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
     goto done;
   }
   watch_for_the_end(config, time_limit);
-  if (config->evaluation.measures) {
-    GD_TRY(gd_train_check(comm, config, resume));  // before a classifier is trained in vain
-    GD_TRY(gd_evaluator_create(&evaluator, comm, config));
-  }
-  GD_TRY(gd_train_run(comm, config, resume, evaluator ? evaluate_task : NULL, evaluator, &digest));
+  GD_TRY(gd_run_create(&run, comm, config, resume));  // before a classifier is trained in vain
+  if (config->evaluation.measures) GD_TRY(gd_evaluator_create(&evaluator, comm, config));
+  GD_TRY(gd_run_train(run, evaluator ? evaluate_task : NULL, evaluator, &digest));
   if (comm->rank == 0) printf("parameter digest: %016llx\n", (unsigned long long)digest);
 done:
   if (err == GD_STOPPED) gd_error_record("stopped early (%s): go on with --resume", gd_error_message());
+  gd_run_destroy(&run);
   gd_evaluator_destroy(&evaluator);
   gd_config_destroy(&config);
   return err;

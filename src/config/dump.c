@@ -97,16 +97,58 @@ char *gd_config_dump(const gd_config *config) {
   return text;
 }
 
+// The values of a key where they differ, as new strings.
+static bool differs(const gd_key *key, const gd_config *a, const gd_config *b, char **text_a, char **text_b) {
+  *text_a = gd_key_format(key, a);
+  *text_b = gd_key_format(key, b);
+  if (strcmp(*text_a, *text_b) != 0) return true;
+  gd_free(*text_a);
+  gd_free(*text_b);
+  return false;
+}
+
 gd_err gd_config_require_same_run(const gd_config *stored, const gd_config *given) {
   gd_err err = GD_OK;
+  char *was, *is;
   for (int i = 0; i < GD_N_KEYS && err == GD_OK; i++) {
-    if (gd_keys[i].may_differ) continue;
-    char *was = gd_key_format(&gd_keys[i], stored), *is = gd_key_format(&gd_keys[i], given);
-    if (strcmp(was, is) != 0)
-      err = gd_error(GD_ERR_INPUT, "key '%s': the run was started with %s and cannot go on with %s", gd_keys[i].path,
-                     was, is);
+    if (gd_keys[i].may_differ || !differs(&gd_keys[i], stored, given, &was, &is)) continue;
+    err = gd_error(GD_ERR_INPUT, "key '%s': the run was started with %s and cannot go on with %s", gd_keys[i].path, was,
+                   is);
     gd_free(was);
     gd_free(is);
   }
   return err;
+}
+
+char *gd_config_changes(const gd_config *before, const gd_config *now) {
+  char *changes = NULL, *was, *is;
+  FILE *out = gd_text_begin(&changes);
+  for (int i = 0, n = 0; i < GD_N_KEYS; i++) {
+    if (!differs(&gd_keys[i], before, now, &was, &is)) continue;
+    fprintf(out, "%s%s: %s becomes %s", n++ ? ", " : "", gd_keys[i].path, was, is);
+    gd_free(was);
+    gd_free(is);
+  }
+  gd_text_end(out);
+  if (*changes) return changes;
+  gd_free(changes);
+  return NULL;
+}
+
+static bool is_of_measures(const char *path) {
+  static const char *const parts[] = {"evaluation.features", "evaluation.inception_weights", "classifier.", "solver."};
+  for (int i = 0; i < 4; i++)
+    if (strncmp(path, parts[i], strlen(parts[i])) == 0) return true;
+  return false;
+}
+
+bool gd_config_same_measures(const gd_config *a, const gd_config *b) {
+  char *one, *other;
+  for (int i = 0; i < GD_N_KEYS; i++) {
+    if (!is_of_measures(gd_keys[i].path) || !differs(&gd_keys[i], a, b, &one, &other)) continue;
+    gd_free(one);
+    gd_free(other);
+    return false;
+  }
+  return true;
 }

@@ -25,9 +25,7 @@ char *gd_pool_path(const char *folder, int task) {
 static bool is_wanted(const gd_config *config, const gd_sample_set *set, const gd_sample_set *wanted) {
   bool enough = config->replay.limit_seconds > 0 ? set->n_global <= wanted->n_global && set->n_global > 0
                                                  : set->n_global == wanted->n_global;
-  return enough && set->h == wanted->h && set->w == wanted->w && set->c == wanted->c && set->steps == wanted->steps &&
-         set->eta == wanted->eta && set->seed == wanted->seed && set->checkpoint_digest == wanted->checkpoint_digest &&
-         strcmp(set->sampler, wanted->sampler) == 0;
+  return enough && gd_sample_set_is_like(set, wanted);
 }
 
 // Reads this rank's chunks, if the file is there and whole and what is wanted. Collective on comm.

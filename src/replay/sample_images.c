@@ -94,6 +94,12 @@ gd_sample_set gd_sample_set_describe(const gd_config_sampling *sampling, gd_shap
   return set;
 }
 
+bool gd_sample_set_is_like(const gd_sample_set *set, const gd_sample_set *other) {
+  return set->h == other->h && set->w == other->w && set->c == other->c && set->steps == other->steps &&
+         set->eta == other->eta && set->seed == other->seed && set->checkpoint_digest == other->checkpoint_digest &&
+         strcmp(set->sampler, other->sampler) == 0;
+}
+
 void gd_images_to_bytes(const float *x, int64_t n, uint8_t *out) {
   for (int64_t i = 0; i < n; i++) {
     float value = rintf((x[i] + 1.0f) * 127.5f);

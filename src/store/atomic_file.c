@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "gendistill/store.h"
@@ -46,9 +47,29 @@ static void sync_folder_of(const char *path) {
   gd_free(folder);
 }
 
-gd_err gd_tmp_commit(const char *tmp, const char *path) {
+// False: another process has put its own draft there.
+static bool is_at(int fd, const char *tmp) {
+  struct stat opened, named;
+  return fstat(fd, &opened) == 0 && stat(tmp, &named) == 0 && opened.st_dev == named.st_dev &&
+         opened.st_ino == named.st_ino;
+}
+
+gd_err gd_tmp_create(const char *tmp, const char *path, int *fd) {
+  const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+  *fd = open(tmp, flags, 0666);
+  if (*fd < 0 && errno == EEXIST && unlink(tmp) == 0) *fd = open(tmp, flags, 0666);
+  return *fd < 0 ? gd_file_error(GD_ERR_FAILED, path, "cannot create the file", errno) : GD_OK;
+}
+
+void gd_tmp_remove(const char *tmp, int fd) {
+  if (fd >= 0 && is_at(fd, tmp)) unlink(tmp);
+}
+
+gd_err gd_tmp_commit(const char *tmp, const char *path, int fd) {
   const char *what = "cannot make the file durable";
   int reason = sync_path(tmp, O_RDWR);
+  if (!is_at(fd, tmp))
+    return gd_error(GD_ERR_FAILED, "%s: cannot write the file: another process writes to the same name", path);
   if (!reason && rename(tmp, path) != 0) {
     what = "cannot give the file its final name";
     reason = errno;
@@ -63,8 +84,10 @@ gd_err gd_tmp_commit(const char *tmp, const char *path) {
 
 FILE *gd_file_begin(const char *path, gd_err *err) {
   char *tmp = gd_tmp_name(path);
-  FILE *file = fopen(tmp, "wb");
-  *err = file ? GD_OK : gd_file_error(GD_ERR_FAILED, path, "cannot create the file", errno);
+  int fd;
+  FILE *file = NULL;
+  *err = gd_tmp_create(tmp, path, &fd);
+  if (*err == GD_OK && !(file = fdopen(fd, "wb"))) gd_out_of_memory("for %s", path);
   gd_free(tmp);
   return file;
 }
@@ -72,12 +95,13 @@ FILE *gd_file_begin(const char *path, gd_err *err) {
 gd_err gd_file_end(FILE *file, const char *path, gd_err err) {
   char *tmp = gd_tmp_name(path);
   int reason = ferror(file) ? (errno ? errno : EIO) : 0;  // errno is still that of the write that failed
-  if (fclose(file) != 0 && !reason) reason = errno;
+  if (fflush(file) != 0 && !reason) reason = errno;
   if (reason) err = gd_file_error(GD_ERR_FAILED, path, "cannot write the file", reason);
   if (err == GD_OK)
-    err = gd_tmp_commit(tmp, path);
+    err = gd_tmp_commit(tmp, path, fileno(file));
   else
-    unlink(tmp);
+    gd_tmp_remove(tmp, fileno(file));
+  fclose(file);
   gd_free(tmp);
   return err;
 }

@@ -9,8 +9,16 @@
 /* "PATH.tmp"; new string, gd_free. */
 char *gd_tmp_name(const char *path);
 
-/* Makes `tmp` durable and renames it to `path`. GD_ERR_FAILED naming the file; `tmp` is removed then. */
-gd_err gd_tmp_commit(const char *tmp, const char *path);
+/* Creates `tmp`, the draft of `path`, as a new file in place of one that was left behind. *fd stays open until after
+ * the commit and tells the file from another process's draft of the same name. GD_ERR_FAILED naming the file. */
+gd_err gd_tmp_create(const char *tmp, const char *path, int *fd);
+
+/* Makes `tmp` durable and renames it to `path`. GD_ERR_FAILED naming the file: `tmp` is removed then; or saying that
+ * another process has put its own draft there. */
+gd_err gd_tmp_commit(const char *tmp, const char *path, int fd);
+
+/* Removes `tmp` if it is still the file that `fd` is of. */
+void gd_tmp_remove(const char *tmp, int fd);
 
 /* Takes disk space for the first `nbytes` of `tmp`, as zeros where nothing was; where the file system cannot reserve,
  * nothing happens. GD_ERR_FAILED naming `path`: disk full, over quota. */

@@ -56,6 +56,7 @@ static gd_err write_header(gd_hdf5 *file, const gd_checkpoint *c) {
   GD_TRY(gd_hdf5_put_text(file, "config", c->config_text ? c->config_text : ""));
   GD_TRY(gd_hdf5_put_text(file, "code_version", c->code_version ? c->code_version : GD_VERSION));
   GD_TRY(gd_hdf5_put_digest(file, "parameter_digest", c->digest));
+  if (c->data_digest) GD_TRY(gd_hdf5_put_digest(file, "data_digest", c->data_digest));
   if (c->accuracy > 0) GD_TRY(gd_hdf5_put_double(file, "test_accuracy", c->accuracy));
   if (c->replay_seconds > 0) GD_TRY(gd_hdf5_put_double(file, "replay_seconds", c->replay_seconds));
 done:
@@ -134,6 +135,8 @@ static gd_err read_header(const gd_hdf5 *file, const gd_contents *contents, gd_c
   GD_TRY(gd_contents_text(file, contents, "config", &config));
   GD_TRY(gd_contents_text(file, contents, "code_version", &version));
   GD_TRY(gd_contents_digest(file, contents, "parameter_digest", &out->digest));
+  if (gd_contents_attribute(contents, "data_digest"))
+    GD_TRY(gd_contents_digest(file, contents, "data_digest", &out->data_digest));
   if (gd_contents_attribute(contents, "test_accuracy"))
     GD_TRY(gd_contents_double(file, contents, "test_accuracy", &out->accuracy));
   if (gd_contents_attribute(contents, "replay_seconds"))

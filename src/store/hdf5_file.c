@@ -58,12 +58,14 @@ static gd_hdf5 *file_new(const gd_comm *comm, const char *path) {
   gd_hdf5 *file = GD_NEW(gd_hdf5);
   file->comm = comm;
   file->id = H5I_INVALID_HID;
+  file->tmp_fd = -1;
   file->path = gd_strdup(path);
   return file;
 }
 
 static void file_free(gd_hdf5 **file) {
   if ((*file)->tmp) gd_write_errors_end();
+  if ((*file)->tmp_fd >= 0) close((*file)->tmp_fd);
   gd_free((*file)->path);
   gd_free((*file)->tmp);
   gd_free(*file);
@@ -115,7 +117,7 @@ static hid_t untimed(hid_t class_id) {
 // HDF5 has been told that all is well, on all ranks.
 static void discard(gd_hdf5 *file) {
   if (file->id >= 0) H5Fclose(file->id);
-  if (file->comm->rank == 0) unlink(file->tmp);
+  gd_tmp_remove(file->tmp, file->tmp_fd);
   MPI_Barrier(file->comm->mpi);  // it is gone before anyone looks
 }
 
@@ -129,7 +131,7 @@ static void give_up(gd_hdf5 *file) {
     return;
   }
   if (file->comm->rank == 0) {
-    unlink(file->tmp);
+    gd_tmp_remove(file->tmp, file->tmp_fd);
     gd_abort("%s", gd_error_message());
   }
   MPI_Barrier(file->comm->mpi);  // until rank 0 has ended all: one message is enough
@@ -140,7 +142,7 @@ gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int6
   gd_hdf5 *file = file_new(comm, path);
   file->tmp = gd_tmp_name(path);
   gd_err err = GD_OK;
-  if (comm->rank == 0) err = probe(file, file->tmp, O_WRONLY | O_CREAT | O_TRUNC, GD_ERR_FAILED);
+  if (comm->rank == 0) err = gd_tmp_create(file->tmp, path, &file->tmp_fd);
   GD_TRY(gd_comm_agree(comm, err));
   GD_TRY(gd_comm_agree(comm, probe(file, file->tmp, O_RDWR, GD_ERR_FAILED)));
   file->has_checksums = true;
@@ -225,7 +227,7 @@ gd_err gd_hdf5_commit(gd_hdf5 **in) {
   err = H5Fclose(file->id) < 0 ? gd_hdf5_error(file, "cannot close the file") : GD_OK;
   file->id = H5I_INVALID_HID;
   GD_TRY(agree_on_writes(file, err));
-  if (file->comm->rank == 0) err = gd_tmp_commit(file->tmp, file->path);
+  if (file->comm->rank == 0) err = gd_tmp_commit(file->tmp, file->path, file->tmp_fd);
   err = gd_comm_agree(file->comm, err);
   file_free(in);
 done:

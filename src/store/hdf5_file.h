@@ -18,6 +18,7 @@ typedef struct gd_hdf5 {
   hid_t id;
   char *path;      // for messages and for the final name
   char *tmp;       // the file while it is written; NULL for a file that is read
+  int tmp_fd;      // of that file, on rank 0; otherwise -1
   int64_t nbytes;  // size of a file that is read
   // Metadata carries checksums, so that all collective calls fail on all ranks or on none; false for files in the
   // format of old, which every rank reads for itself.

@@ -24,7 +24,12 @@ static gd_err failed(const char *path, const char *what, int reason) {
   return gd_error(GD_ERR_FAILED, "%s: cannot %s: %s", path, what, strerror(reason));
 }
 
-typedef bool (*keep_line)(const json_t *line, const gd_position *position);
+// What a line is kept by.
+typedef struct line_filter {
+  bool (*keep)(const struct line_filter *filter, const json_t *line);
+  const gd_position *position;
+  const bool *is_outdated;
+} line_filter;
 
 static int64_t number(const json_t *line, const char *key) {
   json_t *value = json_object_get(line, key);
@@ -37,18 +42,19 @@ static bool is_evaluation(const json_t *line) {
 }
 
 // A resumed run does the later steps again, and evaluates its task again if that was done.
-static bool is_past(const json_t *line, const gd_position *position) {
-  if (is_evaluation(line)) return number(line, "task") <= position->task;  // tasks count from 1 in the file
-  return number(line, "global_step") <= position->global_step;
+static bool is_past(const line_filter *filter, const json_t *line) {
+  if (!is_evaluation(line)) return number(line, "global_step") <= filter->position->global_step;
+  int64_t task = number(line, "task");  // from 1
+  return task >= 1 && task <= filter->position->task && !filter->is_outdated[task - 1];
 }
 
-static bool is_no_evaluation(const json_t *line, const gd_position *position) {
-  (void)position;
+static bool is_no_evaluation(const line_filter *filter, const json_t *line) {
+  (void)filter;
   return !is_evaluation(line);
 }
 
 // Rewrites the file with the lines to keep, then `n` new ones.
-static gd_err rewrite(const char *path, keep_line keep, const gd_position *position, int n, char *const *lines) {
+static gd_err rewrite(const char *path, line_filter filter, int n, char *const *lines) {
   FILE *in = fopen(path, "r");
   if (!in && (errno != ENOENT || n == 0)) return errno == ENOENT ? GD_OK : failed(path, "read", errno);
   gd_err err;
@@ -57,7 +63,7 @@ static gd_err rewrite(const char *path, keep_line keep, const gd_position *posit
   FILE *out = gd_file_begin(path, &err);
   while (in && out && getline(&text, &capacity, in) > 0) {
     json_t *line = json_loads(text, 0, NULL);  // NULL for what a killed run left of its last line
-    if (line && keep(line, position)) fputs(text, out);
+    if (line && filter.keep(&filter, line)) fputs(text, out);
     json_decref(line);
   }
   if (in && out && !feof(in)) err = failed(path, "read", errno);
@@ -70,13 +76,29 @@ static gd_err rewrite(const char *path, keep_line keep, const gd_position *posit
 
 gd_err gd_metrics_replace_evaluations(const char *run, int n, char *const *lines) {
   char *path = gd_format("%s/metrics.jsonl", run);
-  gd_err err = rewrite(path, is_no_evaluation, NULL, n, lines);
+  gd_err err = rewrite(path, (line_filter){.keep = is_no_evaluation}, n, lines);
   gd_free(path);
   return err;
 }
 
+int gd_metrics_reach(const char *path) {
+  int reach = 0;
+  char *text = NULL;
+  size_t capacity = 0;
+  FILE *file = fopen(path, "r");
+  while (file && getline(&text, &capacity, file) > 0) {
+    json_t *line = json_loads(text, 0, NULL);
+    int64_t task = line ? number(line, "task") : 0;
+    if (task > reach && task <= GD_MAX_CLASSES) reach = (int)task;
+    json_decref(line);
+  }
+  if (file) fclose(file);
+  free(text);
+  return reach;
+}
+
 gd_err gd_metrics_create(gd_metrics **out, const gd_comm *comm, const char *directory, const gd_position *position,
-                         int64_t total_steps) {
+                         const bool *is_outdated, int64_t total_steps) {
   gd_err err = GD_OK;
   gd_metrics *m = GD_NEW(gd_metrics);
   *m = (gd_metrics){
@@ -85,7 +107,7 @@ gd_err gd_metrics_create(gd_metrics **out, const gd_comm *comm, const char *dire
   m->terminal = isatty(STDERR_FILENO);
   m->last_shown = m->last_step = m->start;
   if (comm->rank == 0) {
-    err = rewrite(m->path, is_past, position, 0, NULL);
+    err = rewrite(m->path, (line_filter){is_past, position, is_outdated}, 0, NULL);
     if (err == GD_OK && !(m->file = fopen(m->path, "a"))) err = failed(m->path, "write", errno);
   }
   err = gd_comm_agree(comm, err);

@@ -7,11 +7,14 @@
 typedef struct gd_metrics gd_metrics;
 
 /* Opens DIRECTORY/metrics.jsonl on rank 0, dropping lines of what a run resumed at `position` repeats: later steps, and
- * evaluations from its task on. total_steps: of the whole run, for the time left. Collective on comm. GD_ERR_FAILED
- * naming the file. */
+ * evaluations from its task on and of the tasks (from 0) that is_outdated marks. total_steps: of the whole run, for the
+ * time left. Collective on comm. GD_ERR_FAILED naming the file. */
 gd_err gd_metrics_create(gd_metrics **out, const gd_comm *comm, const char *directory, const gd_position *position,
-                         int64_t total_steps);
+                         const bool *is_outdated, int64_t total_steps);
 void gd_metrics_destroy(gd_metrics **metrics);
+
+/* The last task (from 1) that a file of metrics tells of; 0: it holds none, or is not there. Local. */
+int gd_metrics_reach(const char *path);
 
 /* One line for one step; seconds_io: spent on files since the step before. Local; rank 0 writes.
  * A failed write is kept and comes out of gd_metrics_flush. */

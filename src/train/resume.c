@@ -1,4 +1,5 @@
 /* Saving a trainer to a checkpoint and finding the newest usable one again. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "train/trainer.h"
@@ -43,6 +44,7 @@ gd_err gd_trainer_save(gd_trainer *t, const gd_position *position, uint64_t *dig
                      .seed = t->config->seed,
                      .config_text = gd_config_dump(t->config),
                      .code_version = GD_VERSION,
+                     .data_digest = t->data_digest,
                      .replay_seconds = t->config->replay.limit_seconds > 0 ? t->replay_seconds : 0,
                      .model = t->params,
                      .teacher = t->teacher,
@@ -58,10 +60,20 @@ gd_err gd_trainer_save(gd_trainer *t, const gd_position *position, uint64_t *dig
   return err;
 }
 
-static gd_err check_same_run(const gd_trainer *t, const char *path, const char *text) {
+// Checkpoints of earlier versions do not know their data.
+static gd_err check_same_data(const gd_trainer *t, const gd_checkpoint *c) {
+  if (!c->data_digest || c->data_digest == t->data_digest) return GD_OK;
+  return gd_error(GD_ERR_INPUT,
+                  "the run was started with other training images or labels (digest %016" PRIx64
+                  ") than those of dataset.path, %s (digest %016" PRIx64 ")",
+                  c->data_digest, t->config->dataset.path, t->data_digest);
+}
+
+static gd_err check_same_run(const gd_trainer *t, const char *path, const gd_checkpoint *c) {
   gd_config *stored = NULL;
-  gd_err err = gd_config_create_from_text(&stored, path, text, 0, NULL);
+  gd_err err = gd_config_create_from_text(&stored, path, c->config_text, 0, NULL);
   if (err == GD_OK) err = gd_config_require_same_run(stored, t->config);
+  if (err == GD_OK) err = check_same_data(t, c);
   if (err != GD_OK) gd_error_context(err, "%s", path);
   gd_config_destroy(&stored);
   return gd_comm_agree(t->comm, err);
@@ -105,7 +117,7 @@ gd_err gd_trainer_restore(gd_trainer *t, gd_position *position, bool *found) {
     gd_err reading = gd_checkpoint_read(t->comm, paths[i], t->table, &c);
     // A checkpoint of other settings is the user's mistake, not damage: say so instead of trying an older one.
     if (reading == GD_OK) {
-      GD_TRY(check_same_run(t, paths[i], c.config_text));
+      GD_TRY(check_same_run(t, paths[i], &c));
       GD_TRY(gd_comm_agree(t->comm, adopt(t, paths[i], &c, position)));
       gd_log(GD_LOG_INFO, "resuming from %s", paths[i]);
       *found = true;

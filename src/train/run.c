@@ -1,66 +1,9 @@
 /* The continual run: task after task, epoch after epoch, with checkpoints, sample sets and metrics on the way. */
-#include <stdio.h>
+#include "train/run.h"
+
 #include <string.h>
-#include <unistd.h>
 
-#include "train/metrics.h"
-#include "train/trainer.h"
-
-typedef struct gd_run {
-  const gd_comm *comm;
-  const gd_config *config;
-  gd_dataset *dataset;
-  gd_task_split split;
-  gd_trainer *trainer;
-  gd_metrics *metrics;
-  gd_position position;
-  uint64_t digest;         // of the newest checkpoint
-  double last_checkpoint;  // when
-  double seconds_io;       // on files since the last line of metrics
-  gd_after_task after_task;
-  void *after_task_context;
-} gd_run;
-
-/* ---- The run folder ---- */
-
-static gd_err write_text(const char *path, const char *text) {
-  gd_err err;
-  FILE *file = gd_file_begin(path, &err);
-  if (!file) return err;
-  fputs(text, file);
-  return gd_file_end(file, path, GD_OK);
-}
-
-static gd_err prepare_folder(const gd_config *config) {
-  static const char *const folders[] = {"checkpoints", "samples", "pools"};
-  gd_err err = GD_OK;
-  for (int i = 0; i < 2 + gd_replay_has_pool(config) && err == GD_OK; i++) {
-    char *path = gd_format("%s/%s", config->output.directory, folders[i]);
-    err = gd_folder_make(path);
-    gd_free(path);
-  }
-  if (err != GD_OK) return err;
-  char *path = gd_format("%s/config.resolved.yaml", config->output.directory), *text = gd_config_dump(config);
-  err = write_text(path, text);
-  gd_free(path);
-  gd_free(text);
-  return err;
-}
-
-static gd_err refuse_used_folder(const gd_run *run) {
-  char *folder = gd_format("%s/checkpoints", run->config->output.directory), **paths = NULL;
-  int n = 0;
-  gd_err err = gd_checkpoint_list(run->comm, folder, &paths, &n);
-  if (err == GD_OK && n > 0)
-    err = gd_error(GD_ERR_INPUT,
-                   "%s: already holds %d checkpoints: go on with --resume, or choose another output.directory", folder,
-                   n);
-  gd_checkpoint_list_free(&paths, n);
-  gd_free(folder);
-  return err;
-}
-
-/* ---- Checkpoints and samples on the way ---- */
+/* ---- Checkpoints on the way ---- */
 
 static gd_err save(gd_run *run) {
   double start = gd_seconds();
@@ -69,55 +12,6 @@ static gd_err save(gd_run *run) {
   if (err == GD_OK) err = gd_trainer_save(run->trainer, &run->position, &run->digest);
   run->last_checkpoint = gd_seconds();
   run->seconds_io += run->last_checkpoint - start;
-  return err;
-}
-
-// Whether the files are there, whole, and made from the present parameters. Collective on comm.
-static bool samples_are_there(const gd_run *run, const char *path, const char *png) {
-  int exist = run->comm->rank == 0 && access(path, F_OK) == 0 && access(png, F_OK) == 0;
-  MPI_Bcast(&exist, 1, MPI_INT, 0, run->comm->mpi);
-  if (!exist) return false;
-  gd_sample_set set;
-  uint8_t *images = NULL;
-  bool usable = gd_sample_set_read(run->comm, path, &set, &images) == GD_OK && set.checkpoint_digest == run->digest;
-  gd_free(images);
-  return usable;
-}
-
-static gd_err write_samples(gd_run *run) {
-  const gd_config *config = run->config;
-  gd_err err = GD_OK;
-  if (config->evaluation.samples == 0) return err;
-  double start = gd_seconds();
-  gd_progress("sample set");
-  int task = run->position.task;
-  char *path = gd_sample_set_path(config->output.directory, task);
-  char *png = gd_format("%s/samples/samples-task%02d.png", config->output.directory, task + 1);
-  if (!samples_are_there(run, path, png)) {
-    const float *params = run->trainer->ema ? run->trainer->ema : run->trainer->params;
-    err = gd_sample_write(run->comm, config, run->trainer->net, params, (uint32_t)task, run->digest, NULL, path, png);
-    if (err == GD_OK)
-      gd_log(GD_LOG_INFO, "task %d: %d samples in %s (%.1f s)", task + 1, config->evaluation.samples, path,
-             gd_seconds() - start);
-  }
-  run->seconds_io += gd_seconds() - start;
-  gd_free(path);
-  gd_free(png);
-  return err;
-}
-
-// Sample set, and what else is to be done with a finished task.
-static gd_err conclude_task(gd_run *run) {
-  char *json = NULL;
-  gd_err err;
-  GD_TRY(write_samples(run));
-  if (!run->after_task) goto done;
-  gd_progress("measures");
-  GD_TRY(run->after_task(run->after_task_context, run->position.task, &json));
-  gd_metrics_line(run->metrics, json);
-  err = gd_metrics_flush(run->metrics);
-done:
-  gd_free(json);
   return err;
 }
 
@@ -203,7 +97,7 @@ static gd_err run_task(gd_run *run, const uint32_t *images, int64_t n_images) {
   }
   p->task_done = true;
   err = save(run);
-  return err == GD_OK ? conclude_task(run) : err;
+  return err == GD_OK ? gd_run_conclude_task(run) : err;
 }
 
 static gd_err task_images(const gd_run *run, int task, uint32_t **images, int64_t *n) {
@@ -237,7 +131,7 @@ static gd_err run_tasks(gd_run *run, bool resumed) {
   gd_position *p = &run->position;
   bool in_task = resumed && !p->task_done;
   if (resumed && p->task_done) {
-    GD_TRY(conclude_task(run));  // the run may have ended before that was done
+    GD_TRY(gd_run_conclude_task(run));  // the run may have ended before that was done
     *p = (gd_position){.task = p->task + 1, .global_step = p->global_step};
   }
   for (; p->task < gd_strategy_n_tasks(run->config);
@@ -260,56 +154,78 @@ done:
   return err;
 }
 
-// Whether configuration, data, ranks and folder fit together; reads the data set.
-static gd_err check_input(gd_run *run, bool resume, int64_t *n_steps) {
+/* ---- The whole run ---- */
+
+// Whether configuration, data and ranks fit together; reads the data set.
+static gd_err check_input(gd_run *run) {
   gd_err err;
   GD_TRY(gd_trainer_check(run->comm, run->config));
   gd_progress("reading the data set");
   GD_TRY(gd_dataset_read(&run->dataset, run->comm, run->config, GD_TRAIN));
   GD_TRY(gd_comm_agree(run->comm, gd_task_split_make(&run->split, run->config, run->dataset->n_classes)));
-  GD_TRY(gd_comm_agree(run->comm, total_steps(run, n_steps)));
-  if (!resume) err = refuse_used_folder(run);
+  err = gd_comm_agree(run->comm, total_steps(run, &run->n_steps));
 done:
   return err;
 }
 
-gd_err gd_train_check(const gd_comm *comm, const gd_config *config, bool resume) {
-  gd_run run = {.comm = comm, .config = config};
-  int64_t n_steps;
-  gd_err err = check_input(&run, resume, &n_steps);
-  gd_dataset_destroy(&run.dataset);
+gd_err gd_run_create(gd_run **out, const gd_comm *comm, const gd_config *config, bool resume) {
+  gd_err err;
+  gd_run *run = GD_NEW(gd_run);
+  *run = (gd_run){.comm = comm, .config = config, .resume = resume};
+  *out = NULL;
+  GD_TRY(check_input(run));
+  GD_TRY(gd_run_take_folder(run));
+  *out = run;
+  run = NULL;
+done:
+  gd_run_destroy(&run);
   return err;
 }
 
-gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, gd_after_task after_task, void *context,
-                    uint64_t *digest) {
-  gd_err err = GD_OK;
-  gd_run run = {.comm = comm,
-                .config = config,
-                .last_checkpoint = gd_seconds(),
-                .after_task = after_task,
-                .after_task_context = context};
-  bool resumed = false;
-  int64_t n_steps = 0;
-  GD_TRY(check_input(&run, resume, &n_steps));
-  GD_TRY(gd_trainer_create(&run.trainer, comm, config, run.dataset));
+void gd_run_destroy(gd_run **run) {
+  if (!*run) return;
+  gd_metrics_destroy(&(*run)->metrics);
+  gd_trainer_destroy(&(*run)->trainer);
+  gd_dataset_destroy(&(*run)->dataset);
+  gd_folder_lock_release(&(*run)->lock);
+  gd_free(*run);
+  *run = NULL;
+}
+
+// The trainer as the newest checkpoint says, and the folder ready for it. Nothing is written before the last check.
+static gd_err begin(gd_run *run, bool *resumed) {
+  gd_err err;
+  *resumed = false;
+  GD_TRY(gd_trainer_create(&run->trainer, run->comm, run->config, run->dataset));
   gd_progress("looking for checkpoints");
-  if (resume) GD_TRY(gd_trainer_restore(run.trainer, &run.position, &resumed));
-  // after the last check of the input, so that a refused run leaves the folder as it was
-  GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? prepare_folder(config) : GD_OK));
-  if (resume && !resumed)
-    gd_log(GD_LOG_INFO, "no checkpoint in %s: starting at the beginning", config->output.directory);
-  run.digest = gd_param_table_digest(run.trainer->table, run.trainer->params);
+  if (run->resume) GD_TRY(gd_trainer_restore(run->trainer, &run->position, resumed));
+  if (run->resume && !*resumed) {
+    GD_TRY(gd_run_refuse_lost_checkpoints(run));
+    gd_log(GD_LOG_INFO, "no checkpoint in %s: starting at the beginning", run->config->output.directory);
+  }
+  GD_TRY(gd_run_find_outdated(run));
+  GD_TRY(gd_run_prepare_folder(run));
+  run->digest = gd_param_table_digest(run->trainer->table, run->trainer->params);
+  run->last_checkpoint = gd_seconds();
   gd_progress("opening metrics.jsonl");
-  GD_TRY(gd_metrics_create(&run.metrics, comm, config->output.directory, &run.position, n_steps));
-  err = run_tasks(&run, resumed);
+  err = gd_metrics_create(&run->metrics, run->comm, run->config->output.directory, &run->position, run->is_outdated,
+                          run->n_steps);
+done:
+  return err;
+}
+
+gd_err gd_run_train(gd_run *run, gd_after_task after_task, void *context, uint64_t *digest) {
+  gd_err err;
+  bool resumed;
+  run->after_task = after_task;
+  run->after_task_context = context;
+  GD_TRY(begin(run, &resumed));
+  err = gd_run_renew_outdated(run);
+  if (err == GD_OK) err = run_tasks(run, resumed);
   if (err == GD_ERR_FAILED && !strstr(gd_error_message(), "--resume"))
     gd_error_record("%s; once that is put right, train --resume goes on from the newest checkpoint",
                     gd_error_message());
-  if (err == GD_OK) *digest = run.digest;
+  if (err == GD_OK) *digest = run->digest;
 done:
-  gd_metrics_destroy(&run.metrics);
-  gd_trainer_destroy(&run.trainer);
-  gd_dataset_destroy(&run.dataset);
   return err;
 }

@@ -51,6 +51,7 @@ gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config 
   t->comm = comm;
   t->config = config;
   t->dataset = dataset;
+  t->data_digest = dataset ? gd_dataset_digest(dataset) : 0;
   t->strategy = gd_strategy_get(config->strategy.name);
   t->precision = gd_precision_agree(comm, config->training.precision);
   t->task = -1;

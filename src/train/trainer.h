@@ -14,6 +14,7 @@ struct gd_trainer {
   const gd_comm *comm;
   const gd_config *config;
   const gd_dataset *dataset;
+  uint64_t data_digest; /* of the dataset */
   const gd_strategy *strategy;
   gd_precision precision; /* what this machine computes in */
   gd_schedule *schedule;

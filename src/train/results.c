@@ -1,0 +1,146 @@
+/* What a finished task leaves: its sample set and its measures. A resumed run makes those of earlier tasks again that
+ * are of other settings than its configuration's. */
+#include <string.h>
+#include <unistd.h>
+
+#include "train/run.h"
+
+/* ---- Of one task ---- */
+
+static char *picture_path(const gd_run *run, int task) {
+  return gd_format("%s/samples/samples-task%02d.png", run->config->output.directory, task + 1);
+}
+
+// Whether the files are there, whole, and made from the parameters with this digest as the configuration says.
+// Collective on comm.
+static bool has_current_samples(const gd_run *run, int task, uint64_t digest) {
+  const gd_config *config = run->config;
+  char *path = gd_sample_set_path(config->output.directory, task), *png = picture_path(run, task);
+  int exist = run->comm->rank == 0 && access(path, F_OK) == 0 && access(png, F_OK) == 0;
+  MPI_Bcast(&exist, 1, MPI_INT, 0, run->comm->mpi);
+  gd_sample_set set;
+  gd_sample_set wanted = gd_sample_set_describe(&config->evaluation.sampling, gd_net_shape(run->trainer->net, 0),
+                                                config->evaluation.samples, config->seed, digest);
+  uint8_t *images = NULL;
+  bool current = exist && gd_sample_set_read(run->comm, path, &set, &images) == GD_OK &&
+                 set.n_global == wanted.n_global && gd_sample_set_is_like(&set, &wanted);
+  gd_free(images);
+  gd_free(path);
+  gd_free(png);
+  return current;
+}
+
+static gd_err write_samples(gd_run *run, int task, const float *params, uint64_t digest) {
+  const gd_config *config = run->config;
+  if (config->evaluation.samples == 0 || has_current_samples(run, task, digest)) return GD_OK;
+  double start = gd_seconds();
+  gd_progress("sample set");
+  char *path = gd_sample_set_path(config->output.directory, task), *png = picture_path(run, task);
+  gd_err err = gd_sample_write(run->comm, config, run->trainer->net, params, (uint32_t)task, digest, NULL, path, png);
+  if (err == GD_OK)
+    gd_log(GD_LOG_INFO, "task %d: %d samples in %s (%.1f s)", task + 1, config->evaluation.samples, path,
+           gd_seconds() - start);
+  run->seconds_io += gd_seconds() - start;
+  gd_free(path);
+  gd_free(png);
+  return err;
+}
+
+static gd_err conclude(gd_run *run, int task, const float *params, uint64_t digest) {
+  char *json = NULL;
+  gd_err err;
+  GD_TRY(write_samples(run, task, params, digest));
+  if (!run->after_task) goto done;
+  gd_progress("measures");
+  GD_TRY(run->after_task(run->after_task_context, task, &json));
+  gd_metrics_line(run->metrics, json);
+  err = gd_metrics_flush(run->metrics);
+done:
+  gd_free(json);
+  return err;
+}
+
+gd_err gd_run_conclude_task(gd_run *run) {
+  const float *params = run->trainer->ema ? run->trainer->ema : run->trainer->params;
+  return conclude(run, run->position.task, params, run->digest);
+}
+
+/* ---- Of earlier tasks ---- */
+
+// The checkpoint at the end of a task: its path (new string; NULL: not there) and header. Collective on comm.
+static gd_err find_end_of_task(const gd_run *run, int task, char **path, gd_checkpoint *header) {
+  char *folder = gd_format("%s/checkpoints", run->config->output.directory), **paths = NULL;
+  int n = 0;
+  *path = NULL;
+  gd_err err = gd_checkpoint_list(run->comm, folder, &paths, &n);
+  for (int i = 0; i < n && !*path; i++) {
+    char *name = gd_checkpoint_path(folder, task, 0);
+    bool is_candidate = strncmp(paths[i], name, strlen(name) - strlen("000000.h5")) == 0;
+    gd_free(name);
+    if (!is_candidate || gd_checkpoint_read_header(run->comm, paths[i], header) != GD_OK) continue;
+    if (header->task == task && header->task_done)
+      *path = gd_strdup(paths[i]);
+    else
+      gd_checkpoint_clear(header);
+  }
+  gd_checkpoint_list_free(&paths, n);
+  gd_free(folder);
+  return err;
+}
+
+// Whether what the measures rest on differs from what is written down, on rank 0.
+static bool has_other_measures(const gd_run *run) {
+  int differs = 0;
+  if (run->comm->rank == 0 && run->config->evaluation.measures) {
+    gd_config *before = gd_run_recorded_config(run);
+    differs = before && !gd_config_same_measures(before, run->config);
+    gd_config_destroy(&before);
+  }
+  MPI_Bcast(&differs, 1, MPI_INT, 0, run->comm->mpi);
+  return differs;
+}
+
+static gd_err find_outdated_samples(gd_run *run, int task) {
+  gd_checkpoint header = {0};
+  char *path;
+  gd_err err = find_end_of_task(run, task, &path, &header);
+  if (err == GD_OK && path) run->is_outdated[task] = !has_current_samples(run, task, header.digest);
+  if (err == GD_OK && !path)
+    gd_log(GD_LOG_WARN,
+           "task %d: its last checkpoint is gone, so its sample set stays as it is, whatever the configuration says",
+           task + 1);
+  gd_checkpoint_clear(&header);
+  gd_free(path);
+  return err;
+}
+
+gd_err gd_run_find_outdated(gd_run *run) {
+  bool all = has_other_measures(run);
+  gd_err err = GD_OK;
+  for (int task = 0; task < run->position.task && err == GD_OK; task++) {
+    run->is_outdated[task] = all;
+    if (run->config->evaluation.samples > 0 && !all) err = find_outdated_samples(run, task);
+  }
+  return err;
+}
+
+static gd_err renew(gd_run *run, int task) {
+  gd_checkpoint checkpoint = {0};
+  char *path;
+  gd_err err = find_end_of_task(run, task, &path, &checkpoint);
+  gd_checkpoint_clear(&checkpoint);
+  if (err != GD_OK || !path) return err;
+  gd_log(GD_LOG_INFO, "task %d: results made again from %s, as the configuration says", task + 1, path);
+  err = gd_checkpoint_read(run->comm, path, run->trainer->table, &checkpoint);
+  if (err == GD_OK) err = conclude(run, task, checkpoint.ema ? checkpoint.ema : checkpoint.model, checkpoint.digest);
+  gd_checkpoint_clear(&checkpoint);
+  gd_free(path);
+  return err;
+}
+
+gd_err gd_run_renew_outdated(gd_run *run) {
+  gd_err err = GD_OK;
+  for (int task = 0; task < run->position.task && err == GD_OK; task++)
+    if (run->is_outdated[task]) err = renew(run, task);
+  return err;
+}
