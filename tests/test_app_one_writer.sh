@@ -52,4 +52,4 @@ wait_until 60 gone "$mpirun" || fail "a run whose folder was taken over does not
 status=0
 wait "$mpirun" || status=$?
 [ "$status" -ne 0 ] || fail "a run whose folder was taken over ends with status 0"
-has "$folder/err" 'taken over by `train`, process 9 on node9, since today' "train"
+has "$folder/err" "taken over by \`train\`, process 9 on node9, since today" "train"
