@@ -19,4 +19,7 @@ done
 rm "$folder/large.h5"
 
 "$fixture" features "$folder/wide.h5" 32 2 23300 0
-refused 2 "features of width 23300 are too wide for 1 ranks" 1 frechet --real "$folder/wide.h5" --generated "$folder/wide.h5"
+refused 2 "wide.h5: features of width 23300 are too wide for 1 ranks" 1 frechet --real "$folder/wide.h5" --generated "$folder/wide.h5"
+"$fixture" features "$folder/wide.h5" 32 2 20000000 0
+refused 2 "wide.h5: dataset '/features' holds features of width 20000000, at most 16777216" 1 frechet \
+  --real "$folder/wide.h5" --generated "$folder/wide.h5"

@@ -36,7 +36,7 @@ gd_err gd_command_frechet(const gd_comm *comm, int argc, char **argv) {
   if (real.width != generated.width)
     GD_TRY(gd_error(GD_ERR_INPUT, "%s has features of width %d, %s of width %d", real_path, real.width, generated_path,
                     generated.width));
-  GD_TRY(measure(comm, &real, &generated, &frechet));
+  GD_TRY(gd_error_context(measure(comm, &real, &generated, &frechet), "%s", real_path));
   if (comm->rank == 0)
     printf(
         "real rows: %lld\ngenerated rows: %lld\nwidth: %d\nmean term: %.10g\nnegative eigenvalues clipped: %.3g\n"

@@ -5,6 +5,7 @@
  * depend on the number of ranks that hold the rows. */
 #include "eval/moments.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -70,6 +71,7 @@ static void add_panels(gd_moments *m, const gd_features *f, const bool *selected
 }
 
 void gd_moments_create(gd_moments **out, const gd_grid *grid, const gd_features *f, const bool *selected) {
+  GD_REQUIRE(f->width <= INT_MAX / PANEL);
   gd_moments *m = GD_NEW(gd_moments);
   m->grid = grid;
   m->width = f->width;
