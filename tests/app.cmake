@@ -37,6 +37,11 @@ gd_app_test(test_app_read_faults 300 $<TARGET_FILE:preload_fault>)
 gd_app_test(test_app_stop 300)
 gd_app_test(test_app_watchdog 300)
 gd_app_test(test_app_frechet 120)
+if(NOT GD_VALGRIND) # hours
+  gd_app_test(test_app_large 300 64 4194304 64 1)
+  gd_app_test(test_app_large_long 1800 64 131072 2048 1 2)
+  set_tests_properties(test_app_large PROPERTIES PROCESSORS 1)
+endif()
 if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # both have allocators of their own, which keep freed memory
   gd_app_test(test_app_memory_faults 600 $<TARGET_FILE:preload_memory> 160)
   gd_app_test(test_app_memory_faults_long 7200 $<TARGET_FILE:preload_memory> 8)

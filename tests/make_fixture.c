@@ -4,6 +4,9 @@
  *   make_fixture noise FILE [SIZE]            /x_T of golden/diffusion.h5, or zeros (2, 1, SIZE, SIZE)
  *   make_fixture idx FOLDER [MORE]            a small data set in Fashion-MNIST's format; MORE training
  *                                             images, none of them of class 0
+ *   make_fixture features FILE BITS ROWS WIDTH VALUE   zeros of 32 or 64 bits, but for the last rows of the eighths of
+ *                                             the set: VALUE in column 0, 2 VALUE in column 1 and so on. Zeros take no
+ *                                             disk space
  *   make_fixture flip FILE                    inverts the byte in the middle
  *   make_fixture poison CHECKPOINT            makes its last parameter infinite
  *   make_fixture check FILE...                HDF5 files are whole: their checksums hold
@@ -62,6 +65,39 @@ static int make_noise(const char *path, const char *size_text) {
   herr_t closed = H5Fclose(file);
   gd_free(values);
   return written < 0 || closed < 0 ? failed("noise: cannot write the file") : 0;
+}
+
+/* ---- A feature set ---- */
+
+enum { N_MARKED = 8 };
+
+static bool write_marked(hid_t dataset, hsize_t rows, double value) {
+  hid_t space = H5Dget_space(dataset), one = H5Screate(H5S_SCALAR);
+  bool ok = true;
+  for (hsize_t k = 0; k < N_MARKED; k++) {
+    const hsize_t at[2] = {rows * (k + 1) / N_MARKED - 1, k};
+    double marked = value * (double)(k + 1);
+    ok = ok && H5Sselect_elements(space, H5S_SELECT_SET, 1, at) >= 0 &&
+         H5Dwrite(dataset, H5T_NATIVE_DOUBLE, one, space, H5P_DEFAULT, &marked) >= 0;
+  }
+  H5Sclose(one);
+  H5Sclose(space);
+  return ok;
+}
+
+static int make_features(const char *path, int bits, hsize_t rows, hsize_t width, double value) {
+  const hsize_t dims[2] = {rows, width};
+  hid_t storage = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_alloc_time(storage, H5D_ALLOC_TIME_EARLY);
+  H5Pset_fill_time(storage, H5D_FILL_TIME_NEVER);
+  hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), space = H5Screate_simple(2, dims, NULL);
+  hid_t type = bits == 64 ? H5T_IEEE_F64LE : H5T_IEEE_F32LE;
+  hid_t dataset = H5Dcreate2(file, "/features", type, space, H5P_DEFAULT, storage, H5P_DEFAULT);
+  bool ok = dataset >= 0 && (value == 0 || write_marked(dataset, rows, value));
+  H5Dclose(dataset);
+  H5Sclose(space);
+  H5Pclose(storage);
+  return H5Fclose(file) >= 0 && ok ? 0 : failed("features: cannot write the file");
 }
 
 /* ---- A data set ---- */
@@ -233,6 +269,9 @@ int main(int argc, char **argv) {
   if (strcmp(what, "weights") == 0) return make_weights(argv[2], third);
   if (strcmp(what, "noise") == 0) return make_noise(argv[2], third);
   if (strcmp(what, "idx") == 0) return make_idx(argv[2], third);
+  if (strcmp(what, "features") == 0 && argc == 7)
+    return make_features(argv[2], atoi(argv[3]), strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10),
+                         strtod(argv[6], NULL));
   if (strcmp(what, "flip") == 0) return flip(argv[2]);
   if (strcmp(what, "poison") == 0) return poison(argv[2]);
   if (strcmp(what, "check") == 0) return check(argv + 2);

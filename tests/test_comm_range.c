@@ -37,7 +37,7 @@ static void chunks_are_whole_and_cover_the_range(void **state) {
         gd_range range = gd_range_chunks(n, 32, parts, part);
         assert_true(range.begin == next && range.end >= range.begin);
         assert_true(range.begin % 32 == 0 || range.begin == n);
-        assert_true(range.end == n || range.end - range.begin == longest);  // ScaLAPACK's blocks
+        assert_true(range.end == n || range.end - range.begin == longest);
         next = range.end;
       }
       assert_true(next == n);

@@ -36,7 +36,7 @@ typedef struct gd_range {
 gd_range gd_range_block(int64_t n, int64_t parts, int64_t part);
 
 /* The `part`-th of `parts` contiguous blocks of 0 .. n-1 that are whole chunks of `chunk` indices, all of the same
- * length but for the last ones, which may be shorter or empty: ScaLAPACK's block distribution. Local. */
+ * length but for the last ones, which may be shorter or empty. Local. */
 gd_range gd_range_chunks(int64_t n, int64_t chunk, int64_t parts, int64_t part);
 
 /* Images, and rows of features, that stand together on one rank: sets are sharded in whole chunks of so many, and
@@ -45,6 +45,19 @@ enum { GD_IMAGE_CHUNK = 32 };
 
 /* This rank's part of a set of n images: gd_range_chunks of GD_IMAGE_CHUNK. Local. */
 gd_range gd_range_images(const gd_comm *comm, int64_t n);
+
+/* ---- Large transfers --------------------------------------------------------------------------- */
+
+/* Elements of `nbytes` bytes that one call of MPI or HDF5 moves at most, at least one: their counts are ints, so larger
+ * arrays go in pieces. Local. */
+int64_t gd_transfer_piece(size_t nbytes);
+/* Sets the number of bytes of a piece, for tests; 0: the default of 256 MiB. Local; ranks give the same. */
+void gd_transfer_limit(size_t nbytes);
+
+/* MPI_Bcast of n elements of a predefined type, any number. Collective on comm. */
+void gd_comm_broadcast(const gd_comm *comm, void *data, int64_t n, MPI_Datatype type, int root);
+/* MPI_Allreduce in place, likewise. Collective on comm. */
+void gd_comm_allreduce(const gd_comm *comm, void *data, int64_t n, MPI_Datatype type, MPI_Op op);
 
 /* ---- Watchdog ---------------------------------------------------------------------------------- */
 

@@ -24,6 +24,10 @@ void gd_grid_destroy(gd_grid **grid); /* collective on comm; accepts NULL */
  * bits on any number of ranks; all (0) beyond. Local. */
 int gd_grid_ranks_for(int width);
 
+/* Whether ScaLAPACK can take the covariance of features of this width on the grid: its counts are ints. Local, the same
+ * on all ranks. GD_ERR_INPUT naming the width and the limit. */
+gd_err gd_grid_check_width(const gd_grid *grid, int width);
+
 /* ---- Fréchet distance -------------------------------------------------------------------------- */
 
 /* Number of rows, mean (double, on all ranks) and covariance (with n-1, distributed) of a feature set. */

@@ -5,15 +5,18 @@
 #include "gendistill/eval.h"
 
 static gd_err measure(const gd_comm *comm, const gd_features *real, const gd_features *generated, gd_frechet *out) {
+  gd_err err;
   gd_grid *grid = NULL;
   gd_moments *a = NULL, *b = NULL;
   double start = gd_seconds();
   gd_grid_create(&grid, comm, gd_grid_ranks_for(real->width));
+  GD_TRY(gd_grid_check_width(grid, real->width));
   gd_moments_create(&a, grid, real, NULL);
   gd_moments_create(&b, grid, generated, NULL);
   double covered = gd_seconds();
-  gd_err err = gd_frechet_distance(out, a, b);
+  err = gd_frechet_distance(out, a, b);
   gd_log(GD_LOG_INFO, "covariances %.2f s, distance %.2f s", covered - start, gd_seconds() - covered);
+done:
   gd_moments_destroy(&a);
   gd_moments_destroy(&b);
   gd_grid_destroy(&grid);
@@ -33,7 +36,7 @@ gd_err gd_command_frechet(const gd_comm *comm, int argc, char **argv) {
   if (real.width != generated.width)
     GD_TRY(gd_error(GD_ERR_INPUT, "%s has features of width %d, %s of width %d", real_path, real.width, generated_path,
                     generated.width));
-  GD_TRY(measure(comm, &real, &generated, &frechet));
+  GD_TRY(gd_error_context(measure(comm, &real, &generated, &frechet), "%s", real_path));
   if (comm->rank == 0)
     printf(
         "real rows: %lld\ngenerated rows: %lld\nwidth: %d\nmean term: %.10g\nnegative eigenvalues clipped: %.3g\n"

@@ -1,4 +1,4 @@
-/* The communicator handle, block ranges and the agreement on errors.
+/* The communicator handle, the agreement on errors, transfers of any size and block ranges.
  *
  * The gradient reduction stands in slot_sum.c. */
 #include "gendistill/comm.h"
@@ -46,6 +46,42 @@ gd_err gd_comm_agree(const gd_comm *comm, gd_err local) {
   MPI_Bcast(message, sizeof message, MPI_CHAR, worst.rank, comm->mpi);
   return gd_error((gd_err)worst.err, "%s", message);
 }
+
+/* ---- Large transfers ---- */
+
+enum { PIECE_NBYTES = 1 << 28 };
+
+static size_t piece_nbytes = PIECE_NBYTES;
+
+int64_t gd_transfer_piece(size_t nbytes) {
+  return nbytes < piece_nbytes ? (int64_t)(piece_nbytes / (nbytes ? nbytes : 1)) : 1;
+}
+
+void gd_transfer_limit(size_t nbytes) {
+  piece_nbytes = nbytes ? nbytes : PIECE_NBYTES;
+}
+
+static int64_t lesser(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+void gd_comm_broadcast(const gd_comm *comm, void *data, int64_t n, MPI_Datatype type, int root) {
+  int size;
+  MPI_Type_size(type, &size);
+  int64_t piece = gd_transfer_piece((size_t)size);
+  for (int64_t at = 0; at < n; at += piece)
+    MPI_Bcast((char *)data + at * size, (int)lesser(n - at, piece), type, root, comm->mpi);
+}
+
+void gd_comm_allreduce(const gd_comm *comm, void *data, int64_t n, MPI_Datatype type, MPI_Op op) {
+  int size;
+  MPI_Type_size(type, &size);
+  int64_t piece = gd_transfer_piece((size_t)size);
+  for (int64_t at = 0; at < n; at += piece)
+    MPI_Allreduce(MPI_IN_PLACE, (char *)data + at * size, (int)lesser(n - at, piece), type, op, comm->mpi);
+}
+
+/* ---- Ranges ---- */
 
 gd_range gd_range_block(int64_t n, int64_t parts, int64_t part) {
   GD_REQUIRE(n >= 0 && parts > 0 && part >= 0 && part < parts);

@@ -11,12 +11,11 @@
 #include "gendistill/comm.h"
 
 enum {
-  MAX_BUFFERS = 80,            // a counter of 31 levels has at most 2 * 31 nodes
-  BUCKET = 1 << 19,            // floats; even
-  CHUNK = BUCKET / 2,          // most floats a message: what is added is still in the cache
-  MAX_IN_FLIGHT = 6,           // buckets; more of them leave the cache, fewer stand still between calls
-  MAX_TAG = 32767,             // MPI promises so many
-  COLLECTIVE_CHUNK = 1 << 26,  // floats a collective: byte counts stay below INT_MAX
+  MAX_BUFFERS = 80,    // a counter of 31 levels has at most 2 * 31 nodes
+  BUCKET = 1 << 19,    // floats; even
+  CHUNK = BUCKET / 2,  // most floats a message: what is added is still in the cache
+  MAX_IN_FLIGHT = 6,   // buckets; more of them leave the cache, fewer stand still between calls
+  MAX_TAG = 32767,     // MPI promises so many
 };
 
 typedef struct node {
@@ -329,9 +328,7 @@ static void finish_levels(gd_slot_sum *sum) {
     merge_siblings(sum);  // what arrived may complete a pair
   }
   if (sum->comm->rank != 0) stack_put(sum, buffer_take(sum), 0, 0);
-  float *values = sum->stack[0].values;
-  for (int64_t at = 0; at < sum->n; at += COLLECTIVE_CHUNK)
-    MPI_Bcast(values + at, (int)clip(sum->n - at, 0, COLLECTIVE_CHUNK), MPI_FLOAT, 0, sum->comm->mpi);
+  gd_comm_broadcast(sum->comm, sum->stack[0].values, sum->n, MPI_FLOAT, 0);
 }
 
 float *gd_slot_sum_finish(gd_slot_sum *sum) {

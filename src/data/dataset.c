@@ -1,5 +1,4 @@
 /* A data set on every rank: rank 0 reads and resizes, all receive. And one image of it as a network wants it. */
-#include <limits.h>
 #include <string.h>
 
 #include "data/read.h"
@@ -40,14 +39,6 @@ done:
   return err;
 }
 
-// In pieces, because MPI counts are ints. Collective on comm.
-static void broadcast(const gd_comm *comm, uint8_t *bytes, size_t nbytes) {
-  for (size_t at = 0; at < nbytes; at += INT_MAX / 2) {
-    size_t piece = nbytes - at < INT_MAX / 2 ? nbytes - at : INT_MAX / 2;
-    MPI_Bcast(bytes + at, (int)piece, MPI_UINT8_T, 0, comm->mpi);
-  }
-}
-
 gd_err gd_dataset_read(gd_dataset **out, const gd_comm *comm, const gd_config *config, gd_split split) {
   gd_err err = GD_OK;
   gd_dataset *dataset = GD_NEW(gd_dataset);
@@ -64,8 +55,8 @@ gd_err gd_dataset_read(gd_dataset **out, const gd_comm *comm, const gd_config *c
     dataset->images = gd_alloc(nbytes);
     dataset->labels = gd_alloc((size_t)dataset->n);
   }
-  broadcast(comm, dataset->images, nbytes);
-  broadcast(comm, dataset->labels, (size_t)dataset->n);
+  gd_comm_broadcast(comm, dataset->images, (int64_t)nbytes, MPI_UINT8_T, 0);
+  gd_comm_broadcast(comm, dataset->labels, dataset->n, MPI_UINT8_T, 0);
   *out = dataset;
   dataset = NULL;
 done:

@@ -130,6 +130,6 @@ gd_err gd_learner_step(gd_learner *l, double learning_rate, int64_t n_rows, gd_f
 }
 
 const float *gd_learner_params(gd_learner *l) {
-  MPI_Bcast(l->params, (int)l->table->total, MPI_FLOAT, 0, l->comm->mpi);
+  gd_comm_broadcast(l->comm, l->params, l->table->total, MPI_FLOAT, 0);
   return l->params;
 }

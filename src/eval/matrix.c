@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <string.h>
 
 #include "eval/scalapack.h"
 
@@ -23,8 +24,7 @@ void gd_grid_create(gd_grid **out, const gd_comm *comm, int n_ranks) {
   grid->comm = comm;
   shape_grid(grid, n_ranks > 0 && n_ranks < comm->size ? n_ranks : comm->size);
   grid->handle = Csys2blacs_handle(comm->mpi);
-  grid->all = grid->context = grid->handle;
-  Cblacs_gridinit(&grid->all, "Row", 1, comm->size);
+  grid->context = grid->handle;
   Cblacs_gridinit(&grid->context, "Row", grid->rows, grid->columns);
   bool inside = comm->rank < grid->rows * grid->columns;
   if (inside) {
@@ -41,7 +41,6 @@ void gd_grid_create(gd_grid **out, const gd_comm *comm, int n_ranks) {
 void gd_grid_destroy(gd_grid **grid) {
   if (!*grid) return;
   if ((*grid)->context >= 0) Cblacs_gridexit((*grid)->context);
-  Cblacs_gridexit((*grid)->all);
   Cfree_blacs_system_handle((*grid)->handle);
   gd_free(*grid);
   *grid = NULL;
@@ -49,6 +48,24 @@ void gd_grid_destroy(gd_grid **grid) {
 
 int gd_grid_ranks_for(int width) {
   return width <= ROWS_WORTH_SPREADING ? 1 : 0;
+}
+
+// ScaLAPACK counts in int, and its eigenvectors take work space of more than two matrices.
+static const int64_t max_local = INT_MAX / 4;
+
+// Values of a matrix on the rank that has the maximum of them.
+static int64_t local_values(const gd_grid *grid, int m, int n) {
+  const int block = BLOCK;
+  return (int64_t)numroc_(&m, &block, &zero, &zero, &grid->rows) * numroc_(&n, &block, &zero, &zero, &grid->columns);
+}
+
+gd_err gd_grid_check_width(const gd_grid *grid, int width) {
+  int64_t n = local_values(grid, width, width);
+  if (n <= max_local) return GD_OK;
+  return gd_error(GD_ERR_INPUT,
+                  "features of width %d are too wide for %d ranks: their covariance has %lld values per rank, "
+                  "ScaLAPACK takes at most %lld; more ranks help",
+                  width, grid->rows * grid->columns, (long long)n, (long long)max_local);
 }
 
 /* ---- Matrix ---- */
@@ -60,10 +77,7 @@ gd_matrix gd_matrix_create(const gd_grid *grid, int m, int n) {
   if (grid->context < 0) return a;
   a.local_m = numroc_(&m, &block, &grid->row, &zero, &grid->rows);
   a.local_n = numroc_(&n, &block, &grid->column, &zero, &grid->columns);
-  // ScaLAPACK counts in int, and its eigenvectors take work space of more than two matrices
-  if ((int64_t)a.local_m * a.local_n > INT_MAX / 4)
-    gd_abort("a matrix of %d x %d is too large for ScaLAPACK on a grid of %d x %d ranks: take more ranks", m, n,
-             grid->rows, grid->columns);
+  GD_REQUIRE(local_values(grid, m, n) <= max_local);
   int info, leading = a.local_m > 0 ? a.local_m : 1;
   descinit_(a.descriptor, &m, &n, &block, &block, &zero, &zero, &grid->context, &leading, &info);
   GD_REQUIRE(info == 0);
@@ -86,6 +100,48 @@ int gd_matrix_column(const gd_matrix *a, int local) {
 
 int gd_matrix_row(const gd_matrix *a, int local) {
   return global_index(local, a->grid->row, a->grid->rows);
+}
+
+// Columns of a range that belong to one column of the grid.
+static int count_columns(const gd_grid *grid, gd_range part, int column) {
+  int n = 0;
+  for (int64_t j = part.begin; j < part.end; j++) n += j / BLOCK % grid->columns == column;
+  return n;
+}
+
+// What one rank of the grid gets of this rank's columns, in the order of its own matrix. Returns the end of it.
+static double *pack(const gd_matrix *a, gd_range mine, const double *columns, int rank, double *out) {
+  int row = rank / a->grid->columns, column = rank % a->grid->columns;
+  for (int64_t j = mine.begin; j < mine.end; j++) {
+    if (j / BLOCK % a->grid->columns != column) continue;
+    for (int64_t i = (int64_t)row * BLOCK; i < a->m; i += (int64_t)a->grid->rows * BLOCK) {
+      int64_t n = a->m - i < BLOCK ? a->m - i : BLOCK;
+      memcpy(out, columns + (j - mine.begin) * a->m + i, (size_t)n * sizeof *out);
+      out += n;
+    }
+  }
+  return out;
+}
+
+// Not by ScaLAPACK's redistribution, whose counts of bytes are ints.
+void gd_matrix_set_columns(gd_matrix *a, const gd_range *parts, const double *columns) {
+  const gd_grid *grid = a->grid;
+  int size = grid->comm->size;
+  gd_range mine = parts[grid->comm->rank];
+  int *n_out = GD_NEW_ARRAY(int, 4 * size), *out_at = n_out + size, *n_in = out_at + size, *in_at = n_in + size;
+  double *packed = gd_alloc((size_t)(mine.end - mine.begin) * (size_t)a->m * sizeof *packed), *end = packed;
+  for (int rank = 0; rank < grid->rows * grid->columns; rank++) {
+    out_at[rank] = (int)(end - packed);
+    end = pack(a, mine, columns, rank, end);
+    n_out[rank] = (int)(end - packed) - out_at[rank];
+  }
+  for (int rank = 0, at = 0; rank < size; at += n_in[rank++]) {
+    in_at[rank] = at;
+    n_in[rank] = count_columns(grid, parts[rank], grid->column) * a->local_m;
+  }
+  MPI_Alltoallv(packed, n_out, out_at, MPI_DOUBLE, a->values, n_in, in_at, MPI_DOUBLE, grid->comm->mpi);
+  gd_free(n_out);
+  gd_free(packed);
 }
 
 double gd_matrix_trace(const gd_matrix *a) {

@@ -8,7 +8,6 @@
 struct gd_grid {
   const gd_comm *comm;
   int handle;         // BLACS's name of comm
-  int all;            // context of all ranks, 1 x size: for moving matrices between grids
   int context;        // of the grid; -1 on ranks outside
   int rows, columns;  // of the grid
   int row, column;    // of this rank; -1 outside
@@ -29,6 +28,10 @@ void gd_matrix_clear(gd_matrix *matrix);
 /* Column of the whole matrix that this rank's column `local` is, and likewise for rows. */
 int gd_matrix_column(const gd_matrix *matrix, int local);
 int gd_matrix_row(const gd_matrix *matrix, int local);
+
+/* Sets the first columns of a matrix, of which parts[r] stand on rank r, those of lower ranks first: `columns`, those
+ * of this rank, (parts[rank], m). Collective on the grid's comm. */
+void gd_matrix_set_columns(gd_matrix *matrix, const gd_range *parts, const double *columns);
 
 /* Sum of the diagonal, the same on all ranks. Collective on the grid's comm. */
 double gd_matrix_trace(const gd_matrix *matrix);

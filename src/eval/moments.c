@@ -1,14 +1,13 @@
 /* Mean and covariance of sharded feature rows.
  *
- * The rows of a rank are columns of the transposed matrix (width, n), distributed 1 x size in ScaLAPACK's sense; panels
- * of it are moved to the grid and added to the covariance there. On a grid of one rank the bits do not depend on the
- * number of ranks that hold the rows. */
+ * The rows of a rank are columns of the transposed matrix (width, n); panels of it are moved to the grid and added to
+ * the covariance there, so that beside the rows only a panel's take memory. On a grid of one rank the bits do not
+ * depend on the number of ranks that hold the rows. */
 #include "eval/moments.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
-
-#include "eval/scalapack.h"
 
 enum { PANEL = 4096, TAG_MEAN = 2 };
 
@@ -29,35 +28,50 @@ static int64_t count_rows(const gd_comm *comm, const gd_features *f, const bool 
   return n;
 }
 
-// (x - mean) / sqrt(n - 1) of the selected rows, zero for the others: their squares add up to the covariance.
-static double *centred(const gd_features *f, const bool *selected, const double *mean, double scale) {
-  int64_t n = f->local.end - f->local.begin;
-  double *out = GD_NEW_ARRAY(double, (n ? n : 1) * f->width);
+// (x - mean) / sqrt(n - 1) of the selected ones of `rows`, zero for the others: their squares add up to the covariance.
+static double *centred(const gd_features *f, gd_range rows, const bool *selected, const double *mean, double scale) {
+  int64_t first = rows.begin - f->local.begin, n = rows.end - rows.begin;
+  const double *values = f->values + first * f->width;
+  double *out = GD_NEW_ARRAY(double, n * f->width);
 #pragma omp parallel for
   for (int64_t i = 0; i < n; i++)
-    for (int k = 0; k < f->width && (!selected || selected[i]); k++)
-      out[i * f->width + k] = scale * (f->values[i * f->width + k] - mean[k]);
+    for (int k = 0; k < f->width && (!selected || selected[first + i]); k++)
+      out[i * f->width + k] = scale * (values[i * f->width + k] - mean[k]);
   return out;
 }
 
-static void add_panels(gd_moments *m, const gd_features *f, const double *rows) {
-  const gd_grid *grid = m->grid;
-  const int zero = 0, n = (int)f->n_global, width = f->width;
-  const int block = (int)gd_range_chunks(n, GD_IMAGE_CHUNK, grid->comm->size, 0).end;  // rows of each rank but the last
-  int info, descriptor[GD_DESCRIPTOR];
-  descinit_(descriptor, &width, &n, &width, &block, &zero, &zero, &grid->all, &width, &info);
-  GD_REQUIRE(info == 0);
-  gd_matrix panel = gd_matrix_create(grid, width, n < PANEL ? n : PANEL);
-  for (int first = 0; first < n; first += PANEL) {
-    int count = n - first < PANEL ? n - first : PANEL;
-    Cpdgemr2d(width, count, rows, 1, first + 1, descriptor, panel.values, 1, 1, panel.descriptor, grid->all);
-    gd_matrix_add_square(&m->covariance, &panel, count);
+static int64_t clip(int64_t i, int64_t least, int64_t most) {
+  return i < least ? least : i > most ? most : i;
+}
+
+// Which rows of the panel that begins at row `first` each rank holds, counted from there.
+static void cut_panel(const gd_features *f, int64_t first, int size, gd_range *parts) {
+  for (int rank = 0; rank < size; rank++) {
+    gd_range rows = gd_range_chunks(f->n_global, GD_IMAGE_CHUNK, size, rank);
+    parts[rank] = (gd_range){clip(rows.begin - first, 0, PANEL), clip(rows.end - first, 0, PANEL)};
+  }
+}
+
+static void add_panels(gd_moments *m, const gd_features *f, const bool *selected) {
+  const gd_comm *comm = m->grid->comm;
+  double scale = 1 / sqrt((double)(m->n - 1));
+  gd_range *parts = GD_NEW_ARRAY(gd_range, comm->size);
+  gd_matrix panel = gd_matrix_create(m->grid, f->width, (int)clip(f->n_global, 0, PANEL));
+  for (int64_t first = 0; first < f->n_global; first += PANEL) {
+    cut_panel(f, first, comm->size, parts);
+    gd_range mine = parts[comm->rank], rows = {first + mine.begin, first + mine.end};
+    if (mine.begin == mine.end) rows = (gd_range){f->local.begin, f->local.begin};
+    double *columns = centred(f, rows, selected, m->mean, scale);
+    gd_matrix_set_columns(&panel, parts, columns);
+    gd_matrix_add_square(&m->covariance, &panel, (int)clip(f->n_global - first, 0, PANEL));
+    gd_free(columns);
   }
   gd_matrix_clear(&panel);
+  gd_free(parts);
 }
 
 void gd_moments_create(gd_moments **out, const gd_grid *grid, const gd_features *f, const bool *selected) {
-  GD_REQUIRE(f->n_global <= INT32_MAX && (f->local.end - f->local.begin) <= INT32_MAX / f->width);
+  GD_REQUIRE(f->width <= INT_MAX / PANEL);
   gd_moments *m = GD_NEW(gd_moments);
   m->grid = grid;
   m->width = f->width;
@@ -67,9 +81,7 @@ void gd_moments_create(gd_moments **out, const gd_grid *grid, const gd_features 
   sum_rows(grid->comm, f, selected, m->mean);
   for (int k = 0; k < f->width; k++) m->mean[k] /= (double)m->n;
   m->covariance = gd_matrix_create(grid, f->width, f->width);
-  double *rows = centred(f, selected, m->mean, 1 / sqrt((double)(m->n - 1)));
-  add_panels(m, f, rows);
-  gd_free(rows);
+  add_panels(m, f, selected);
   *out = m;
 }
 
@@ -96,8 +108,7 @@ static double *gather(const gd_matrix *a) {
   for (int j = 0; j < a->local_n; j++)
     for (int i = 0; i < a->local_m; i++)
       whole[(int64_t)gd_matrix_column(a, j) * a->m + gd_matrix_row(a, i)] = a->values[(int64_t)j * a->local_m + i];
-  for (int j = 0; j < a->n; j++)  // each element is on one rank; a column at a time, since counts are ints
-    MPI_Allreduce(MPI_IN_PLACE, whole + (int64_t)j * a->m, a->m, MPI_DOUBLE, MPI_SUM, a->grid->comm->mpi);
+  gd_comm_allreduce(a->grid->comm, whole, (int64_t)a->m * a->n, MPI_DOUBLE, MPI_SUM);  // each element is on one rank
   return whole;
 }
 

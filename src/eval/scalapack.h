@@ -1,5 +1,5 @@
 /* The routines of BLACS and ScaLAPACK 2.x that the Fréchet distance uses, with 32-bit integers. Fortran's, except for
- * those of the C interface (Csys2blacs_handle, Cblacs_..., Cpdgemr2d). Matrices are column-major and block-cyclic. */
+ * those of the C interface (Csys2blacs_handle, Cblacs_...). Matrices are column-major and block-cyclic. */
 #ifndef GD_EVAL_SCALAPACK_H
 #define GD_EVAL_SCALAPACK_H
 
@@ -19,10 +19,6 @@ enum { GD_BLACS_REPEATABLE = 15, GD_BLACS_COHERENT = 16 };
 int numroc_(const int *n, const int *block, const int *coordinate, const int *first, const int *n_processes);
 void descinit_(int *descriptor, const int *m, const int *n, const int *row_block, const int *column_block,
                const int *first_row, const int *first_column, const int *context, const int *leading, int *info);
-
-/* B(ib:, jb:) <- A(ia:, ja:), m x n, between any two grids; `context` holds all ranks of both. */
-void Cpdgemr2d(int m, int n, const double *a, int ia, int ja, const int *desc_a, double *b, int ib, int jb,
-               const int *desc_b, int context);
 
 void pdsyrk_(const char *uplo, const char *trans, const int *n, const int *k, const double *alpha, const double *a,
              const int *ia, const int *ja, const int *desc_a, const double *beta, double *c, const int *ic,

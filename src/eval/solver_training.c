@@ -76,11 +76,10 @@ static float *gather_rows(const gd_comm *comm, int64_t n, int64_t width, const f
   float *all = GD_NEW_ARRAY(float, n *width);
   for (int rank = 0; rank < comm->size; rank++) {
     gd_range part = gd_range_chunks(n, GD_IMAGE_CHUNK, comm->size, rank);
-    size_t count = (size_t)((part.end - part.begin) * width);
+    int64_t count = (part.end - part.begin) * width;
     float *place = all + part.begin * width;
-    if (rank == comm->rank && count) memcpy(place, mine, count * sizeof *mine);
-    GD_REQUIRE(count <= INT32_MAX);
-    MPI_Bcast(place, (int)count, MPI_FLOAT, rank, comm->mpi);
+    if (rank == comm->rank && count) memcpy(place, mine, (size_t)count * sizeof *mine);
+    gd_comm_broadcast(comm, place, count, MPI_FLOAT, rank);
   }
   return all;
 }

@@ -134,7 +134,7 @@ static int64_t drawn(gd_pool *pool, int64_t draw) {
   return pool->order[draw % pool->n];
 }
 
-// Who hands which image to whom; counts and offsets are bytes, one a rank.
+// Who hands which image to whom; counts and offsets are images, one a rank.
 typedef struct exchange {
   int *to, *to_at, *from, *from_at;
   int64_t *given;  // (n_given) images that this rank hands out, in the order of the ranks that get them
@@ -148,7 +148,7 @@ static void offsets_of(int size, const int *counts, int *offsets) {
 }
 
 static exchange plan_exchange(gd_pool *pool, int64_t first, int n, const gd_range *ranges) {
-  int size = pool->comm->size, rank = pool->comm->rank, nbytes = (int)pool->image_nbytes;
+  int size = pool->comm->size, rank = pool->comm->rank;
   int64_t block = gd_range_chunks(pool->n, GD_IMAGE_CHUNK, size, 0).end;  // images a rank, but for the last ones
   int *counts = GD_NEW_ARRAY(int, 4 * size);
   exchange e = {counts, counts + size, counts + 2 * size, counts + 3 * size, GD_NEW_ARRAY(int64_t, n), 0, NULL};
@@ -158,9 +158,9 @@ static exchange plan_exchange(gd_pool *pool, int64_t first, int n, const gd_rang
       int64_t image = drawn(pool, first + i);
       int holder = (int)(image / block);
       if (holder == rank) e.given[e.n_given++] = image;
-      if (holder == rank) e.to[r] += nbytes;
+      if (holder == rank) e.to[r]++;
       if (r == rank) e.holder[i - ranges[r].begin] = holder;
-      if (r == rank) e.from[holder] += nbytes;
+      if (r == rank) e.from[holder]++;
     }
   }
   offsets_of(size, e.to, e.to_at);
@@ -175,11 +175,14 @@ void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, u
   uint8_t *outgoing = gd_alloc((size_t)e.n_given * nbytes + 1), *incoming = gd_alloc((size_t)n_mine * nbytes + 1);
   for (int i = 0; i < e.n_given; i++)
     memcpy(outgoing + (size_t)i * nbytes, pool->images + (size_t)(e.given[i] - pool->local.begin) * nbytes, nbytes);
-  MPI_Alltoallv(outgoing, e.to, e.to_at, MPI_BYTE, incoming, e.from, e.from_at, MPI_BYTE, pool->comm->mpi);
+  MPI_Datatype image;  // counts are ints: a batch may have more bytes
+  MPI_Type_contiguous((int)nbytes, MPI_BYTE, &image);
+  MPI_Type_commit(&image);
+  MPI_Alltoallv(outgoing, e.to, e.to_at, image, incoming, e.from, e.from_at, image, pool->comm->mpi);
+  MPI_Type_free(&image);
   for (int64_t i = 0; i < n_mine; i++) {  // a holder's images come in the order of the draws
-    int *at = &e.from_at[e.holder[i]];
-    memcpy(out + (size_t)i * nbytes, incoming + *at, nbytes);
-    *at += (int)nbytes;
+    int at = e.from_at[e.holder[i]]++;
+    memcpy(out + (size_t)i * nbytes, incoming + (size_t)at * nbytes, nbytes);
   }
   gd_free(outgoing);
   gd_free(incoming);

@@ -1,5 +1,4 @@
 /* Plain arrays of floats from any HDF5 file: starting noises, feature sets. */
-#include <limits.h>
 #include <string.h>
 
 #include "gendistill/store.h"
@@ -25,9 +24,8 @@ static gd_err verify(const gd_hdf5 *file, const gd_object *object, const float *
   if (gd_digest(values, nbytes, 0) == object->digest) return GD_OK;
   const gd_comm alone = {.mpi = MPI_COMM_SELF, .rank = 0, .size = 1};  // every rank has all the values here
   int64_t n = object->dims[0];
-  if (n > 0 && n <= INT_MAX &&
-      gd_sample_images_digest(&alone, n, (gd_range){0, n}, (const uint8_t *)values, nbytes / (size_t)n) ==
-          object->digest)
+  if (n > 0 && gd_sample_images_digest(&alone, n, (gd_range){0, n}, (const uint8_t *)values, nbytes / (size_t)n) ==
+                   object->digest)
     return GD_OK;
   return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not hold", file->path, object->name);
 }

@@ -1,6 +1,5 @@
 /* Feature sets, each rank writing and reading its own rows, and the statistics of a set, which every rank has whole.
  * Feature sets of other programs are read too. */
-#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -9,6 +8,8 @@
 #include "store/sample_set.h"
 
 enum { FEATURES_FORMAT = 1, STATISTICS_FORMAT = 1 };
+
+enum { MAX_WIDTH = 1 << 24 };  // no covariance could be wider
 
 void gd_features_clear(gd_features *features) {
   gd_free(features->values);
@@ -72,10 +73,9 @@ static gd_err check_features(const gd_hdf5 *file, const gd_object *object) {
   if (object->dims[0] < 2 || object->dims[1] < 1)
     return gd_error(GD_ERR_INPUT, "%s: dataset '%s' holds %lld features of width %lld, at least 2 are needed",
                     file->path, name, (long long)object->dims[0], (long long)object->dims[1]);
-  int64_t most = gd_range_chunks(object->dims[0], GD_IMAGE_CHUNK, file->comm->size, 0).end;
-  if (object->dims[1] > INT_MAX / most || object->dims[0] > INT_MAX)
-    return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is too large for %d ranks: at most %d values a rank", file->path,
-                    name, file->comm->size, INT_MAX);
+  if (object->dims[1] > MAX_WIDTH)
+    return gd_error(GD_ERR_INPUT, "%s: dataset '%s' holds features of width %lld, at most %d are possible", file->path,
+                    name, (long long)object->dims[1], MAX_WIDTH);
   return gd_contents_check_size(file, object);
 }
 

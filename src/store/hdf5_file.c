@@ -2,7 +2,8 @@
  *
  * The newest file format is asked for, because its metadata carries checksums: a damaged structure is then
  * reported by HDF5 instead of being followed. Time stamps are off, so that equal content gives equal files. Ranks write
- * independently, each its rows in one piece: collective writes of MPI-IO lose errors (write_errors.h).
+ * independently, each its rows: collective writes of MPI-IO lose errors (write_errors.h). HDF5 hands MPI-IO a number of
+ * bytes that is an int, so many rows go in several pieces.
  * What a file means is left to checkpoint.c and sample_set.c. */
 #include "store/hdf5_file.h"
 
@@ -21,6 +22,9 @@
 // Compact ones, up to 64 KiB each, stand under the checksum of their object. By default HDF5 moves all to a heap where
 // there are more than 8, and one of more than 4 KiB has no checksum there: its damaged sizes are followed.
 enum { MAX_COMPACT_ATTRIBUTES = 64 };
+
+// A row is moved in one piece; in the file its values may be twice as long.
+enum { MAX_ROW_NBYTES = INT_MAX / 2 };
 
 /* ---- Errors ---- */
 
@@ -357,6 +361,20 @@ static hid_t transfer_properties(const gd_hdf5 *file) {
   return transfer;
 }
 
+static size_t row_size(gd_hdf5_shape shape) {
+  size_t nbytes = gd_hdf5_type_size(shape.type);
+  for (int i = 1; i < shape.n_dims; i++) nbytes *= (size_t)shape.dims[i];
+  return nbytes;
+}
+
+// Rows number `begin` to `begin` + `n` - 1, as far as they are among `rows`.
+static gd_range rows_from(gd_range rows, int64_t begin, int64_t n) {
+  gd_range part = {begin, begin + n};
+  if (part.begin > rows.end) part.begin = rows.end;
+  if (part.end > rows.end) part.end = rows.end;
+  return part;
+}
+
 static hid_t create_dataset(gd_hdf5 *file, const char *name, gd_hdf5_shape shape) {
   hid_t properties = untimed(H5P_DATASET_CREATE), space = dataspace(shape);
   H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);  // every element is written anyway
@@ -366,60 +384,89 @@ static hid_t create_dataset(gd_hdf5 *file, const char *name, gd_hdf5_shape shape
   return dataset;
 }
 
+static gd_err write_rows(gd_hdf5 *file, hid_t dataset, const char *name, gd_hdf5_shape shape, gd_range rows,
+                         const char *data) {
+  gd_err err = GD_OK;
+  int64_t piece = gd_transfer_piece(row_size(shape));
+  hid_t space = H5Dget_space(dataset), transfer = transfer_properties(file);
+  for (int64_t at = rows.begin; at < rows.end && err == GD_OK; at += piece) {
+    hid_t memory = select_rows(space, shape, rows_from(rows, at, piece));
+    const char *from = data + (size_t)(at - rows.begin) * row_size(shape);
+    if (H5Dwrite(dataset, traits(shape.type).in_memory, memory, space, transfer, from) < 0)
+      err = gd_hdf5_error(file, "cannot write dataset '%s'", name);
+    H5Sclose(memory);
+  }
+  H5Pclose(transfer);
+  H5Sclose(space);
+  return err;
+}
+
 gd_err gd_hdf5_write(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_range rows, const void *data,
                      uint64_t digest) {
   hid_t dataset = create_dataset(file, name, shape);
   gd_err err = dataset < 0 ? gd_hdf5_error(file, "cannot create dataset '%s'", name) : GD_OK;
-  if (err == GD_OK && !is_empty(shape)) {
-    hid_t space = H5Dget_space(dataset), memory = select_rows(space, shape, rows), transfer = transfer_properties(file);
-    static const char nothing = 0;
-    if (H5Dwrite(dataset, traits(shape.type).in_memory, memory, space, transfer, data ? data : &nothing) < 0)
-      err = gd_hdf5_error(file, "cannot write dataset '%s'", name);
-    H5Pclose(transfer);
-    H5Sclose(memory);
-    H5Sclose(space);
-  }
+  if (err == GD_OK && !is_empty(shape)) err = write_rows(file, dataset, name, shape, rows, data);
   err = agree_on_writes(file, err);
   if (err == GD_OK) err = put_digest_at(file, dataset, "xxh3", digest);
   if (dataset >= 0) H5Dclose(dataset);
   return agree_on_writes(file, err);
 }
 
+// The same on all ranks, which read collectively.
+static int64_t count_pieces(const gd_comm *comm, gd_range rows, int64_t piece) {
+  int64_t n = (rows.end - rows.begin + piece - 1) / piece, most;
+  MPI_Allreduce(&n, &most, 1, MPI_INT64_T, MPI_MAX, comm->mpi);
+  return most;
+}
+
 gd_err gd_hdf5_read_rows(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_range rows, void *data) {
   if (is_empty(shape)) return GD_OK;
+  size_t row_nbytes = row_size(shape);
+  if (row_nbytes > MAX_ROW_NBYTES)
+    return gd_error(GD_ERR_INPUT, "%s: dataset '%s': a row takes %zu bytes, at most %d can be read", file->path, name,
+                    row_nbytes, MAX_ROW_NBYTES);
+  int64_t piece = gd_transfer_piece(row_nbytes), n_pieces = count_pieces(file->comm, rows, piece);
   hid_t dataset = H5Dopen2(file->id, name, H5P_DEFAULT);
   if (dataset < 0) return gd_hdf5_error(file, "cannot open dataset '%s'", name);
   gd_err err = GD_OK;
-  hid_t space = H5Dget_space(dataset), memory = select_rows(space, shape, rows), transfer = transfer_properties(file);
-  if (H5Dread(dataset, traits(shape.type).in_memory, memory, space, transfer, data) < 0)
-    err = gd_hdf5_error(file, "cannot read dataset '%s'", name);
+  hid_t space = H5Dget_space(dataset), transfer = transfer_properties(file);
+  for (int64_t k = 0; k < n_pieces; k++) {  // after an error too: the other ranks go on
+    gd_range part = rows_from(rows, rows.begin + k * piece, piece);
+    hid_t memory = select_rows(space, shape, part);
+    char *to = (char *)data + (size_t)(part.begin - rows.begin) * row_nbytes;
+    if (H5Dread(dataset, traits(shape.type).in_memory, memory, space, transfer, to) < 0 && err == GD_OK)
+      err = gd_hdf5_error(file, "cannot read dataset '%s'", name);
+    H5Sclose(memory);
+  }
   H5Pclose(transfer);
-  H5Sclose(memory);
   H5Sclose(space);
   H5Dclose(dataset);
   return err;
 }
 
-// Rows of all ranks to all ranks; every rank's own stand in their place already.
+// Rows of all ranks to all ranks; every rank's own stand in their place already. In rounds of a piece's length.
 static void gather_rows(const gd_comm *comm, int64_t n_rows, size_t row_nbytes, void *data) {
   int *counts = GD_NEW_ARRAY(int, comm->size), *begins = GD_NEW_ARRAY(int, comm->size);
-  for (int i = 0; i < comm->size; i++) {
-    gd_range rows = gd_range_block(n_rows, comm->size, i);
-    begins[i] = (int)rows.begin;
-    counts[i] = (int)(rows.end - rows.begin);
-  }
+  int64_t piece = gd_transfer_piece(row_nbytes), n_rounds = (n_rows + piece - 1) / piece;
   MPI_Datatype row;
   MPI_Type_contiguous((int)row_nbytes, MPI_BYTE, &row);
   MPI_Type_commit(&row);
-  MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, counts, begins, row, comm->mpi);
+  for (int64_t round = 0; round < n_rounds; round++) {
+    for (int i = 0; i < comm->size; i++) {
+      gd_range rows = gd_range_block(n_rows, comm->size, i);
+      gd_range part = gd_range_block(rows.end - rows.begin, n_rounds, round);
+      begins[i] = (int)(rows.begin + part.begin);
+      counts[i] = (int)(part.end - part.begin);
+    }
+    MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, counts, begins, row, comm->mpi);
+  }
   MPI_Type_free(&row);
   gd_free(counts);
   gd_free(begins);
 }
 
 gd_err gd_hdf5_read_whole(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, void *data) {
-  size_t row_nbytes = gd_hdf5_type_size(shape.type);
-  for (int i = 1; i < shape.n_dims; i++) row_nbytes *= (size_t)shape.dims[i];
+  size_t row_nbytes = row_size(shape);
   // MPI counts in int: what is beyond that, every rank reads for itself
   bool gather = shape.dims[0] <= INT_MAX && row_nbytes <= INT_MAX;
   gd_range all = {0, shape.dims[0]}, block = gd_range_block(shape.dims[0], file->comm->size, file->comm->rank);

@@ -47,7 +47,7 @@ static bool native_type(const gd_object *object, gd_hdf5_type *type) {
 static bool dataset_holds(gd_hdf5 *file, const gd_object *object, bool is_sharded) {
   gd_hdf5_shape shape = {.n_dims = object->n_dims};
   bool ok = native_type(object, &shape.type) && gd_contents_check_size(file, object) == GD_OK;
-  if (!ok || (is_sharded && object->dims[0] > INT32_MAX)) return false;
+  if (!ok) return false;
   memcpy(shape.dims, object->dims, sizeof shape.dims);
   int64_t n = shape.dims[0];
   gd_range rows = is_sharded ? gd_range_block(n, file->comm->size, file->comm->rank) : (gd_range){0, n};

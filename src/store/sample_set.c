@@ -17,11 +17,10 @@ char *gd_sample_set_path(const char *run, int task) {
 
 uint64_t gd_sample_images_digest(const gd_comm *comm, int64_t n_global, gd_range local, const uint8_t *images,
                                  size_t image_nbytes) {
-  GD_REQUIRE(n_global <= INT_MAX);
   uint64_t *digests = GD_NEW_ARRAY(uint64_t, n_global);
   for (int64_t i = local.begin; i < local.end; i++)
     digests[i] = gd_digest(images + (size_t)(i - local.begin) * image_nbytes, image_nbytes, 0);
-  MPI_Allreduce(MPI_IN_PLACE, digests, (int)n_global, MPI_UINT64_T, MPI_BOR, comm->mpi);  // one rank has each
+  gd_comm_allreduce(comm, digests, n_global, MPI_UINT64_T, MPI_BOR);  // one rank has each
   uint64_t digest = gd_digest(digests, (size_t)n_global * sizeof *digests, 0);
   gd_free(digests);
   return digest;

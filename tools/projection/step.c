@@ -7,6 +7,7 @@
  * everything between two steps (metrics, data set). */
 #define GD_PROJECTION_STEP
 #include <jansson.h>
+#include <limits.h>
 #include <simgrid/actor.h>
 #include <simgrid/host.h>
 #include <stdio.h>
@@ -141,6 +142,7 @@ static profile read_profile(const char *path) {
   profile p = {0};
   read_ops(&p, layers_of(json, "student"));
   if (p.n_parameters != (int64_t)number(json, "parameters")) fail(path, "its layers do not have all parameters");
+  if (p.n_parameters > INT_MAX) fail(path, "has more parameters than an int counts");
   double step = number(json, "batch_size") / number(json, "gd_step_images_per_second");
   double optimiser = number(json, "optimiser_seconds");
   p.before = (step - optimiser) / set.speed - p.forward - p.backward;
