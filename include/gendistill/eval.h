@@ -80,8 +80,8 @@ typedef struct gd_classifier gd_classifier;
 
 /* Reads the classifier that `config` asks for from the cache, or trains it on `train`, measures it on `test` and stores
  * it. Collective on comm (kept). GD_ERR_INPUT or GD_ERR_FAILED naming the file. */
-gd_err gd_classifier_obtain(gd_classifier **out, const gd_comm *comm, const gd_config *config, const gd_dataset *train,
-                            const gd_dataset *test);
+gd_err gd_classifier_obtain(gd_classifier **out, const gd_comm *comm, const gd_config *config, gd_dataset *train,
+                            gd_dataset *test);
 void gd_classifier_destroy(gd_classifier **classifier);
 
 int gd_classifier_width(const gd_classifier *classifier);        /* of its features */
@@ -89,10 +89,10 @@ double gd_classifier_accuracy(const gd_classifier *classifier);  /* share of the
 uint64_t gd_classifier_digest(const gd_classifier *classifier);  /* of its parameters */
 const char *gd_classifier_path(const gd_classifier *classifier); /* its checkpoint */
 
-/* Labels (local) and features of images (local, size, size, channels) of which this rank holds
- * gd_range_chunks(n_global, GD_IMAGE_CHUNK, size, rank); either may be NULL; features->values is new
- * (gd_features_clear). An image has the same bits on any number of ranks. Local. */
-void gd_classifier_look(gd_classifier *classifier, int64_t n_global, int size, const uint8_t *images, uint8_t *labels,
+/* Labels (local) and features of images, of which this rank holds gd_range_chunks(n_global, GD_IMAGE_CHUNK, size,
+ * rank); either may be NULL; features->values is new (gd_features_clear). An image has the same bits on any number of
+ * ranks. Local. */
+void gd_classifier_look(gd_classifier *classifier, int64_t n_global, const gd_images *images, uint8_t *labels,
                         gd_features *features);
 
 /* ---- Evaluation of a run ------------------------------------------------------------------------- */

@@ -54,11 +54,10 @@ static uint64_t features_digest(const gd_evaluator *e) {
 }
 
 // Features of this rank's images, and the classifier's labels where `labels` is not NULL.
-static void look(gd_evaluator *e, int64_t n_global, const uint8_t *images, uint8_t *labels, gd_features *features) {
-  int size = e->test->size;
+static void look(gd_evaluator *e, int64_t n_global, const gd_images *images, uint8_t *labels, gd_features *features) {
   if (labels || !e->inception)
-    gd_classifier_look(e->classifier, n_global, size, images, labels, e->inception ? NULL : features);
-  if (e->inception) gd_inception_look(e->inception, n_global, size, e->test->channels, images, features);
+    gd_classifier_look(e->classifier, n_global, images, labels, e->inception ? NULL : features);
+  if (e->inception) gd_inception_look(e->inception, n_global, images, features);
 }
 
 gd_err gd_evaluator_create(gd_evaluator **out, const gd_comm *comm, const gd_config *config) {
@@ -113,7 +112,8 @@ static bool *select_rows(const uint8_t *labels, int64_t n, const bool *wanted) {
 static gd_moments *measure_real(gd_evaluator *e, const bool *wanted) {
   const gd_dataset *test = e->test;
   gd_range local = gd_range_images(e->comm, test->n);
-  if (!e->real.values) look(e, test->n, gd_dataset_bytes(test, local.begin), NULL, &e->real);
+  gd_images images = gd_dataset_images(test, local.begin);
+  if (!e->real.values) look(e, test->n, &images, NULL, &e->real);
   bool *selected = select_rows(test->labels + local.begin, local.end - local.begin, wanted);
   gd_moments *moments;
   gd_moments_create(&moments, e->grid, &e->real, selected);
@@ -167,7 +167,8 @@ static gd_err view_samples(gd_evaluator *e, const char *path, sample_view *out) 
   if (err != GD_OK) return err;
   int64_t n = out->set.local.end - out->set.local.begin;
   out->labels = gd_alloc_zero((size_t)n + 1);
-  look(e, out->set.n_global, out->images, out->labels, &out->features);
+  gd_images images = {.held = out->images, .held_size = out->set.h, .size = out->set.h, .channels = out->set.c};
+  look(e, out->set.n_global, &images, out->labels, &out->features);
   for (int64_t i = 0; i < n; i++) out->counts[out->labels[i]]++;
   MPI_Allreduce(MPI_IN_PLACE, out->counts, GD_MAX_CLASSES, MPI_INT64_T, MPI_SUM, e->comm->mpi);
   return GD_OK;

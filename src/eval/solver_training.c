@@ -19,7 +19,8 @@ static const float dropout_probability = 0.25f;
 struct gd_solver_training {
   const gd_comm *comm;
   const gd_config *config;
-  const gd_dataset *train, *test;
+  gd_dataset *train;
+  const gd_dataset *test;
   const gd_task_split *split;
   gd_net *net;                                            // without dropout, for labels
   gd_plan *plan;                                          // inference
@@ -30,7 +31,7 @@ struct gd_solver_training {
 };
 
 gd_err gd_solver_training_create(gd_solver_training **out, const gd_comm *comm, const gd_config *config,
-                                 const gd_dataset *train, const gd_dataset *test, const gd_task_split *split) {
+                                 gd_dataset *train, const gd_dataset *test, const gd_task_split *split) {
   *out = NULL;
   if (train->size < MIN_IMAGE_SIZE)
     return gd_error(GD_ERR_INPUT,
@@ -105,7 +106,8 @@ static gd_err make_pool(gd_solver_training *s, int task, replay_pool *out) {
   int64_t n_local = set.local.end - set.local.begin, n_elements = (int64_t)set.h * set.w * set.c;
   float *images = GD_NEW_ARRAY(float, n_local *n_elements), *logits = GD_NEW_ARRAY(float, n_local *n_classes);
   gd_pixels_normalise(bytes, n_local * n_elements, images);
-  gd_look(s->plan, s->net, n_local, set.h, bytes, logits);
+  gd_images view = {.held = bytes, .held_size = set.h, .size = set.h, .channels = set.c};
+  gd_look(s->plan, s->net, n_local, &view, logits);
   for (int64_t i = 0; i < n_local; i++) soften(logits + i * n_classes, n_classes, s->config->solver.temperature);
   out->n = set.n_global;
   out->images = gather_rows(s->comm, out->n, n_elements, images);
@@ -269,7 +271,8 @@ static void count_right(gd_solver_training *s, int64_t *right, int64_t *all) {
   gd_range local = gd_range_images(s->comm, test->n);
   int64_t n = local.end - local.begin;
   float *logits = GD_NEW_ARRAY(float, n * test->n_classes);
-  gd_look(s->plan, s->net, n, test->size, gd_dataset_bytes(test, local.begin), logits);
+  gd_images images = gd_dataset_images(test, local.begin);
+  gd_look(s->plan, s->net, n, &images, logits);
   for (int64_t i = 0; i < n; i++) {
     int label = test->labels[local.begin + i];
     all[label]++;

@@ -12,7 +12,7 @@ typedef struct gd_solver_training gd_solver_training;
 
 /* Keeps all its arguments. Collective on comm. GD_ERR_INPUT where the images are too small for the network. */
 gd_err gd_solver_training_create(gd_solver_training **out, const gd_comm *comm, const gd_config *config,
-                                 const gd_dataset *train, const gd_dataset *test, const gd_task_split *split);
+                                 gd_dataset *train, const gd_dataset *test, const gd_task_split *split);
 void gd_solver_training_destroy(gd_solver_training **solver);
 
 /* Brings the solver to the end of task `task` (from 0): tasks that it has not been through are read from

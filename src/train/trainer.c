@@ -189,6 +189,6 @@ size_t gd_trainer_nbytes(const gd_trainer *t) {
   if (t->plan) nbytes += gd_plan_nbytes(t->plan);
   if (t->generator) nbytes += gd_generator_nbytes(t->generator);
   if (t->pool) nbytes += gd_pool_nbytes(t->pool);
-  if (t->dataset) nbytes += (size_t)t->dataset->n * (size_t)t->n_elements;
+  if (t->dataset) nbytes += gd_dataset_nbytes(t->dataset);
   return nbytes;
 }
