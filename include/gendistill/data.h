@@ -64,6 +64,10 @@ typedef struct gd_task_split {
  * cannot be divided, or a listed class does not exist or stands twice. */
 gd_err gd_task_split_make(gd_task_split *out, const gd_config *config, int n_classes);
 
+/* Number of images that task `task` (from 0) has in a data set; logs a warning where one of its classes has none, or
+ * all of them have only one. `kind`: "test" or "training". Local. */
+int64_t gd_task_split_warn(const gd_task_split *split, const gd_dataset *dataset, int task, const char *kind);
+
 /* Indices of the images to train on at task `task` (from 0), ascending: of the task's classes, at most
  * `limit` of each task (seeded choice); for `joint` of all tasks, for `cumulative` of the tasks up to this
  * one. New array, gd_free. Local. */

@@ -69,7 +69,7 @@ typedef struct gd_balance {
 gd_balance gd_class_balance(int n_classes, const int64_t *true_counts, const int64_t *generated_counts);
 
 /* Mean over the n tasks of best[i] - last[i], where best is the highest accuracy that the task ever had before the last
- * task; 0 for n < 1 (Chaudhry et al. 2018). Local. */
+ * task; 0 for n < 1 (Chaudhry et al. 2018). Tasks whose last accuracy is NAN are left out; NAN where all are. Local. */
 double gd_forgetting(int n, const double *best, const double *last);
 
 /* ---- Evaluation classifier ----------------------------------------------------------------------- */

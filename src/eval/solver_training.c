@@ -27,7 +27,7 @@ struct gd_solver_training {
   int task;                                               // reached; -1 at first
   gd_checkpoint of;                                       // the solver of that task
   int64_t n_replay;                                       // images in the pool of that task's replay; 0: none
-  double accuracy[GD_MAX_CLASSES], best[GD_MAX_CLASSES];  // a task: now, and the highest before this task
+  double accuracy[GD_MAX_CLASSES], best[GD_MAX_CLASSES];  // a task: now (NAN: no test images), the highest before
 };
 
 gd_err gd_solver_training_create(gd_solver_training **out, const gd_comm *comm, const gd_config *config,
@@ -293,7 +293,7 @@ static void measure(gd_solver_training *s) {
       task_all += all[s->split->classes[t][i]];
     }
     if (s->accuracy[t] > s->best[t]) s->best[t] = s->accuracy[t];
-    s->accuracy[t] = task_all ? (double)task_right / (double)task_all : 0;
+    s->accuracy[t] = task_all ? (double)task_right / (double)task_all : NAN;
   }
 }
 
@@ -325,16 +325,23 @@ gd_err gd_solver_training_reach(gd_solver_training *s, int task) {
   return err;
 }
 
+static json_t *real_or_null(double value) {
+  return isnan(value) ? json_null() : json_real(value);
+}
+
 json_t *gd_solver_training_json(const gd_solver_training *s) {
-  int n = gd_tasks_seen(s->config, s->task), n_before = n == s->task + 1 ? s->task : 0;
+  int n = gd_tasks_seen(s->config, s->task), n_before = n == s->task + 1 ? s->task : 0, n_known = 0;
   double sum = 0;
   json_t *accuracy = json_array();
   for (int t = 0; t < n; t++) {
+    json_array_append_new(accuracy, real_or_null(s->accuracy[t]));
+    if (isnan(s->accuracy[t])) continue;
     sum += s->accuracy[t];
-    json_array_append_new(accuracy, json_real(s->accuracy[t]));
+    n_known++;
   }
-  return json_pack("{s:i, s:i, s:I, s:f, s:o, s:f, s:f}", "epochs", s->config->solver.epochs, "batch_size",
+  return json_pack("{s:i, s:i, s:I, s:f, s:o, s:o, s:o}", "epochs", s->config->solver.epochs, "batch_size",
                    s->config->solver.batch_size, "replay_images", (json_int_t)s->n_replay, "temperature",
-                   s->config->solver.temperature, "task_accuracy", accuracy, "average_accuracy", sum / n, "forgetting",
-                   gd_forgetting(n_before, s->best, s->accuracy));
+                   s->config->solver.temperature, "task_accuracy", accuracy, "average_accuracy",
+                   real_or_null(n_known ? sum / n_known : NAN), "forgetting",
+                   real_or_null(gd_forgetting(n_before, s->best, s->accuracy)));
 }

@@ -22,7 +22,8 @@ void gd_solver_training_destroy(gd_solver_training **solver);
  * implementation; DESIGN 4, "Solver". Collective on comm; tasks come in ascending order. */
 gd_err gd_solver_training_reach(gd_solver_training *solver, int task);
 
-/* Settings, accuracy on the test images of each task so far, their mean, and forgetting. New reference. Local. */
+/* Settings, accuracy on the test images of each task so far, their mean, and forgetting; null where there are no test
+ * images, the mean and forgetting over the other tasks. New reference. Local. */
 json_t *gd_solver_training_json(const gd_solver_training *solver);
 
 #endif

@@ -292,6 +292,7 @@ gd_err gd_train_run(const gd_comm *comm, const gd_config *config, bool resume, g
   bool resumed = false;
   int64_t n_steps = 0;
   GD_TRY(check_input(&run, resume, &n_steps));
+  for (int task = 0; task < run.split.n_tasks; task++) gd_task_split_warn(&run.split, run.dataset, task, "training");
   GD_TRY(gd_trainer_create(&run.trainer, comm, config, run.dataset));
   gd_progress("looking for checkpoints");
   if (resume) GD_TRY(gd_trainer_restore(run.trainer, &run.position, &resumed));
