@@ -46,8 +46,8 @@ has "$folder/out" "# parameters: 42855873" "train --dry-run"
 
 HOME=$folder succeeds 1 "${small[@]}" --dry-run --set "output.directory=$tilde/run #2"
 has "$folder/out" "directory: \"$folder/run #2\"" "train --dry-run"
-# 115 images of 28 x 28 bytes and their labels
-has "$folder/out" " MiB, the data set's 0.1 MiB included" "train --dry-run"
+# 115 images of 8 x 8 bytes and their labels
+has "$folder/out" " MiB, the data set's 0.0 MiB included" "train --dry-run"
 succeeds 2 "${small[@]}" --dry-run --set "dataset.path=$folder/elsewhere"
 has "$folder/out" "and the data set, which cannot be read: $folder/elsewhere/train-images-idx3-ubyte" "train --dry-run"
 
