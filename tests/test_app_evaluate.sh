@@ -64,6 +64,37 @@ value=$(sed -n '3s/.*"frechet_resnet18": \([0-9.e+-]*\).*/\1/p' "$folder/run-1.e
 [ -n "$value" ] || fail "no distance after the third task"
 has "$folder/out" "\"frechet_resnet18\": $value" "evaluate SAMPLES"
 
+# ---- Tasks without test images: null, the means over the others, and a warning before the work
+# only FOLDER OTHERS: the data set without test images of the classes OTHERS (tr's notation), which become class 9
+only() {
+  cp -r "$folder/data" "$folder/$1"
+  local labels=$folder/$1/t10k-labels-idx1-ubyte
+  { head -c 8 "$labels" && tail -c +9 "$labels" | tr "$2" '\011'; } >"$folder/labels"
+  cp "$folder/labels" "$labels"
+}
+only without-2 '\002\007'
+only without-1 '\000\005'
+only without-all '\000\002\004\005\007\010'
+succeeds 1 train "$folder/run.yaml" "${sets[@]}" --set "dataset.path=$folder/without-2" --set "output.directory=$folder/run-a"
+has "$folder/err" "warn: task 2 has no test images of classes 2, 7" "train without test images of a task"
+evaluations run-a
+for n in 2 3; do # accuracies [a, null(, b)]: the mean is over the others
+  sed -n "${n}s/.*\"task_accuracy\": \[\([0-9.]*\), null[, ]*\([0-9.]*\)\], \"average_accuracy\": \([0-9.]*\),.*/\1 \2 \3/p" \
+    "$folder/run-a.evaluations" | awk '{ n++; m = NF == 3 ? ($1 + $2) / 2 : $1; if (m - $NF > 1e-6 || $NF - m > 1e-6) exit 1 }
+    END { exit n != 1 }' || fail "without test images of task 2, another mean after task $n"
+done
+succeeds 1 report "$folder/run-a" --output "$folder/report"
+grep -q '^| after 3 | [0-9.]* | - | [0-9.]* |$' "$folder/report/report.md" || fail "the report does not show what is missing"
+succeeds 1 train "$folder/run.yaml" "${sets[@]}" --set "dataset.path=$folder/without-1" --set "output.directory=$folder/run-b"
+evaluations run-b
+has <(sed -n 1p "$folder/run-b.evaluations") '"frechet_resnet18": null, "frechet_clipped": null, "kld": null' "train without test images of task 1"
+has <(sed -n 2p "$folder/run-b.evaluations") '"forgetting": null' "train without test images of task 1"
+succeeds 1 evaluate "$folder/run-b"
+has "$folder/err" "warn: task 1 has no test images of classes 0, 5" "evaluate without test images of a task"
+refused 2 "$folder/without-all: no test images of any task" 2 train "$folder/run.yaml" "${sets[@]}" \
+  --set "dataset.path=$folder/without-all" --set "output.directory=$folder/run-c"
+[ ! -e "$folder/run-c" ] || fail "a run that cannot be measured has begun"
+
 # ---- A report, on two ranks
 succeeds 2 report "$folder/run-1" "$folder/run-2" --output "$folder/report"
 has "$folder/out" "$folder/report/report.md" "report"

@@ -28,6 +28,13 @@ refused 2 "replay.batch is 6, but strategy lwf" 2 "${small[@]}" --set strategy.n
 echo "no HDF5" >"$folder/text"
 refused 2 "$folder/text" 2 info "$folder/text"
 refused 1 "$folder/text/run" 2 "${small[@]}" --set "output.directory=$folder/text/run"
+ln -s "$folder/nosuch" "$folder/link"
+refused 1 "cannot make the folder $folder/link: it is a symbolic link to nothing" 1 "${small[@]}" --set "output.directory=$folder/link"
+echo "dataset: {name: mnist}" >"$folder/mnist.yaml"
+refused 2 "key 'dataset.path': must name the folder with the files of mnist" 1 train "$folder/mnist.yaml"
+refused 2 "the environment variable GD_TEST_UNSET is not set" 2 "${small[@]}" --set "output.directory=\$GD_TEST_UNSET/run"
+tilde="~"
+refused 2 "$tilde/run: the shell has not expanded this" 1 report "$folder" --output="$tilde/run"
 [ ! -e "$folder/run" ] || fail "a refused run has made its folder"
 
 # ---- What needs no run.
@@ -36,6 +43,13 @@ succeeds 2 --help
 has "$folder/out" "gendistill" "--help"
 succeeds 1 train "$tests/../configs/fashion_mnist_paper.yaml" --dry-run
 has "$folder/out" "# parameters: 42855873" "train --dry-run"
+
+HOME=$folder succeeds 1 "${small[@]}" --dry-run --set "output.directory=$tilde/run #2"
+has "$folder/out" "directory: \"$folder/run #2\"" "train --dry-run"
+# 115 images of 8 x 8 bytes and their labels
+has "$folder/out" " MiB, the data set's 0.0 MiB included" "train --dry-run"
+succeeds 2 "${small[@]}" --dry-run --set "dataset.path=$folder/elsewhere"
+has "$folder/out" "and the data set, which cannot be read: $folder/elsewhere/train-images-idx3-ubyte" "train --dry-run"
 
 # ---- The files of a run.
 succeeds 2 "${small[@]}"

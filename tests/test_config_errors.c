@@ -1,5 +1,6 @@
 /* Configurations that are wrong: each is refused with GD_ERR_INPUT and a message with file, line and key. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gendistill/config.h"
@@ -43,6 +44,8 @@ static void keys(void **state) {
       {"tasks: {counts: 5}\n", "bad.yaml:1: unknown key 'tasks.counts', did you mean 'tasks.count'?"},
       {"output: {keep: {keep: 3}}\n", "bad.yaml:1: key 'output.keep': must be a whole number, is a mapping"},
       {"seed: &a {b: *a}\n", "bad.yaml:1: key 'seed': must be a whole number, is a mapping"},
+      {"training: &a {slots: 2}\nsolver: {<<: *a}\n",
+       "bad.yaml:2: merge keys (<<) are not supported: write the keys out"},
       {"model: &a {model: *a}\n", "bad.yaml:1: unknown key 'model.model', did you mean 'model'?"},
   };
   CHECK_ALL(cases);
@@ -79,10 +82,22 @@ static void types(void **state) {
       {"output: {directory: }\n", "bad.yaml:1: key 'output.directory': must be a text, is nothing"},
       {"output: {directory: \"\"}\n", "bad.yaml:1: key 'output.directory': must be a text, is \"\""},
       {"output: {directory: \"a\\0b\"}\n",
-       "bad.yaml:1: key 'output.directory': must be a text without control characters, is \"a\""},
+       "bad.yaml:1: key 'output.directory': must be a text in UTF-8 without control characters, is \"a\""},
       {"output: {directory: \"a\\u2028b\"}\n",
-       "bad.yaml:1: key 'output.directory': must be a text without control characters, is \"a\xe2\x80\xa8"
+       "bad.yaml:1: key 'output.directory': must be a text in UTF-8 without control characters, is \"a\xe2\x80\xa8"
        "b\""},
+      {"output: {directory: \"$GD_TEST_UNSET/run\"}\n",
+       "bad.yaml:1: key 'output.directory': '$GD_TEST_UNSET/run': the environment variable GD_TEST_UNSET is not set"},
+      {"output: {directory: \"a/${GD_TEST_EMPTY}\"}\n",
+       "bad.yaml:1: key 'output.directory': 'a/${GD_TEST_EMPTY}': the environment variable GD_TEST_EMPTY is empty"},
+      {"evaluation: {cache: $GD_TEST_BINARY}\n",
+       "bad.yaml:1: key 'evaluation.cache': must be a text in UTF-8 without control characters, is '$GD_TEST_BINARY'"},
+      {"dataset: {path: ~root/data}\n",
+       "bad.yaml:1: key 'dataset.path': '~root/data': only ~ and ~/ are expanded, not another user's folder"},
+      {"dataset: {path: $1}\n",
+       "bad.yaml:1: key 'dataset.path': '$1': a $ must begin $NAME or ${NAME}; $$ stands for the character itself"},
+      {"dataset:\n  path: ${HOME\n",
+       "bad.yaml:2: key 'dataset.path': '${HOME': a $ must begin $NAME or ${NAME}; $$ stands for the character itself"},
       {"model: {block_out_channels: 64}\n",
        "bad.yaml:1: key 'model.block_out_channels': must be a list of whole numbers, is '64'"},
       {"model: {block_out_channels: []}\n",
@@ -96,6 +111,8 @@ static void types(void **state) {
        "bad.yaml:1: key 'tasks.order': must be seeded or a list with a list of classes for each task, is '0'"},
       {"tasks: {order: [[0], []]}\n", "bad.yaml:1: key 'tasks.order': must have 1 to 256 entries, has 0"},
   };
+  setenv("GD_TEST_EMPTY", "", 1);
+  setenv("GD_TEST_BINARY", "a\xff", 1);
   CHECK_ALL(cases);
 }
 
@@ -186,6 +203,9 @@ static void combinations(void **state) {
       {"tasks: {order: [[0, 1], [2, 0]]}\n", "bad.yaml:1: key 'tasks.order': class 0 stands twice"},
       {"tasks: {order: [[0, 1], [2, 10]]}\n",
        "bad.yaml:1: key 'tasks.order': class 10 does not exist, fashion_mnist has 0 to 9"},
+      {"seed: 1\ndataset: {name: mnist}\n",
+       "bad.yaml:2: key 'dataset.path': must name the folder with the files of mnist"},
+      {"dataset: {name: cifar10}\n", "bad.yaml:1: key 'dataset.path': must name the folder with the files of cifar10"},
   };
   CHECK_ALL(cases);
 }
@@ -206,6 +226,15 @@ static void overrides(void **state) {
       {"model.block_out_channels=[64]",
        "--set model.block_out_channels=[64]: key 'model.attention': must have as many entries as "
        "model.block_out_channels, has 4, not 1"},
+      {"dataset.name=mnist",
+       "--set dataset.name=mnist: key 'dataset.path': must name the folder with the files of mnist"},
+      {"output.directory=", "--set output.directory=: has no value"},
+      {"output.directory=a\nb",
+       "--set output.directory=a\nb: key 'output.directory': must be a text in UTF-8 without control characters, is "
+       "\"a\nb\""},
+      {"output.directory=a\xff",
+       "--set output.directory=a\xff: key 'output.directory': must be a text in UTF-8 without control characters, is "
+       "\"a\xff\""},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     check_text("seed: 3\ntasks: {order: [[0], [1]]}\n", 1, &cases[i].text, cases[i].message);
@@ -244,6 +273,28 @@ static void check_file(const char *path, const char *after) {
   gd_free(message);
 }
 
+// A text of n copies of `piece` behind "seed: ".
+static char *repeated(const char *piece, size_t n) {
+  char *text = NULL;
+  FILE *out = gd_text_begin(&text);
+  fprintf(out, "seed: ");
+  for (size_t i = 0; i < n; i++) fputs(piece, out);
+  gd_text_end(out);
+  return text;
+}
+
+// For which libyaml takes a time that grows with the square.
+static void costly_texts(void **state) {
+  (void)state;
+  char *deep = repeated("[", 60000), *deep_lines = repeated("[\n", 30000), *long_text = repeated("&a x,", 60000);
+  check_text(deep, 0, NULL, "bad.yaml:1: nested too deeply");
+  check_text(deep_lines, 0, NULL, "bad.yaml:16: nested too deeply");
+  check_text(long_text, 0, NULL, "bad.yaml: too large for a configuration");
+  gd_free(deep);
+  gd_free(deep_lines);
+  gd_free(long_text);
+}
+
 static void files(void **state) {
   (void)state;
   char *folder = test_folder_create(), *path = gd_format("%s/a.yaml", folder);
@@ -253,7 +304,7 @@ static void files(void **state) {
   check_file(path, ": not a text file");
   write_bytes(path, "\n\nseed: x\n", 10);
   check_file(path, ":3: key 'seed': must be a whole number, is 'x'");
-  size_t large = (1 << 20) + 1;
+  size_t large = (1 << 16) + 1;
   char *bytes = gd_alloc(large);
   memset(bytes, '#', large);
   write_bytes(path, bytes, large);
@@ -267,7 +318,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(keys),         cmocka_unit_test(types),     cmocka_unit_test(ranges),
       cmocka_unit_test(combinations), cmocka_unit_test(overrides), cmocka_unit_test(broken_yaml),
-      cmocka_unit_test(files),
+      cmocka_unit_test(costly_texts), cmocka_unit_test(files),
   };
   return GD_TEST_MAIN(tests);
 }

@@ -1,5 +1,6 @@
 /* Configurations that are right: defaults, files, overrides, the dump and the comparison of two runs. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gendistill/config.h"
@@ -174,6 +175,66 @@ static void overrides_win_in_order(void **state) {
   gd_config_destroy(&config);
 }
 
+static void check_path(const char *written, const char *expected) {
+  char *text = gd_format("dataset:\n  path: %s\n", written), *set = gd_format("dataset.path=%s", written);
+  gd_config *config = from_text(text, 0, NULL);
+  assert_string_equal(config->dataset.path, expected);
+  char *dump = gd_config_dump(config);
+  gd_config_destroy(&config);
+  config = from_text(dump, 0, NULL);  // what was expanded is not expanded again
+  assert_string_equal(config->dataset.path, expected);
+  gd_config_destroy(&config);
+  config = from_text("", 1, (const char *const *)&set);
+  assert_string_equal(config->dataset.path, expected);
+  gd_config_destroy(&config);
+  gd_free(dump);
+  gd_free(text);
+  gd_free(set);
+}
+
+static void paths_are_expanded(void **state) {
+  (void)state;
+  setenv("HOME", "/home/u", 1);
+  setenv("GD_TEST_1", "/scratch/$x y", 1);
+  setenv("GD_TEST_2", "~", 1);
+  check_path("~/data", "/home/u/data");
+  check_path("\"~\"", "/home/u");
+  check_path("$GD_TEST_1/data", "/scratch/$x y/data");
+  check_path("a${GD_TEST_1}b$$GD_TEST_1", "a/scratch/$x yb$GD_TEST_1");
+  check_path("$GD_TEST_2/a~", "/home/u/a~");
+  check_path("./~/a", "./~/a");
+}
+
+static void overrides_of_paths_are_literal(void **state) {
+  (void)state;
+  static const char *const cases[][2] = {
+      {"output.directory=run #2", "run #2"},     {"output.directory=run: 2", "run: 2"},
+      {"output.directory=[1]", "[1]"},           {"output.directory=*a", "*a"},
+      {"output.directory=\"run #2\"", "run #2"}, {"output.directory='$$2'", "$2"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    gd_config *config = from_text("", 1, &cases[i][0]);
+    assert_string_equal(config->output.directory, cases[i][1]);
+    gd_config_destroy(&config);
+  }
+}
+
+static void defaults_belong_to_the_data_set(void **state) {
+  (void)state;
+  gd_config *config = from_text("dataset: {name: mnist, path: data}\n", 0, NULL);
+  assert_string_equal(config->output.directory, "runs/mnist_gd");
+  assert_false(config->classifier.horizontal_flip);
+  gd_config_destroy(&config);
+  config = from_text("dataset: {name: cifar10, path: data}\noutput: {directory: out}\n", 0, NULL);
+  assert_string_equal(config->dataset.path, "data");
+  assert_string_equal(config->output.directory, "out");
+  assert_true(config->classifier.horizontal_flip);
+  gd_config_destroy(&config);
+  // as an older config.resolved.yaml has it: readable, whatever it was trained on
+  config = from_text("dataset: {name: mnist, path: /usr/share/datasets/fashion-mnist}\n", 0, NULL);
+  assert_string_equal(config->dataset.path, "/usr/share/datasets/fashion-mnist");
+  gd_config_destroy(&config);
+}
+
 static void names_are_those_of_the_file(void **state) {
   (void)state;
   assert_string_equal(gd_strategy_name(GD_FINETUNE), "finetune");
@@ -236,6 +297,9 @@ int main(void) {
       cmocka_unit_test(dump_reads_back_the_same),
       cmocka_unit_test(dump_is_plain_yaml),
       cmocka_unit_test(overrides_win_in_order),
+      cmocka_unit_test(paths_are_expanded),
+      cmocka_unit_test(overrides_of_paths_are_literal),
+      cmocka_unit_test(defaults_belong_to_the_data_set),
       cmocka_unit_test(names_are_those_of_the_file),
       cmocka_unit_test(a_run_goes_on_only_with_its_own_numbers),
       cmocka_unit_test(the_project_s_configurations_are_valid),

@@ -116,16 +116,27 @@ static void idx_plain_and_gzipped(void **state) {
 
 static void idx_is_resized(void **state) {
   (void)state;
-  uint8_t images[16 + 3 * 64], expected[24 * 24];
+  uint8_t images[16 + 3 * 64], expected[3 * 24 * 24], twice[30 * 30];
   write_file(TRAIN_IMAGES, images, idx_images(images));
   write_file(TRAIN_LABELS, idx_labels, sizeof idx_labels);
   gd_dataset *dataset = NULL;
   assert_ok(read_split(&dataset, "fashion_mnist", 24, GD_TRAIN));
   assert_int_equal(dataset->size, 24);
+  assert_int_equal(gd_dataset_nbytes(dataset), 3 * 64 + 3);  // enlarged only where they are used
+  gd_images view = gd_dataset_images(dataset, 0);
   for (int i = 0; i < 3; i++) {
-    gd_resize_bilinear(images + 16 + i * 64, 8, 8, 1, expected, 24, 24);
-    assert_memory_equal(dataset->images + i * 24 * 24, expected, sizeof expected);
+    gd_resize_bilinear(images + 16 + i * 64, 8, 8, 1, expected + i * 24 * 24, 24, 24);
+    uint8_t *image = gd_images_get(&view, i, 24);
+    assert_memory_equal(image, expected + i * 24 * 24, 24 * 24);
+    gd_free(image);
   }
+  gd_resize_bilinear(expected, 24, 24, 1, twice, 30, 30);  // first to the data set's size
+  uint8_t *image = gd_images_get(&view, 0, 30);
+  assert_memory_equal(image, twice, sizeof twice);
+  gd_free(image);
+  // as if all of them were held enlarged
+  uint64_t digest = gd_digest(idx_labels + 8, 3, gd_digest(expected, sizeof expected, 0));
+  assert_true(gd_dataset_digest(dataset) == digest);
   gd_dataset_destroy(&dataset);
 }
 

@@ -37,6 +37,9 @@ static void forgetting_by_hand(void **state) {
   const double best[3] = {0.9, 0.8, 0.5}, last[3] = {0.5, 0.9, 0.4};
   assert_true(fabs(gd_forgetting(3, best, last) - 0.4 / 3) < 1e-15);  // a task that got better counts too
   assert_true(gd_forgetting(0, best, last) == 0);
+  const double unknown[3] = {NAN, 0.9, 0.4};  // a task without test images
+  assert_true(fabs(gd_forgetting(3, best, unknown) - 0.0) < 1e-15);
+  assert_true(isnan(gd_forgetting(1, best, unknown)));
 }
 
 int main(void) {

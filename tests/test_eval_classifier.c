@@ -49,12 +49,13 @@ static int close_data(void **state) {
   return 0;
 }
 
-static gd_moments *moments_of(gd_classifier *classifier, const gd_grid *grid, int64_t n, int size,
-                              const uint8_t *images, const bool *selected) {
+static gd_moments *moments_of(gd_classifier *classifier, const gd_grid *grid, int64_t n, gd_images images,
+                              const bool *selected) {
   gd_features features;
   gd_moments *moments;
   gd_range local = gd_range_images(test_comm, n);
-  gd_classifier_look(classifier, n, size, images + local.begin * size * size, NULL, &features);
+  images.held += local.begin * images.held_size * images.held_size;
+  gd_classifier_look(classifier, n, &images, NULL, &features);
   gd_moments_create(&moments, grid, &features, selected ? selected + local.begin : NULL);
   gd_features_clear(&features);
   return moments;
@@ -84,10 +85,11 @@ static void distances_tell_real_images_from_others(void **state) {
   bool *two_classes = GD_NEW_ARRAY(bool, N_TEST);
   for (int i = 0; i < N_TEST; i++) two_classes[i] = data->train->labels[i] < 2;
 
-  gd_moments *real = moments_of(classifier, grid, N_TEST, size, data->test->images, NULL);
-  gd_moments *training = moments_of(classifier, grid, N_TEST, size, data->train->images, NULL);
-  gd_moments *few = moments_of(classifier, grid, N_TEST, size, data->train->images, two_classes);
-  gd_moments *random = moments_of(classifier, grid, N_TEST, size, noise, NULL);
+  gd_images as_noise = {.held = noise, .held_size = size, .size = size, .channels = 1};
+  gd_moments *real = moments_of(classifier, grid, N_TEST, gd_dataset_images(data->test, 0), NULL);
+  gd_moments *training = moments_of(classifier, grid, N_TEST, gd_dataset_images(data->train, 0), NULL);
+  gd_moments *few = moments_of(classifier, grid, N_TEST, gd_dataset_images(data->train, 0), two_classes);
+  gd_moments *random = moments_of(classifier, grid, N_TEST, as_noise, NULL);
   double to_training = distance(real, training), to_few = distance(real, few), to_noise = distance(real, random);
   if (test_comm->rank == 0)
     printf("accuracy %.3f; distance to training images %.3g, two classes of them %.3g, noise %.3g\n",
@@ -125,10 +127,12 @@ static void it_is_trained_once(void **state) {
   assert_true(gd_classifier_digest(other) != gd_classifier_digest(first));
 
   data->train->n = 10;
+  data->train->has_digest = false;
   gd_classifier *none;
   assert_int_equal(gd_classifier_obtain(&none, test_comm, config, data->train, data->test), GD_ERR_INPUT);
   assert_non_null(strstr(gd_error_message(), "fewer than classifier.batch_size"));
   data->train->n = n;
+  data->train->has_digest = false;
 
   gd_classifier_destroy(&first);
   gd_classifier_destroy(&second);

@@ -80,7 +80,8 @@ static void features_are_those_of_the_network(void **state) {
   assert_true(gd_inception_digest(inception) == gd_param_table_digest(gd_net_params(net), params));
   gd_range local = gd_range_images(test_comm, N_IMAGES);
   uint8_t *images = make_images(local);
-  gd_inception_look(inception, N_IMAGES, SMALL, 1, images, &features);
+  gd_images view = {.held = images, .held_size = SMALL, .size = SMALL, .channels = 1};
+  gd_inception_look(inception, N_IMAGES, &view, &features);
   assert_true(features.n_global == N_IMAGES && features.local.begin == local.begin && features.width == 2048);
   assert_ok(gd_plan_create(&plan, net, 1, GD_INFERENCE, GD_FLOAT32));
   gd_plan_load(plan, params);

@@ -45,6 +45,28 @@ static void report_all(const char *folder) {
   gd_free(directory);
 }
 
+// In a folder's name, and in the label of a group whose setting is a text.
+static void marks_in_names_do_not_break_tables(void **state) {
+  (void)state;
+  static const fixture_run run = {"lwf", 1, 40, 2, 0.2, true};
+  char *folder = test_folder_create(), *directory = gd_format("%s/report", folder);
+  fixture_make_run(folder, "a|b", &run, "evaluation.inception_weights=w|1");
+  fixture_make_run(folder, "*c*", &run, "evaluation.inception_weights=w2");
+  const char *paths[] = {gd_format("%s/a|b", folder), gd_format("%s/*c*", folder)};
+  assert_ok(gd_report_write(2, paths, directory));
+  char *text = read_text(folder, "report/report.md");
+  contains(text, "/a\\|b |");
+  contains(text, "/\\*c\\* |");
+  contains(text, "| lwf evaluation.inception_weights=\"w\\|1\" | **40.00** |");
+  gd_free(text);
+  text = read_text(folder, "report/report.csv");
+  contains(text, "lwf,\"lwf evaluation.inception_weights=\"\"w|1\"\"\",1,");
+  gd_free(text);
+  for (int i = 0; i < 2; i++) gd_free((char *)paths[i]);
+  gd_free(directory);
+  test_folder_remove(folder);
+}
+
 static void tables_hold_means_and_errors(void **state) {
   (void)state;
   char *folder = test_folder_create();
@@ -296,6 +318,7 @@ static void bad_runs_are_refused_by_name(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(marks_in_names_do_not_break_tables),
       cmocka_unit_test(tables_hold_means_and_errors),
       cmocka_unit_test(pictures_are_drawn),
       cmocka_unit_test(without_gnuplot_the_tables_come),

@@ -160,12 +160,35 @@ static void values_in_another_file_are_refused(void **state) {
   test_folder_remove(folder);
 }
 
+// As h5py's lzf: HDF5 writes without an optional filter that it does not have, and lists it.
+static void a_filter_that_is_missing_is_named(void **state) {
+  (void)state;
+  enum { LZF = 32000 };
+  char *folder = test_folder_create(), *path = gd_format("%s/packed.h5", folder);
+  const hsize_t table[2] = {N, WIDTH};
+  if (test_comm->rank == 0) {
+    hid_t storage = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(2, table, NULL);
+    assert_true(H5Pset_chunk(storage, 2, table) >= 0);
+    assert_true(H5Pset_filter(storage, LZF, H5Z_FLAG_OPTIONAL, 0, NULL) >= 0);
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t dataset = H5Dcreate2(file, "features", H5T_IEEE_F32LE, space, H5P_DEFAULT, storage, H5P_DEFAULT);
+    assert_true(dataset >= 0);
+    H5Dclose(dataset);
+    H5Sclose(space);
+    H5Pclose(storage);
+    assert_true(H5Fclose(file) >= 0);
+  }
+  MPI_Barrier(test_comm->mpi);
+  refused(path, "dataset '/features' is compressed by the filter 32000");
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(a_set_comes_back_and_damage_is_seen),
-      cmocka_unit_test(files_of_other_programs),
-      cmocka_unit_test(a_file_behind_a_block_of_other_bytes),
-      cmocka_unit_test(values_in_another_file_are_refused),
+      cmocka_unit_test(a_set_comes_back_and_damage_is_seen),  cmocka_unit_test(files_of_other_programs),
+      cmocka_unit_test(a_file_behind_a_block_of_other_bytes), cmocka_unit_test(values_in_another_file_are_refused),
+      cmocka_unit_test(a_filter_that_is_missing_is_named),
   };
   return GD_TEST_MAIN(tests);
 }

@@ -141,6 +141,12 @@ gd_progress_state gd_progress_read(void);
 /* 64-bit XXH3 digest of `nbytes` bytes, continuing from `seed` (0 to start). Local. */
 uint64_t gd_digest(const void *data, size_t nbytes, uint64_t seed);
 
+/* The digest of data that come piece by piece: the same as that of all pieces in one array. Local. */
+typedef struct gd_digest_stream gd_digest_stream;
+gd_digest_stream *gd_digest_begin(uint64_t seed);
+void gd_digest_add(gd_digest_stream *stream, const void *data, size_t nbytes);
+uint64_t gd_digest_end(gd_digest_stream *stream); /* frees it */
+
 /* ---- Random numbers ------------------------------------------------------------------------ */
 
 /* What a random number is for; part of its key, so that no two uses share a stream. The numbers are

@@ -73,7 +73,7 @@ typedef struct gd_balance {
 gd_balance gd_class_balance(int n_classes, const int64_t *true_counts, const int64_t *generated_counts);
 
 /* Mean over the n tasks of best[i] - last[i], where best is the highest accuracy that the task ever had before the last
- * task; 0 for n < 1 (Chaudhry et al. 2018). Local. */
+ * task; 0 for n < 1 (Chaudhry et al. 2018). Tasks whose last accuracy is NAN are left out; NAN where all are. Local. */
 double gd_forgetting(int n, const double *best, const double *last);
 
 /* ---- Evaluation classifier ----------------------------------------------------------------------- */
@@ -84,8 +84,8 @@ typedef struct gd_classifier gd_classifier;
 
 /* Reads the classifier that `config` asks for from the cache, or trains it on `train`, measures it on `test` and stores
  * it. Collective on comm (kept). GD_ERR_INPUT or GD_ERR_FAILED naming the file. */
-gd_err gd_classifier_obtain(gd_classifier **out, const gd_comm *comm, const gd_config *config, const gd_dataset *train,
-                            const gd_dataset *test);
+gd_err gd_classifier_obtain(gd_classifier **out, const gd_comm *comm, const gd_config *config, gd_dataset *train,
+                            gd_dataset *test);
 void gd_classifier_destroy(gd_classifier **classifier);
 
 int gd_classifier_width(const gd_classifier *classifier);        /* of its features */
@@ -93,10 +93,10 @@ double gd_classifier_accuracy(const gd_classifier *classifier);  /* share of the
 uint64_t gd_classifier_digest(const gd_classifier *classifier);  /* of its parameters */
 const char *gd_classifier_path(const gd_classifier *classifier); /* its checkpoint */
 
-/* Labels (local) and features of images (local, size, size, channels) of which this rank holds
- * gd_range_chunks(n_global, GD_IMAGE_CHUNK, size, rank); either may be NULL; features->values is new
- * (gd_features_clear). An image has the same bits on any number of ranks. Local. */
-void gd_classifier_look(gd_classifier *classifier, int64_t n_global, int size, const uint8_t *images, uint8_t *labels,
+/* Labels (local) and features of images, of which this rank holds gd_range_chunks(n_global, GD_IMAGE_CHUNK, size,
+ * rank); either may be NULL; features->values is new (gd_features_clear). An image has the same bits on any number of
+ * ranks. Local. */
+void gd_classifier_look(gd_classifier *classifier, int64_t n_global, const gd_images *images, uint8_t *labels,
                         gd_features *features);
 
 /* ---- Evaluation of a run ------------------------------------------------------------------------- */

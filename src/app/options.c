@@ -5,19 +5,28 @@
 
 #include "app/command.h"
 
+// The shell does not expand what is quoted, nor ~ behind "=": it would become a folder of that name.
+static gd_err check_path(const char *text) {
+  if (*text != '~' && *text != '$') return GD_OK;
+  return gd_error(GD_ERR_INPUT,
+                  "%s: the shell has not expanded this: write no quotes around it, and a space, not =, before it (./%s "
+                  "for a file of this name)",
+                  text, text);
+}
+
 static gd_err set_value(const gd_option *option, const char *text) {
   char *end = NULL;
   errno = 0;
   switch (option->type) {
     case GD_OPTION_TEXT:
       *(const char **)option->value = text;
-      return GD_OK;
+      return check_path(text);
     case GD_OPTION_TEXTS: {
       gd_texts *texts = option->value;
       if (texts->n == GD_MAX_TEXTS)
         return gd_error(GD_ERR_INPUT, "--%s: more than %d times", option->name, GD_MAX_TEXTS);
       texts->values[texts->n++] = text;
-      return GD_OK;
+      return *option->name ? GD_OK : check_path(text);  // a --set's value is the configuration's
     }
     case GD_OPTION_INT:
       *(int64_t *)option->value = strtoll(text, &end, 10);
@@ -74,6 +83,8 @@ gd_err gd_options_parse(int argc, char **argv, const gd_option *options, const c
       if (err != GD_OK) return err;
     } else if (positional && !*positional) {
       *positional = argv[i];
+      err = check_path(argv[i]);
+      if (err != GD_OK) return err;
     } else if (several) {
       err = set_value(several, argv[i]);
       if (err != GD_OK) return err;

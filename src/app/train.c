@@ -9,14 +9,20 @@
 #include "app/command.h"
 #include "gendistill/eval.h"
 
-// Parameters, memory a rank and bytes a checkpoint, from plans that are really made.
+// Parameters, memory per rank and bytes a checkpoint, from plans that are really made.
 static gd_err print_dry_run(const gd_comm *comm, const gd_config *config) {
   gd_err err = GD_OK;
   gd_trainer *trainer = NULL;
+  gd_dataset *dataset = NULL;
   gd_replay_cost pool;
-  char *text = gd_config_dump(config);
+  char *text = gd_config_dump(config), *data = NULL;
   int n_tasks = gd_strategy_n_tasks(config);
-  GD_TRY(gd_trainer_create(&trainer, comm, config, NULL));
+  GD_TRY(gd_trainer_check(comm, config));
+  if (gd_dataset_read(&dataset, comm, config, GD_TRAIN) == GD_OK)
+    data = gd_format(", the data set's %.1f MiB included", (double)gd_dataset_nbytes(dataset) / 1048576);
+  else  // perhaps it is on the cluster only
+    data = gd_format(" and the data set, which cannot be read: %s", gd_error_message());
+  GD_TRY(gd_trainer_create(&trainer, comm, config, dataset));
   for (int task = 0; task < n_tasks && task < 2; task++) {  // the second task adds the teacher
     gd_trainer_begin_task(trainer, task);
     GD_TRY(gd_trainer_prepare(trainer, 1, NULL, &pool));
@@ -30,11 +36,13 @@ static gd_err print_dry_run(const gd_comm *comm, const gd_config *config) {
   if (comm->rank == 0) {
     printf("%s", text);
     printf("# ranks: %d\n# parameters: %lld\n", comm->size, (long long)table->total);
-    printf("# memory a rank: %.1f MiB and the data set\n", (double)most / 1048576);
+    printf("# memory per rank: %.1f MiB%s\n", (double)most / 1048576, data);
     printf("# bytes a checkpoint: %lld\n", (long long)checkpoint_nbytes);
   }
 done:
   gd_trainer_destroy(&trainer);
+  gd_dataset_destroy(&dataset);
+  gd_free(data);
   gd_free(text);
   return err;
 }

@@ -65,8 +65,9 @@ void gd_out_of_memory(const char *format, ...) {
   struct rusage usage;
   getrusage(RUSAGE_SELF, &usage);
   fprintf(stderr,
-          "gendistill: rank %d: out of memory: %s; this rank has held %ld MiB at most. What helps: more training.slots "
-          "(fewer images at a time), fewer ranks on a node, a higher limit (sbatch --mem, ulimit -v)\n",
+          "gendistill: rank %d: out of memory: %s; this rank has held %ld MiB at most. What helps: a smaller "
+          "dataset.image_size or network, more training.slots (fewer images at a time), fewer ranks per node, a higher "
+          "limit (sbatch --mem, ulimit -v)\n",
           gd_rank_for_messages, text, usage.ru_maxrss / 1024);
   end_all_ranks();
 }

@@ -5,8 +5,6 @@
 
 #include "config/keys.h"
 
-enum { MAX_FILE_BYTES = 1 << 20 };
-
 void gd_config_clear_order(gd_config *config) {
   gd_config_tasks *tasks = &config->tasks;
   for (int t = 0; t < GD_MAX_CLASSES; t++) {
@@ -34,7 +32,7 @@ static gd_err apply_set(gd_config_reader *reader, const char *set) {
   path = gd_strdup(set);
   path[equals - set] = 0;
   reader->set = set;
-  GD_TRY(gd_config_read_text(reader, path, equals + 1));
+  GD_TRY(gd_config_read_set(reader, path, equals + 1));
 done:
   reader->set = NULL;
   gd_free(path);
@@ -72,11 +70,11 @@ static gd_err read_file(const char *path, char **text) {
   char *buffer = NULL;
   FILE *file = fopen(path, "rb");
   if (!file) return gd_error(GD_ERR_INPUT, "%s: cannot open: %s", path, strerror(errno));
-  buffer = gd_alloc(MAX_FILE_BYTES + 1);
+  buffer = gd_alloc(GD_MAX_CONFIG_NBYTES + 1);
   errno = 0;
-  size_t nbytes = fread(buffer, 1, MAX_FILE_BYTES + 1, file);
+  size_t nbytes = fread(buffer, 1, GD_MAX_CONFIG_NBYTES + 1, file);
   if (ferror(file)) GD_TRY(gd_error(GD_ERR_INPUT, "%s: cannot read: %s", path, strerror(errno)));
-  if (nbytes > MAX_FILE_BYTES) GD_TRY(gd_error(GD_ERR_INPUT, "%s: too large for a configuration", path));
+  if (nbytes > GD_MAX_CONFIG_NBYTES) GD_TRY(gd_error(GD_ERR_INPUT, "%s: too large for a configuration", path));
   if (memchr(buffer, 0, nbytes)) GD_TRY(gd_error(GD_ERR_INPUT, "%s: not a text file", path));
   buffer[nbytes] = 0;
   *text = buffer;

@@ -20,6 +20,7 @@ static void print_text(FILE *out, const char *text) {
   fputc('"', out);
   for (; *text; text++) {
     if (*text == '"' || *text == '\\') fputc('\\', out);
+    if (*text == '$') fputc('$', out);  // not to be expanded when it is read
     fputc(*text, out);
   }
   fputc('"', out);

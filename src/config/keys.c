@@ -6,6 +6,13 @@
 #include <string.h>
 
 static const char *const dataset_names[] = {"fashion_mnist", "mnist", "cifar10", NULL};
+// In the order of the names. Of the three only Fashion-MNIST is a package of a distribution. A mirrored digit is no
+// digit.
+static const gd_dataset_row datasets[] = {
+    {.path = "/usr/share/datasets/fashion-mnist", .channels = 1, .mirrors = true},
+    {.path = NULL, .channels = 1, .mirrors = false},
+    {.path = NULL, .channels = 3, .mirrors = true},
+};
 static const char *const strategies[] = {
     "finetune", "joint", "cumulative", "generative_replay", "generative_distillation", "lwf", "gaussian", NULL};
 static const char *const samplers[] = {"ddim", "ddpm", NULL};
@@ -36,7 +43,7 @@ const gd_key gd_keys[GD_N_KEYS] = {
     VALUE(SEED, seed, "42", SAME, "keys every random number"),
 
     CHOICE(dataset.name, dataset_names, "fashion_mnist", SAME, "fashion_mnist, mnist or cifar10"),
-    VALUE(TEXT, dataset.path, "/usr/share/datasets/fashion-mnist", FREE, "folder with the data set's files"),
+    VALUE(TEXT, dataset.path, "none", FREE, "folder with the data set's files; only fashion_mnist has a default"),
     NUMBER(INT, dataset.image_size, 8, 1024, "32", SAME, "images are resized to this many pixels a side"),
     NUMBER(INT, dataset.limit, 0, 2147483647, "0", SAME, "at most so many training images a task; 0: all"),
     VALUE(BOOL, dataset.horizontal_flip, "false", SAME, "mirror half of the training images"),
@@ -103,14 +110,14 @@ const gd_key gd_keys[GD_N_KEYS] = {
     NUMBER(REAL, classifier.learning_rate, 1e-12, 10, "0.001", FREE, "of Adam, falling to zero along a cosine"),
     NUMBER(INT, classifier.slots, 1, 1024, "4", FREE, "parts of a batch, a power of two; more ranks stay idle"),
     NUMBER(INT, classifier.shift, 0, 64, "2", FREE, "training images move by up to so many pixels"),
-    VALUE(BOOL, classifier.horizontal_flip, "true", FREE, "mirror half of the training images"),
+    VALUE(BOOL, classifier.horizontal_flip, "true", FREE, "mirror half of the training images; not by default for mnist"),
 
     NUMBER(INT, solver.epochs, 0, 1000000, "20", FREE, "passes over a task's images; 0: no solver"),
     NUMBER(INT, solver.batch_size, 1, 65536, "128", FREE, "real images a step, and as many generated ones"),
     NUMBER(REAL, solver.learning_rate, 1e-12, 10, "0.001", FREE, "of Adam"),
     NUMBER(REAL, solver.temperature, 0.01, 1000, "2.0", FREE, "of the previous solver's soft labels"),
 
-    VALUE(TEXT, output.directory, "runs/fashion_mnist_gd", FREE, "folder of the run"),
+    VALUE(TEXT, output.directory, "none", FREE, "folder of the run; by default runs/<dataset.name>_gd"),
     NUMBER(REAL, output.checkpoint_minutes, 0, 1e6, "10.0", FREE, "minutes between checkpoints; 0: off"),
     NUMBER(INT, output.checkpoint_steps, 0, 2147483647, "0", FREE, "steps between checkpoints; 0: off"),
     NUMBER(INT, output.keep, 1, 1000000, "3", FREE, "newest checkpoints kept besides those at the end of a task"),
@@ -130,8 +137,13 @@ const char *gd_dataset_name_text(gd_dataset_name name) {
   return dataset_names[name];
 }
 
+const gd_dataset_row *gd_dataset_get(gd_dataset_name name) {
+  GD_REQUIRE(name <= GD_CIFAR10);
+  return &datasets[name];
+}
+
 int gd_dataset_channels(gd_dataset_name name) {
-  return name == GD_CIFAR10 ? 3 : 1;
+  return gd_dataset_get(name)->channels;
 }
 
 const char *gd_extractor_name(gd_extractor extractor) {

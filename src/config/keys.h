@@ -30,8 +30,18 @@ typedef struct gd_key {
   const char *doc;
 } gd_key;
 
+enum { GD_MAX_CONFIG_NBYTES = 1 << 16 }; /* libyaml takes seconds for a megabyte of anchors */
 enum { GD_N_KEYS = 64 };
 extern const gd_key gd_keys[GD_N_KEYS];
+
+/* What belongs to a data set. */
+typedef struct gd_dataset_row {
+  const char *path; /* default of dataset.path; NULL: none */
+  int channels;
+  bool mirrors; /* default of classifier.horizontal_flip: a mirrored image is one of the same class */
+} gd_dataset_row;
+
+const gd_dataset_row *gd_dataset_get(gd_dataset_name name);
 
 /* Row of the key called `path`, or -1. */
 int gd_key_find(const char *path);
@@ -58,6 +68,9 @@ typedef struct gd_config_reader {
 /* Reads one YAML text over what is there: a whole file (set NULL), or the value of the key `path`. */
 gd_err gd_config_read_text(gd_config_reader *reader, const char *path, const char *text);
 
+/* Reads the value of an override; a path is taken as it stands, unless it is quoted. */
+gd_err gd_config_read_set(gd_config_reader *reader, const char *path, const char *value);
+
 /* Reads the value of `key` from a node. */
 gd_err gd_key_read(gd_config_reader *reader, const gd_key *key, const yaml_node_t *node);
 
@@ -66,6 +79,10 @@ char *gd_config_place(const gd_config_reader *reader, const yaml_node_t *node);
 
 /* What a node holds, for "…, is %s": the quoted scalar or the kind of node. */
 const char *gd_node_describe(const yaml_node_t *node, char text[96]);
+
+/* Expands a leading ~ or ~/ by $HOME, and $NAME and ${NAME} by the environment; $$ stands for $. New string; NULL with
+ * the reason in `problem` (160 bytes): a variable that is unset or empty, ~USER, a $ with something else behind it. */
+char *gd_path_expand(const char *text, char *problem);
 
 /* Checks of values against each other; fills in what follows from others. */
 gd_err gd_config_validate(gd_config_reader *reader);

@@ -31,7 +31,9 @@ static gd_err check_name(const gd_config_reader *reader, const yaml_node_t *mapp
   char text[96], *place = gd_config_place(reader, key);
   gd_err err = GD_OK;
   const char *name = key->type == YAML_SCALAR_NODE ? (const char *)key->data.scalar.value : NULL;
-  if (!name || !*name || strlen(name) != key->data.scalar.length) {
+  if (name && strcmp(name, "<<") == 0) {
+    err = gd_error(GD_ERR_INPUT, "%s: merge keys (<<) are not supported: write the keys out", place);
+  } else if (!name || !*name || strlen(name) != key->data.scalar.length) {
     err = gd_error(GD_ERR_INPUT, "%s: a key must be a name, is %s", place, gd_node_describe(key, text));
   } else if (strchr(name, '.')) {
     err = gd_error(GD_ERR_INPUT, "%s: key '%.100s': write a section and its keys as nested mappings, without a dot",
@@ -110,11 +112,56 @@ static gd_err check_end(const gd_config_reader *reader, yaml_parser_t *parser) {
   return err;
 }
 
+// libyaml's time grows with the square of the depth, so that is looked at first, event by event. Broken YAML ends the
+// look: loading it says what is wrong.
+static gd_err check_depth(const gd_config_reader *reader, const char *text) {
+  enum { MAX_DEPTH = 16 };
+  yaml_parser_t parser;
+  yaml_event_t event;
+  int depth = 0;
+  size_t line = 0;
+  if (!yaml_parser_initialize(&parser)) gd_out_of_memory("for the YAML parser");
+  yaml_parser_set_input_string(&parser, (const unsigned char *)text, strlen(text));
+  for (bool more = true; more && depth <= MAX_DEPTH && yaml_parser_parse(&parser, &event);) {
+    yaml_event_type_t type = event.type;
+    depth += type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT;
+    depth -= type == YAML_SEQUENCE_END_EVENT || type == YAML_MAPPING_END_EVENT;
+    more = type != YAML_STREAM_END_EVENT;
+    line = event.start_mark.line;
+    yaml_event_delete(&event);
+  }
+  yaml_parser_delete(&parser);
+  if (depth <= MAX_DEPTH) return GD_OK;
+  if (reader->set) return gd_error(GD_ERR_INPUT, "--set %.100s: nested too deeply", reader->set);
+  return gd_error(GD_ERR_INPUT, "%s:%zu: nested too deeply", reader->file, line + 1);
+}
+
+static gd_err check_text(const gd_config_reader *reader, const char *text) {
+  if (strlen(text) <= GD_MAX_CONFIG_NBYTES) return check_depth(reader, text);
+  if (reader->set) return gd_error(GD_ERR_INPUT, "--set %.100s: too large for a configuration", reader->set);
+  return gd_error(GD_ERR_INPUT, "%s: too large for a configuration", reader->file);
+}
+
+gd_err gd_config_read_set(gd_config_reader *reader, const char *path, const char *value) {
+  int k = gd_key_find(path);
+  bool is_quoted = *value == '"' || *value == '\'';
+  if (k < 0 || gd_keys[k].type != GD_KEY_TEXT || is_quoted || !*value) return gd_config_read_text(reader, path, value);
+  char *copy = gd_strdup(value);  // YAML would cut it at " #"
+  yaml_node_t node = {
+      .type = YAML_SCALAR_NODE,
+      .data.scalar = {.value = (yaml_char_t *)copy, .length = strlen(copy), .style = YAML_DOUBLE_QUOTED_SCALAR_STYLE}};
+  gd_err err = read_node(reader, path, &node, &node);
+  gd_free(copy);
+  return err;
+}
+
 gd_err gd_config_read_text(gd_config_reader *reader, const char *path, const char *text) {
   gd_err err = GD_OK;
   yaml_parser_t parser;
   yaml_document_t document;
   bool loaded = false;
+  err = check_text(reader, text);
+  if (err != GD_OK) return err;
   if (!yaml_parser_initialize(&parser)) gd_out_of_memory("for the YAML parser");
   yaml_parser_set_input_string(&parser, (const unsigned char *)text, strlen(text));
   loaded = yaml_parser_load(&parser, &document);

@@ -128,9 +128,34 @@ static gd_err check_classifier_batch(const gd_config_reader *reader) {
                "must be a multiple of classifier.slots (%d) and at least twice as large, is '%d'", slots, batch);
 }
 
+static void set_default(const gd_config_reader *reader, const char *path, char **text, const char *value) {
+  if (is_given(reader, path)) return;
+  gd_free(*text);
+  *text = gd_strdup(value);
+}
+
+// Defaults that depend on the data set.
+static gd_err settle_dataset(const gd_config_reader *reader) {
+  gd_config *config = reader->config;
+  const gd_dataset_row *dataset = gd_dataset_get(config->dataset.name);
+  const char *name = gd_dataset_name_text(config->dataset.name);
+  const char *other = gd_dataset_get(GD_FASHION_MNIST)->path;
+  if (!dataset->path && !is_given(reader, "dataset.path"))
+    return clash(reader, "dataset.path", "dataset.name", "must name the folder with the files of %s", name);
+  if (!dataset->path && strcmp(config->dataset.path, other) == 0)
+    gd_log(GD_LOG_WARN, "dataset.name is %s, but dataset.path is %s, where Fashion-MNIST is", name, other);
+  if (dataset->path) set_default(reader, "dataset.path", &config->dataset.path, dataset->path);
+  char *directory = gd_format("runs/%s_gd", name);
+  set_default(reader, "output.directory", &config->output.directory, directory);
+  gd_free(directory);
+  if (!is_given(reader, "classifier.horizontal_flip")) config->classifier.horizontal_flip = dataset->mirrors;
+  return GD_OK;
+}
+
 gd_err gd_config_validate(gd_config_reader *reader) {
   gd_config *config = reader->config;
   gd_err err = GD_OK;
+  GD_TRY(settle_dataset(reader));
   GD_TRY(check_tasks(reader));
   GD_TRY(check_model(reader));
   if (config->diffusion.beta_start >= config->diffusion.beta_end)

@@ -99,25 +99,52 @@ static gd_err read_choice(const gd_config_reader *reader, const gd_key *key, con
   return wrong(reader, key, node, must);
 }
 
-// Control characters and YAML's other line breaks: no path needs them, and a dump could not be read back.
-static bool has_control(const char *text) {
-  for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-    if (*c < 0x20 || *c == 0x7f) return true;
-    if (*c == 0xc2 && c[1] < 0xa0) return true;                                     // U+0080 .. U+009F
-    if (*c == 0xe2 && c[1] == 0x80 && (c[2] == 0xa8 || c[2] == 0xa9)) return true;  // U+2028, U+2029
-    if (*c == 0xef && c[1] == 0xbb && c[2] == 0xbf) return true;                    // U+FEFF
-    if (*c == 0xef && c[1] == 0xbf && c[2] >= 0xbe) return true;                    // U+FFFE, U+FFFF
+// Code point at *text, which moves behind it; -1 where it is not UTF-8.
+static int32_t next_code_point(const unsigned char **text) {
+  static const int32_t least[] = {0, 0x80, 0x800, 0x10000};  // a shorter form must be taken
+  const unsigned char *c = *text;
+  int n_more = *c < 0x80 ? 0 : *c < 0xc0 ? -1 : *c < 0xe0 ? 1 : *c < 0xf0 ? 2 : *c < 0xf8 ? 3 : -1;
+  if (n_more < 0) return -1;
+  int32_t code = n_more ? *c & (0x3f >> n_more) : *c;
+  for (int i = 1; i <= n_more; i++) {
+    if ((c[i] & 0xc0) != 0x80) return -1;
+    code = code << 6 | (c[i] & 0x3f);
   }
-  return false;
+  *text += n_more + 1;
+  return code < least[n_more] ? -1 : code;
+}
+
+// Only what YAML calls printable, without line breaks: no path needs the rest, and a dump could not be read back.
+static bool is_printable(const char *text) {
+  for (const unsigned char *c = (const unsigned char *)text; *c;) {
+    int32_t code = next_code_point(&c);
+    bool is_break = code == 0x2028 || code == 0x2029 || code == 0xfeff;
+    bool is_allowed = (code >= 0x20 && code < 0x7f) || (code >= 0xa0 && code < 0xd800) ||
+                      (code >= 0xe000 && code < 0xfffe) || (code >= 0x10000 && code < 0x110000);
+    if (!is_allowed || is_break) return false;
+  }
+  return true;
 }
 
 static gd_err read_text(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, char **out) {
   if (node->type != YAML_SCALAR_NODE || is_null(node) || !*scalar(node)) return wrong(reader, key, node, "a text");
-  if (strlen(scalar(node)) != node->data.scalar.length || has_control(scalar(node)))
-    return wrong(reader, key, node, "a text without control characters");
-  if (node->data.scalar.length > 1000) return wrong(reader, key, node, "shorter than 1000 bytes");
+  char problem[160], *path = gd_path_expand(scalar(node), problem);
+  gd_err err = GD_OK;
+  if (!path) {
+    char *place = gd_config_place(reader, node);
+    err = gd_error(GD_ERR_INPUT, "%s: key '%s': '%.200s': %s", place, key->path, scalar(node), problem);
+    gd_free(place);
+  } else if (strlen(scalar(node)) != node->data.scalar.length || !is_printable(path)) {
+    err = wrong(reader, key, node, "a text in UTF-8 without control characters");
+  } else if (strlen(path) > 1000) {
+    err = wrong(reader, key, node, "shorter than 1000 bytes");
+  }
+  if (err != GD_OK) {
+    gd_free(path);
+    return err;
+  }
   gd_free(*out);
-  *out = gd_strdup(scalar(node));
+  *out = path;
   return GD_OK;
 }
 

@@ -1,4 +1,4 @@
-/* A data set on every rank: rank 0 reads and resizes, all receive. And one image of it as a network wants it. */
+/* A data set on every rank: rank 0 reads and shrinks, all receive. And one image of it as a network wants it. */
 #include <string.h>
 
 #include "data/read.h"
@@ -18,6 +18,22 @@ static size_t image_nbytes(int size, int channels) {
   return (size_t)size * size * channels;
 }
 
+static int held_size(const gd_dataset *dataset) {
+  return dataset->enlarged_from ? dataset->enlarged_from : dataset->size;
+}
+
+static size_t held_nbytes(const gd_dataset *dataset) {
+  return (size_t)dataset->n * image_nbytes(held_size(dataset), dataset->channels);
+}
+
+static uint8_t *shrink(const gd_raw_images *raw, int size) {
+  size_t nbytes_in = image_nbytes(raw->size, raw->channels), nbytes_out = image_nbytes(size, raw->channels);
+  uint8_t *out = gd_alloc((size_t)raw->n * nbytes_out);
+  for (int64_t i = 0; i < raw->n; i++)
+    gd_resize_image(raw->images + i * nbytes_in, raw->size, raw->channels, out + i * nbytes_out, size);
+  return out;
+}
+
 static gd_err read_local(gd_dataset *dataset, const gd_config *config, gd_split split) {
   gd_err err = GD_OK;
   gd_raw_images raw = {0};
@@ -27,11 +43,13 @@ static gd_err read_local(gd_dataset *dataset, const gd_config *config, gd_split 
     GD_TRY(gd_idx_read(&raw, config->dataset.path, split, N_CLASSES));
   GD_REQUIRE(raw.channels == dataset->channels);
   dataset->n = raw.n;
-  size_t nbytes_in = image_nbytes(raw.size, raw.channels), nbytes_out = image_nbytes(dataset->size, raw.channels);
-  dataset->images = gd_alloc((size_t)raw.n * nbytes_out);
-  for (int64_t i = 0; i < raw.n; i++)
-    gd_resize_image(raw.images + i * nbytes_in, raw.size, raw.channels, dataset->images + i * nbytes_out,
-                    dataset->size);
+  dataset->enlarged_from = raw.size < dataset->size ? raw.size : 0;
+  if (raw.size <= dataset->size) {
+    dataset->images = raw.images;
+    raw.images = NULL;
+  } else {
+    dataset->images = shrink(&raw, dataset->size);
+  }
   dataset->labels = raw.labels;
   raw.labels = NULL;
 done:
@@ -50,7 +68,8 @@ gd_err gd_dataset_read(gd_dataset **out, const gd_comm *comm, const gd_config *c
   GD_TRY(gd_comm_agree(comm, err));
 
   MPI_Bcast(&dataset->n, 1, MPI_INT64_T, 0, comm->mpi);
-  size_t nbytes = (size_t)dataset->n * image_nbytes(dataset->size, dataset->channels);
+  MPI_Bcast(&dataset->enlarged_from, 1, MPI_INT, 0, comm->mpi);
+  size_t nbytes = held_nbytes(dataset);
   if (comm->rank != 0) {
     dataset->images = gd_alloc(nbytes);
     dataset->labels = gd_alloc((size_t)dataset->n);
@@ -72,9 +91,33 @@ void gd_dataset_destroy(gd_dataset **dataset) {
   *dataset = NULL;
 }
 
-uint64_t gd_dataset_digest(const gd_dataset *dataset) {
-  size_t nbytes = (size_t)dataset->n * image_nbytes(dataset->size, dataset->channels);
-  return gd_digest(dataset->labels, (size_t)dataset->n, gd_digest(dataset->images, nbytes, 0));
+size_t gd_dataset_nbytes(const gd_dataset *dataset) {
+  return held_nbytes(dataset) + (size_t)dataset->n;
+}
+
+// Of all images in their size, some of them at a time.
+static uint64_t digest_images(const gd_dataset *dataset) {
+  enum { BLOCK = 64 };
+  if (!dataset->enlarged_from) return gd_digest(dataset->images, held_nbytes(dataset), 0);
+  gd_digest_stream *stream = gd_digest_begin(0);
+  gd_images images = gd_dataset_images(dataset, 0);
+  for (int64_t first = 0; first < dataset->n; first += BLOCK) {
+    int n = (int)(dataset->n - first < BLOCK ? dataset->n - first : BLOCK);
+    uint8_t *block[BLOCK];
+#pragma omp parallel for
+    for (int i = 0; i < n; i++) block[i] = gd_images_get(&images, first + i, dataset->size);
+    for (int i = 0; i < n; i++) {
+      gd_digest_add(stream, block[i], image_nbytes(dataset->size, dataset->channels));
+      gd_free(block[i]);
+    }
+  }
+  return gd_digest_end(stream);
+}
+
+uint64_t gd_dataset_digest(gd_dataset *dataset) {
+  if (!dataset->has_digest) dataset->digest = gd_digest(dataset->labels, (size_t)dataset->n, digest_images(dataset));
+  dataset->has_digest = true;
+  return dataset->digest;
 }
 
 void gd_pixels_normalise(const uint8_t *pixels, int64_t n, float *out) {
@@ -82,20 +125,38 @@ void gd_pixels_normalise(const uint8_t *pixels, int64_t n, float *out) {
   for (int64_t i = 0; i < n; i++) out[i] = ((float)pixels[i] / 255.0f - 0.5f) / 0.5f;
 }
 
-const uint8_t *gd_dataset_bytes(const gd_dataset *dataset, int64_t index) {
-  GD_REQUIRE(index >= 0 && index <= dataset->n);  // n: an empty part behind the last
-  return dataset->images + (size_t)index * image_nbytes(dataset->size, dataset->channels);
+gd_images gd_dataset_images(const gd_dataset *dataset, int64_t first) {
+  GD_REQUIRE(first >= 0 && first <= dataset->n);  // n: an empty part behind the last
+  int held = held_size(dataset);
+  return (gd_images){.held = dataset->images + (size_t)first * image_nbytes(held, dataset->channels),
+                     .held_size = held,
+                     .size = dataset->size,
+                     .channels = dataset->channels};
+}
+
+static uint8_t *resized(const uint8_t *image, int size_in, int channels, int size_out) {
+  uint8_t *out = gd_alloc(image_nbytes(size_out, channels));
+  gd_resize_image(image, size_in, channels, out, size_out);
+  return out;
+}
+
+uint8_t *gd_images_get(const gd_images *images, int64_t i, int size) {
+  const uint8_t *held = images->held + (size_t)i * image_nbytes(images->held_size, images->channels);
+  uint8_t *image = resized(held, images->held_size, images->channels, images->size);
+  if (size == images->size) return image;
+  uint8_t *out = resized(image, images->size, images->channels, size);
+  gd_free(image);
+  return out;
 }
 
 void gd_dataset_image(const gd_dataset *dataset, int64_t index, bool flip, float *out) {
   GD_REQUIRE(index < dataset->n);
   int size = dataset->size, channels = dataset->channels;
-  const uint8_t *image = gd_dataset_bytes(dataset, index);
-  if (!flip) {
-    gd_pixels_normalise(image, (int64_t)size * size * channels, out);
-    return;
-  }
-  for (int y = 0; y < size; y++)
+  gd_images images = gd_dataset_images(dataset, index);
+  uint8_t *image = gd_images_get(&images, 0, size);
+  if (!flip) gd_pixels_normalise(image, (int64_t)size * size * channels, out);
+  for (int y = 0; flip && y < size; y++)
     for (int x = size - 1; x >= 0; x--, out += channels)
       gd_pixels_normalise(image + (y * size + x) * channels, channels, out);
+  gd_free(image);
 }

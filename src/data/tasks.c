@@ -44,6 +44,26 @@ gd_err gd_task_split_make(gd_task_split *out, const gd_config *config, int n_cla
   return config->tasks.seeded ? split_seeded(out, config, n_classes) : split_listed(out, config, n_classes);
 }
 
+int64_t gd_task_split_warn(const gd_task_split *split, const gd_dataset *dataset, int task, const char *kind) {
+  int64_t counts[GD_MAX_CLASSES] = {0}, n = 0;
+  char *classes = NULL;
+  int n_missing = 0;
+  FILE *out = gd_text_begin(&classes);
+  for (int64_t i = 0; i < dataset->n; i++) counts[dataset->labels[i]]++;
+  for (int i = 0; i < split->n_classes[task]; i++) {
+    int class = split->classes[task][i];
+    n += counts[class];
+    if (counts[class] == 0) fprintf(out, "%s%d", n_missing++ ? ", " : "", class);
+  }
+  gd_text_end(out);
+  if (n_missing > 0)
+    gd_log(GD_LOG_WARN, "task %d has no %s images of class%s %s%s", task + 1, kind, n_missing > 1 ? "es" : "", classes,
+           n == 0 ? ": what needs them becomes null" : "");
+  if (n == 1) gd_log(GD_LOG_WARN, "task %d has only one %s image", task + 1, kind);
+  gd_free(classes);
+  return n;
+}
+
 // Marks the images to train on of one task: all, or a seeded choice of `limit`.
 static void mark_task(const gd_dataset *dataset, const gd_task_split *split, const gd_config *config, int task,
                       bool *marked) {

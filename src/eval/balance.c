@@ -23,6 +23,11 @@ gd_balance gd_class_balance(int n_classes, const int64_t *true_counts, const int
 
 double gd_forgetting(int n, const double *best, const double *last) {
   double sum = 0;
-  for (int i = 0; i < n; i++) sum += best[i] - last[i];
-  return n > 0 ? sum / n : 0;
+  int n_known = 0;
+  for (int i = 0; i < n; i++) {
+    if (isnan(last[i])) continue;
+    sum += best[i] - last[i];
+    n_known++;
+  }
+  return n < 1 ? 0 : n_known > 0 ? sum / n_known : NAN;
 }

@@ -26,16 +26,15 @@ struct gd_classifier {
 
 typedef struct training {
   const gd_config *config;
-  const gd_dataset *images;  // as large as the network wants them
+  const gd_dataset *images;
+  int size;  // to which the network wants them enlarged
   gd_random key;
   const uint32_t *order;  // of this step's images
   int64_t n_rows;
 } training;
 
-// Image `index`, moved by (dy, dx) pixels with black where nothing was, mirrored or not.
-static void augment(const gd_dataset *images, int64_t index, int dy, int dx, bool flip, float *out) {
-  int size = images->size, channels = images->channels;
-  const uint8_t *image = gd_dataset_bytes(images, index);
+// An image moved by (dy, dx) pixels with black where nothing was, mirrored or not.
+static void augment(const uint8_t *image, int size, int channels, int dy, int dx, bool flip, float *out) {
   for (int y = 0; y < size; y++) {
     for (int x = 0; x < size; x++, out += channels) {
       int from_y = y + dy, from_x = (flip ? size - 1 - x : x) + dx;
@@ -52,7 +51,11 @@ static void fill_row(void *context, int64_t row, gd_learner_row *out) {
   float draws[3];
   gd_random_uniform(t->key, (uint64_t)row, 3, draws);
   int dy = (int)(draws[0] * (float)(2 * shift + 1)) - shift, dx = (int)(draws[1] * (float)(2 * shift + 1)) - shift;
-  augment(t->images, t->order[row], dy, dx, t->config->classifier.horizontal_flip && draws[2] < 0.5f, out->inputs[0]);
+  gd_images images = gd_dataset_images(t->images, 0);
+  uint8_t *image = gd_images_get(&images, t->order[row], t->size);
+  bool flip = t->config->classifier.horizontal_flip && draws[2] < 0.5f;
+  augment(image, t->size, images.channels, dy, dx, flip, out->inputs[0]);
+  gd_free(image);
   out->target[t->images->labels[t->order[row]]] = 1;
   out->weight = 1.0 / (double)t->n_rows;
 }
@@ -96,32 +99,16 @@ static gd_err train_epochs(gd_learner *learner, training *t) {
   return err;
 }
 
-// The same images, as large as the network wants them.
-static gd_dataset *enlarged(const gd_dataset *dataset, int size) {
-  gd_dataset *out = GD_NEW(gd_dataset);
-  size_t nbytes_out = (size_t)size * (size_t)size * (size_t)dataset->channels;
-  *out = *dataset;
-  out->size = size;
-  out->images = gd_alloc((size_t)dataset->n * nbytes_out);
-  out->labels = gd_alloc((size_t)dataset->n);
-  memcpy(out->labels, dataset->labels, (size_t)dataset->n);
-#pragma omp parallel for
-  for (int64_t i = 0; i < dataset->n; i++)
-    gd_resize_image(gd_dataset_bytes(dataset, i), dataset->size, dataset->channels,
-                    out->images + (size_t)i * nbytes_out, size);
-  return out;
-}
-
 static gd_err train(gd_classifier *c, const gd_config *config, const gd_dataset *dataset) {
   gd_err err;
   gd_net *net = NULL;
   gd_learner *learner = NULL;
-  gd_dataset *images = enlarged(dataset, gd_net_input_shape(c->net, 0).h);
   training t = {.config = config,
-                .images = images,
+                .images = dataset,
+                .size = gd_net_input_shape(c->net, 0).h,
                 .key = {.seed = config->classifier.seed, .purpose = GD_RANDOM_AUGMENT},
                 .n_rows = config->classifier.batch_size};
-  gd_resnet18_create(&net, images->size, images->channels, widths, c->n_classes, false);
+  gd_resnet18_create(&net, t.size, dataset->channels, widths, c->n_classes, false);
   GD_TRY(gd_learner_create(&learner, c->comm, net, config->classifier.slots, t.n_rows, config->classifier.seed, NULL));
   GD_TRY(gd_comm_agree(c->comm, train_epochs(learner, &t)));
   size_t nbytes = (size_t)gd_net_params(net)->total * sizeof(float);
@@ -129,19 +116,18 @@ static gd_err train(gd_classifier *c, const gd_config *config, const gd_dataset 
 done:
   gd_learner_destroy(&learner);
   gd_net_destroy(&net);
-  gd_dataset_destroy(&images);
   return err;
 }
 
 /* ---- Use ---- */
 
-void gd_classifier_look(gd_classifier *c, int64_t n_global, int size, const uint8_t *images, uint8_t *labels,
+void gd_classifier_look(gd_classifier *c, int64_t n_global, const gd_images *images, uint8_t *labels,
                         gd_features *features) {
   int n_features = widths[3], width = n_features + c->n_classes;
   gd_range local = gd_range_images(c->comm, n_global);
   int64_t n = local.end - local.begin;
   float *outputs = GD_NEW_ARRAY(float, n *width);
-  gd_look(c->plan, c->net, n, size, images, outputs);
+  gd_look(c->plan, c->net, n, images, outputs);
   if (features)
     *features = (gd_features){
         .n_global = n_global, .width = n_features, .local = local, .values = GD_NEW_ARRAY(double, n *n_features)};
@@ -158,7 +144,8 @@ static double measure(gd_classifier *c, const gd_dataset *test) {
   gd_range local = gd_range_images(c->comm, test->n);
   uint8_t *labels = gd_alloc((size_t)(local.end - local.begin) + 1);
   int64_t right = 0;
-  gd_classifier_look(c, test->n, test->size, gd_dataset_bytes(test, local.begin), labels, NULL);
+  gd_images images = gd_dataset_images(test, local.begin);
+  gd_classifier_look(c, test->n, &images, labels, NULL);
   for (int64_t i = local.begin; i < local.end; i++) right += labels[i - local.begin] == test->labels[i];
   MPI_Allreduce(MPI_IN_PLACE, &right, 1, MPI_INT64_T, MPI_SUM, c->comm->mpi);
   gd_free(labels);
@@ -168,7 +155,7 @@ static double measure(gd_classifier *c, const gd_dataset *test) {
 /* ---- Cache ---- */
 
 // All that the parameters and the accuracy depend on.
-static char *describe(const gd_config *config, const gd_dataset *train_set, const gd_dataset *test, int size) {
+static char *describe(const gd_config *config, gd_dataset *train_set, gd_dataset *test, int size) {
   return gd_format(
       "network: resnet18 %d %d %d %d\ndata: %s %d %016" PRIx64 " %016" PRIx64
       "\nseed: %llu\nimage_size: %d\nlimit: %d\nepochs: %d\nbatch_size: %d\nlearning_rate: %.17g\nslots: %d\n"
@@ -214,8 +201,8 @@ done:
   return err;
 }
 
-gd_err gd_classifier_obtain(gd_classifier **out, const gd_comm *comm, const gd_config *config,
-                            const gd_dataset *train_set, const gd_dataset *test) {
+gd_err gd_classifier_obtain(gd_classifier **out, const gd_comm *comm, const gd_config *config, gd_dataset *train_set,
+                            gd_dataset *test) {
   gd_err err;
   gd_classifier *c = GD_NEW(gd_classifier);
   *out = NULL;

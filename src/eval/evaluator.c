@@ -2,6 +2,7 @@
  * solver's accuracy; each with the protocol that it was got by. */
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,11 +55,18 @@ static uint64_t features_digest(const gd_evaluator *e) {
 }
 
 // Features of this rank's images, and the classifier's labels where `labels` is not NULL.
-static void look(gd_evaluator *e, int64_t n_global, const uint8_t *images, uint8_t *labels, gd_features *features) {
-  int size = e->test->size;
+static void look(gd_evaluator *e, int64_t n_global, const gd_images *images, uint8_t *labels, gd_features *features) {
   if (labels || !e->inception)
-    gd_classifier_look(e->classifier, n_global, size, images, labels, e->inception ? NULL : features);
-  if (e->inception) gd_inception_look(e->inception, n_global, size, e->test->channels, images, features);
+    gd_classifier_look(e->classifier, n_global, images, labels, e->inception ? NULL : features);
+  if (e->inception) gd_inception_look(e->inception, n_global, images, features);
+}
+
+// Tasks that cannot be measured, or not wholly, are to be known before the work.
+static gd_err check_test_images(const gd_evaluator *e) {
+  int64_t n_all = 0;
+  for (int t = 0; t < e->split.n_tasks; t++) n_all += gd_task_split_warn(&e->split, e->test, t, "test");
+  if (n_all > 0) return GD_OK;
+  return gd_error(GD_ERR_INPUT, "%s: no test images of any task: nothing can be measured", e->config->dataset.path);
 }
 
 gd_err gd_evaluator_create(gd_evaluator **out, const gd_comm *comm, const gd_config *config) {
@@ -70,6 +78,7 @@ gd_err gd_evaluator_create(gd_evaluator **out, const gd_comm *comm, const gd_con
   GD_TRY(gd_dataset_read(&e->train, comm, config, GD_TRAIN));
   GD_TRY(gd_dataset_read(&e->test, comm, config, GD_TEST));
   GD_TRY(gd_comm_agree(comm, gd_task_split_make(&e->split, config, e->test->n_classes)));
+  GD_TRY(gd_comm_agree(comm, check_test_images(e)));
   if (config->solver.epochs > 0)
     GD_TRY(gd_solver_training_create(&e->solver, comm, config, e->train, e->test, &e->split));
   GD_TRY(gd_classifier_obtain(&e->classifier, comm, config, e->train, e->test));
@@ -113,7 +122,8 @@ static bool *select_rows(const uint8_t *labels, int64_t n, const bool *wanted) {
 static gd_moments *measure_real(gd_evaluator *e, const bool *wanted) {
   const gd_dataset *test = e->test;
   gd_range local = gd_range_images(e->comm, test->n);
-  if (!e->real.values) look(e, test->n, gd_dataset_bytes(test, local.begin), NULL, &e->real);
+  gd_images images = gd_dataset_images(test, local.begin);
+  if (!e->real.values) look(e, test->n, &images, NULL, &e->real);
   bool *selected = select_rows(test->labels + local.begin, local.end - local.begin, wanted);
   gd_moments *moments;
   gd_moments_create(&moments, e->grid, &e->real, selected);
@@ -167,7 +177,8 @@ static gd_err view_samples(gd_evaluator *e, const char *path, sample_view *out) 
   if (err != GD_OK) return err;
   int64_t n = out->set.local.end - out->set.local.begin;
   out->labels = gd_alloc_zero((size_t)n + 1);
-  look(e, out->set.n_global, out->images, out->labels, &out->features);
+  gd_images images = {.held = out->images, .held_size = out->set.h, .size = out->set.h, .channels = out->set.c};
+  look(e, out->set.n_global, &images, out->labels, &out->features);
   for (int64_t i = 0; i < n; i++) out->counts[out->labels[i]]++;
   MPI_Allreduce(MPI_IN_PLACE, out->counts, GD_MAX_CLASSES, MPI_INT64_T, MPI_SUM, e->comm->mpi);
   return GD_OK;
@@ -204,6 +215,11 @@ static void put_digest(json_t *object, const char *key, uint64_t digest) {
   json_object_set_new(object, key, json_string(text));
 }
 
+// NAN, where there are no test images to measure by, becomes null.
+static void put_real(json_t *object, const char *key, double value) {
+  json_object_set_new(object, key, isnan(value) ? json_null() : json_real(value));
+}
+
 // How the numbers were got.
 static void put_protocol(const gd_evaluator *e, int task, const sample_view *view, json_t *out) {
   const gd_sample_set *set = &view->set;
@@ -237,18 +253,18 @@ static gd_err put_whole(gd_evaluator *e, int task, const sample_view *view, json
   for (int t = 0; t < gd_tasks_seen(e->config, task); t++) mark_task(e, t, wanted);
   count_real(e, wanted, real_counts);
   for (int c = 0; c < n_classes; c++) n_real += real_counts[c];
-  if (n_real < 2) return gd_error(GD_ERR_INPUT, "%s: no test images of the tasks so far", e->config->dataset.path);
-  gd_frechet frechet;
-  gd_err err = distance(e, view, wanted, true, &frechet);
+  gd_frechet frechet = {.distance = NAN, .clipped = NAN};
+  gd_balance balance = {.kld = NAN, .absolute_ratio_difference = NAN};
+  gd_err err = n_real < 2 ? GD_OK : distance(e, view, wanted, true, &frechet);
   if (err != GD_OK) return err;
-  gd_balance balance = gd_class_balance(n_classes, real_counts, view->counts);
+  if (n_real > 0) balance = gd_class_balance(n_classes, real_counts, view->counts);
   json_object_set_new(out, "n_real", json_integer(n_real));
   char *name = gd_frechet_name(e->config->evaluation.features);
-  json_object_set_new(out, name, json_real(frechet.distance));
+  put_real(out, name, frechet.distance);
   gd_free(name);
-  json_object_set_new(out, "frechet_clipped", json_real(frechet.clipped));
-  json_object_set_new(out, "kld", json_real(balance.kld));
-  json_object_set_new(out, "absolute_ratio_difference", json_real(balance.absolute_ratio_difference));
+  put_real(out, "frechet_clipped", frechet.clipped);
+  put_real(out, "kld", balance.kld);
+  put_real(out, "absolute_ratio_difference", balance.absolute_ratio_difference);
   json_object_set_new(out, "true_counts", counts_json(real_counts, n_classes));
   json_object_set_new(out, "generated_counts", counts_json(view->counts, n_classes));
   return GD_OK;
@@ -283,19 +299,23 @@ static gd_err put_tasks(gd_evaluator *e, int task, const sample_view *view, json
   return err;
 }
 
+// The number times `factor` with its unit; "none" for null. New string.
+static char *shown(const json_t *object, const char *key, double factor, int digits, const char *unit) {
+  const json_t *value = json_object_get(object, key);
+  return json_is_real(value) ? gd_format("%.*g%s", digits, factor * json_real_value(value), unit) : gd_strdup("none");
+}
+
 // The numbers for a person, and what they rest on.
 static void log_summary(const gd_evaluator *e, int task, const json_t *numbers, double seconds) {
-  char *name = gd_frechet_name(e->config->evaluation.features);
-  gd_log(GD_LOG_INFO, "task %d: %s %.5g, KLD %.4f, ratio difference %.4f (classifier right on %.2f %%), %.1f s",
-         task + 1, name, json_real_value(json_object_get(numbers, name)),
-         json_real_value(json_object_get(numbers, "kld")),
-         json_real_value(json_object_get(numbers, "absolute_ratio_difference")),
-         100 * gd_classifier_accuracy(e->classifier), seconds);
   const json_t *solver = json_object_get(numbers, "solver");
-  if (solver)
-    gd_log(GD_LOG_INFO, "task %d: solver's average accuracy %.2f %%, forgetting %.2f %%", task + 1,
-           100 * json_real_value(json_object_get(solver, "average_accuracy")),
-           100 * json_real_value(json_object_get(solver, "forgetting")));
+  char *name = gd_frechet_name(e->config->evaluation.features);
+  char *texts[] = {shown(numbers, name, 1, 5, ""), shown(numbers, "kld", 1, 4, ""),
+                   shown(numbers, "absolute_ratio_difference", 1, 4, ""),
+                   shown(solver, "average_accuracy", 100, 4, " %"), shown(solver, "forgetting", 100, 4, " %")};
+  gd_log(GD_LOG_INFO, "task %d: %s %s, KLD %s, ratio difference %s (classifier right on %.2f %%), %.1f s", task + 1,
+         name, texts[0], texts[1], texts[2], 100 * gd_classifier_accuracy(e->classifier), seconds);
+  if (solver) gd_log(GD_LOG_INFO, "task %d: solver's average accuracy %s, forgetting %s", task + 1, texts[3], texts[4]);
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) gd_free(texts[i]);
   gd_free(name);
 }
 

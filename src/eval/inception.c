@@ -110,8 +110,7 @@ void gd_inception_prepare(const uint8_t *image, int size, int channels, float *o
   }
 }
 
-void gd_inception_look(gd_inception *in, int64_t n_global, int size, int channels, const uint8_t *images,
-                       gd_features *features) {
+void gd_inception_look(gd_inception *in, int64_t n_global, const gd_images *images, gd_features *features) {
   int width = gd_inception_width(in);
   gd_range local = gd_range_images(in->comm, n_global);
   int64_t n = local.end - local.begin;
@@ -120,9 +119,12 @@ void gd_inception_look(gd_inception *in, int64_t n_global, int size, int channel
   for (int64_t first = 0; first < n; first += BATCH) {
     int count = (int)(n - first < BATCH ? n - first : BATCH);
 #pragma omp parallel for
-    for (int i = 0; i < count; i++)
-      gd_inception_prepare(images + (first + i) * size * size * channels, size, channels,
+    for (int i = 0; i < count; i++) {
+      uint8_t *image = gd_images_get(images, first + i, images->size);
+      gd_inception_prepare(image, images->size, images->channels,
                            gd_plan_input(in->plan, 0) + (int64_t)i * SIZE * SIZE * 3);
+      gd_free(image);
+    }
     const float *out = gd_plan_forward(in->plan);
     for (int64_t k = 0; k < (int64_t)count * width; k++) features->values[first * width + k] = out[k];
   }

@@ -6,28 +6,19 @@
 #include "gendistill/data.h"
 #include "gendistill/store.h"
 
-static void fill(const uint8_t *image, int size, gd_shape shape, float *out) {
-  int64_t n_elements = (int64_t)shape.h * shape.w * shape.c;
-  if (size == shape.h) {
-    gd_pixels_normalise(image, n_elements, out);
-    return;
-  }
-  uint8_t *resized = gd_alloc((size_t)n_elements);
-  gd_resize_image(image, size, shape.c, resized, shape.h);
-  gd_pixels_normalise(resized, n_elements, out);
-  gd_free(resized);
-}
-
-void gd_look(gd_plan *plan, const gd_net *net, int64_t n, int size, const uint8_t *images, float *out) {
+void gd_look(gd_plan *plan, const gd_net *net, int64_t n, const gd_images *images, float *out) {
   GD_REQUIRE(gd_plan_batch(plan) == GD_IMAGE_CHUNK);
   gd_shape shape = gd_net_input_shape(net, 0);
-  int64_t width = gd_net_output_shape(net).c, image_nbytes = (int64_t)size * size * shape.c;
+  int64_t width = gd_net_output_shape(net).c, n_elements = (int64_t)shape.h * shape.w * shape.c;
   float *input = gd_plan_input(plan, 0);
   for (int64_t first = 0; first < n; first += GD_IMAGE_CHUNK) {
     int count = (int)(n - first < GD_IMAGE_CHUNK ? n - first : GD_IMAGE_CHUNK);
 #pragma omp parallel for
-    for (int i = 0; i < count; i++)
-      fill(images + (first + i) * image_nbytes, size, shape, input + (int64_t)i * shape.h * shape.w * shape.c);
+    for (int i = 0; i < count; i++) {
+      uint8_t *image = gd_images_get(images, first + i, shape.h);
+      gd_pixels_normalise(image, n_elements, input + i * n_elements);
+      gd_free(image);
+    }
     memcpy(out + first * width, gd_plan_forward(plan), (size_t)count * (size_t)width * sizeof(float));
   }
 }

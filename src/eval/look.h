@@ -2,12 +2,13 @@
 #ifndef GD_EVAL_LOOK_H
 #define GD_EVAL_LOOK_H
 
+#include "gendistill/data.h"
 #include "gendistill/nn.h"
 
-/* Runs `plan` (of `net`, one input, batch GD_IMAGE_CHUNK) over n images (n, size, size, channels), enlarged where the
- * network's input is larger, and writes the outputs (n, width). Chunks of fixed size and place: the same bits for any
+/* Runs `plan` (of `net`, one input, batch GD_IMAGE_CHUNK) over n images, enlarged where the network's input is
+ * larger, and writes the outputs (n, width). Chunks of fixed size and place: the same bits for any
  * rank count, where `images` starts at a whole chunk. Local. */
-void gd_look(gd_plan *plan, const gd_net *net, int64_t n, int size, const uint8_t *images, float *out);
+void gd_look(gd_plan *plan, const gd_net *net, int64_t n, const gd_images *images, float *out);
 
 /* Index of the largest of n values. */
 int gd_largest(const float *values, int n);

@@ -19,18 +19,19 @@ static const float dropout_probability = 0.25f;
 struct gd_solver_training {
   const gd_comm *comm;
   const gd_config *config;
-  const gd_dataset *train, *test;
+  gd_dataset *train;
+  const gd_dataset *test;
   const gd_task_split *split;
   gd_net *net;                                            // without dropout, for labels
   gd_plan *plan;                                          // inference
   int task;                                               // reached; -1 at first
   gd_checkpoint of;                                       // the solver of that task
   int64_t n_replay;                                       // images in the pool of that task's replay; 0: none
-  double accuracy[GD_MAX_CLASSES], best[GD_MAX_CLASSES];  // a task: now, and the highest before this task
+  double accuracy[GD_MAX_CLASSES], best[GD_MAX_CLASSES];  // a task: now (NAN: no test images), the highest before
 };
 
 gd_err gd_solver_training_create(gd_solver_training **out, const gd_comm *comm, const gd_config *config,
-                                 const gd_dataset *train, const gd_dataset *test, const gd_task_split *split) {
+                                 gd_dataset *train, const gd_dataset *test, const gd_task_split *split) {
   *out = NULL;
   if (train->size < MIN_IMAGE_SIZE)
     return gd_error(GD_ERR_INPUT,
@@ -104,7 +105,8 @@ static gd_err make_pool(gd_solver_training *s, int task, replay_pool *out) {
   int64_t n_local = set.local.end - set.local.begin, n_elements = (int64_t)set.h * set.w * set.c;
   float *images = GD_NEW_ARRAY(float, n_local *n_elements), *logits = GD_NEW_ARRAY(float, n_local *n_classes);
   gd_pixels_normalise(bytes, n_local * n_elements, images);
-  gd_look(s->plan, s->net, n_local, set.h, bytes, logits);
+  gd_images view = {.held = bytes, .held_size = set.h, .size = set.h, .channels = set.c};
+  gd_look(s->plan, s->net, n_local, &view, logits);
   for (int64_t i = 0; i < n_local; i++) soften(logits + i * n_classes, n_classes, s->config->solver.temperature);
   out->n = set.n_global;
   out->images = gather_rows(s->comm, out->n, n_elements, images);
@@ -268,7 +270,8 @@ static void count_right(gd_solver_training *s, int64_t *right, int64_t *all) {
   gd_range local = gd_range_images(s->comm, test->n);
   int64_t n = local.end - local.begin;
   float *logits = GD_NEW_ARRAY(float, n * test->n_classes);
-  gd_look(s->plan, s->net, n, test->size, gd_dataset_bytes(test, local.begin), logits);
+  gd_images images = gd_dataset_images(test, local.begin);
+  gd_look(s->plan, s->net, n, &images, logits);
   for (int64_t i = 0; i < n; i++) {
     int label = test->labels[local.begin + i];
     all[label]++;
@@ -289,7 +292,7 @@ static void measure(gd_solver_training *s) {
       task_all += all[s->split->classes[t][i]];
     }
     if (s->accuracy[t] > s->best[t]) s->best[t] = s->accuracy[t];
-    s->accuracy[t] = task_all ? (double)task_right / (double)task_all : 0;
+    s->accuracy[t] = task_all ? (double)task_right / (double)task_all : NAN;
   }
 }
 
@@ -321,16 +324,23 @@ gd_err gd_solver_training_reach(gd_solver_training *s, int task) {
   return err;
 }
 
+static json_t *real_or_null(double value) {
+  return isnan(value) ? json_null() : json_real(value);
+}
+
 json_t *gd_solver_training_json(const gd_solver_training *s) {
-  int n = gd_tasks_seen(s->config, s->task), n_before = n == s->task + 1 ? s->task : 0;
+  int n = gd_tasks_seen(s->config, s->task), n_before = n == s->task + 1 ? s->task : 0, n_known = 0;
   double sum = 0;
   json_t *accuracy = json_array();
   for (int t = 0; t < n; t++) {
+    json_array_append_new(accuracy, real_or_null(s->accuracy[t]));
+    if (isnan(s->accuracy[t])) continue;
     sum += s->accuracy[t];
-    json_array_append_new(accuracy, json_real(s->accuracy[t]));
+    n_known++;
   }
-  return json_pack("{s:i, s:i, s:I, s:f, s:o, s:f, s:f}", "epochs", s->config->solver.epochs, "batch_size",
+  return json_pack("{s:i, s:i, s:I, s:f, s:o, s:o, s:o}", "epochs", s->config->solver.epochs, "batch_size",
                    s->config->solver.batch_size, "replay_images", (json_int_t)s->n_replay, "temperature",
-                   s->config->solver.temperature, "task_accuracy", accuracy, "average_accuracy", sum / n, "forgetting",
-                   gd_forgetting(n_before, s->best, s->accuracy));
+                   s->config->solver.temperature, "task_accuracy", accuracy, "average_accuracy",
+                   real_or_null(n_known ? sum / n_known : NAN), "forgetting",
+                   real_or_null(gd_forgetting(n_before, s->best, s->accuracy)));
 }

@@ -12,7 +12,7 @@ typedef struct gd_solver_training gd_solver_training;
 
 /* Keeps all its arguments. Collective on comm. GD_ERR_INPUT where the images are too small for the network. */
 gd_err gd_solver_training_create(gd_solver_training **out, const gd_comm *comm, const gd_config *config,
-                                 const gd_dataset *train, const gd_dataset *test, const gd_task_split *split);
+                                 gd_dataset *train, const gd_dataset *test, const gd_task_split *split);
 void gd_solver_training_destroy(gd_solver_training **solver);
 
 /* Brings the solver to the end of task `task` (from 0): tasks that it has not been through are read from
@@ -22,7 +22,8 @@ void gd_solver_training_destroy(gd_solver_training **solver);
  * implementation; DESIGN 4, "Solver". Collective on comm; tasks come in ascending order. */
 gd_err gd_solver_training_reach(gd_solver_training *solver, int task);
 
-/* Settings, accuracy on the test images of each task so far, their mean, and forgetting. New reference. Local. */
+/* Settings, accuracy on the test images of each task so far, their mean, and forgetting; null where there are no test
+ * images, the mean and forgetting over the other tasks. New reference. Local. */
 json_t *gd_solver_training_json(const gd_solver_training *solver);
 
 #endif

@@ -19,6 +19,16 @@ static void write_mean(FILE *out, gd_report_mean m, const gd_report_metric *metr
     fprintf(out, " %s%.*f%s ± %.*f |", mark, digits, mean, mark, digits, metric->factor * m.error);
 }
 
+// Text in a cell: what Markdown gives a meaning gets a backslash; a name's single _ has none.
+static void write_cell(FILE *out, const char *text) {
+  fprintf(out, " ");
+  for (; *text; text++) {
+    if (strchr("|\\`*<[", *text)) fputc('\\', out);
+    fputc((unsigned char)*text < ' ' ? ' ' : *text, out);
+  }
+  fprintf(out, " |");
+}
+
 static void write_rule(FILE *out, int n_columns) {
   fprintf(out, "\n|");
   for (int i = 0; i < n_columns; i++) fprintf(out, " --- |");
@@ -52,7 +62,8 @@ static void write_final(const gd_report *report, FILE *out) {
   write_rule(out, GD_N_METRICS + 2);
   for (int g = 0; g < report->n_groups; g++) {
     const gd_report_group *group = &report->groups[g];
-    fprintf(out, "| %s |", group->label);
+    fprintf(out, "|");
+    write_cell(out, group->label);
     for (int k = 0; k < GD_N_METRICS; k++) {
       const gd_report_metric *metric = &gd_report_metrics[k];
       gd_report_mean m = gd_report_group_mean(group, 0, metric->key);
@@ -68,7 +79,8 @@ static void write_final(const gd_report *report, FILE *out) {
 }
 
 static void write_task_heads(const gd_report *report, FILE *out, const char *corner, const char *prefix) {
-  fprintf(out, "| %s |", corner);
+  fprintf(out, "|");
+  write_cell(out, corner);
   for (int t = 1; t <= report->n_tasks; t++) fprintf(out, " %s %d |", prefix, t);
   write_rule(out, report->n_tasks + 1);
 }
@@ -80,7 +92,8 @@ static void write_course(const gd_report *report, FILE *out) {
     fprintf(out, "\n### %s\n\n", metric_title(report, metric));
     write_task_heads(report, out, "strategy", "task");
     for (int g = 0; g < report->n_groups; g++) {
-      fprintf(out, "| %s |", report->groups[g].label);
+      fprintf(out, "|");
+      write_cell(out, report->groups[g].label);
       for (int t = 1; t <= report->n_tasks; t++)
         write_mean(out, gd_report_group_mean(&report->groups[g], t, metric->key), metric, false);
       fprintf(out, "\n");
@@ -126,10 +139,8 @@ static void write_forgetting(const gd_report *report, FILE *out) {
                  "solver.average_accuracy", &percent);
 }
 
-static void write_counts_row(const gd_report *report, const gd_report_group *group, FILE *out, const char *head,
-                             const char *key) {
+static void write_counts_row(const gd_report *report, const gd_report_group *group, FILE *out, const char *key) {
   static const gd_report_metric plain = {"", "", 1, 0, false};
-  fprintf(out, "| %s |", head);
   for (int c = 0; c < report->n_classes; c++) {
     char *element = gd_format("%s.%d", key, c);
     gd_report_mean m = gd_report_group_mean(group, 0, element);
@@ -148,9 +159,14 @@ static void write_counts(const gd_report *report, FILE *out) {
   for (int g = 0; g < report->n_groups; g++) {
     const gd_report_group *group = &report->groups[g];
     if (gd_report_group_mean(group, 0, "n_real").n == 0) continue;
-    if (!real) write_counts_row(report, group, out, "*test images*", "true_counts");
+    if (!real) {
+      fprintf(out, "| *test images* |");
+      write_counts_row(report, group, out, "true_counts");
+    }
     real = true;
-    write_counts_row(report, group, out, group->label, "generated_counts");
+    fprintf(out, "|");
+    write_cell(out, group->label);
+    write_counts_row(report, group, out, "generated_counts");
   }
 }
 
@@ -164,7 +180,9 @@ static void write_cost(const gd_report *report, FILE *out) {
     const gd_report_group *group = &report->groups[g];
     gd_report_cost cost = gd_report_group_cost(group);
     double seconds = cost.seconds_compute + cost.seconds_replay + cost.seconds_reduction;
-    fprintf(out, "| %s | %.0f | %.1f | %.0f | %.0f | %.1f | %.1f | %.1f | %.1f |\n", group->label, cost.steps,
+    fprintf(out, "|");
+    write_cell(out, group->label);
+    fprintf(out, " %.0f | %.1f | %.0f | %.0f | %.1f | %.1f | %.1f | %.1f |\n", cost.steps,
             seconds > 0 ? cost.images / seconds : 0, cost.replay_images, cost.teacher_evaluations, cost.seconds_compute,
             cost.seconds_replay, cost.seconds_reduction, cost.seconds_io);
   }
@@ -223,10 +241,11 @@ static void write_protocol(const gd_report *report, FILE *out) {
   for (int k = 0; k < N_PROTOCOL_KEYS; k++) fprintf(out, " %s |", protocol_keys[k]);
   write_rule(out, N_PROTOCOL_KEYS + 1);
   for (int i = 0; i < report->n_runs; i++) {
-    fprintf(out, "| %s |", report->runs[i].path);
+    fprintf(out, "|");
+    write_cell(out, report->runs[i].path);
     for (int k = 0; k < N_PROTOCOL_KEYS; k++) {
       char *value = protocol_value(&report->runs[i], protocol_keys[k]);
-      fprintf(out, " %s |", value);
+      write_cell(out, value);
       gd_free(value);
     }
     fprintf(out, "\n");

@@ -269,7 +269,7 @@ static void write_classes_data(const gd_report *report, FILE *data) {
       const gd_report_group *group = g < 0 ? measured : &report->groups[g];
       gd_report_mean count = gd_report_group_mean(group, 0, g < 0 ? real : generated);
       double all = gd_report_group_mean(group, 0, g < 0 ? "n_real" : "n_generated").mean;
-      fprintf(data, count.n > 0 ? " %.6g" : " ?", 100 * count.mean / all);
+      fprintf(data, count.n > 0 && all > 0 ? " %.6g" : " ?", 100 * count.mean / all);
     }
     fprintf(data, "\n");
     gd_free(real);
@@ -309,7 +309,9 @@ static void write_cost_data(const gd_report *report, FILE *data) {
           gd_report_metrics[0].title, gd_report_metrics[1].title);
   for (int g = 0; g < report->n_groups; g++) {
     const gd_report_group *group = &report->groups[g];
-    fprintf(data, "\"%s\" %.10g", group->label, gd_report_group_cost(group).teacher_evaluations);
+    fputc('"', data);
+    for (const char *at = group->label; *at; at++) fputc(*at == '"' ? '\'' : *at, data);  // it has no way to write a "
+    fprintf(data, "\" %.10g", gd_report_group_cost(group).teacher_evaluations);
     for (int k = 0; k < 2; k++) {
       gd_report_mean m = gd_report_group_mean(group, 0, gd_report_metrics[k].key);
       fprintf(data, m.n > 0 ? " %.10g" : " ?", m.mean);

@@ -1,20 +1,46 @@
 /* Folders of results, made where needed. */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "gendistill/store.h"
 
+// mkdir also fails for folders that are there, with more reasons than EEXIST.
+static bool make_one(const char *path, const char **reason) {
+  struct stat status;
+  if (mkdir(path, 0777) == 0) return true;
+  int why = errno;
+  if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) return true;
+  if (why != EEXIST)
+    *reason = strerror(why);
+  else if (lstat(path, &status) == 0 && S_ISLNK(status.st_mode))
+    *reason = "it is a symbolic link to nothing";
+  else
+    *reason = "it is a file";
+  return false;
+}
+
+// Which folder could not be made; in full, since a relative path says little in a job's log.
+static gd_err cannot_make(const char *path, const char *part, const char *reason) {
+  char here[PATH_MAX] = "";
+  bool is_relative = *part != '/' && getcwd(here, sizeof here);
+  return gd_error(GD_ERR_FAILED, "%s: cannot make the folder %s%s%s: %s", path, here, is_relative ? "/" : "", part,
+                  reason);
+}
+
 gd_err gd_folder_make(const char *path) {
-  char *partial = gd_strdup(path);
-  for (char *slash = strchr(partial + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-    *slash = 0;
-    mkdir(partial, 0777);  // the last one tells whether it worked
-    *slash = '/';
-  }
   gd_err err = GD_OK;
-  if (mkdir(partial, 0777) != 0 && errno != EEXIST)
-    err = gd_error(GD_ERR_FAILED, "%s: cannot make the folder: %s", path, strerror(errno));
+  const char *reason = NULL;
+  char *partial = gd_strdup(path);
+  for (char *at = partial + 1; err == GD_OK && *at; at++) {
+    bool is_end = at[1] == 0;
+    if (*at != '/' && !is_end) continue;
+    if (*at == '/') *at = 0;
+    if (!make_one(partial, &reason)) err = cannot_make(path, partial, reason);
+    if (!is_end) *at = '/';
+  }
   gd_free(partial);
   return err;
 }

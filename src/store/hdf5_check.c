@@ -177,6 +177,12 @@ gd_err gd_contents_check_size(const gd_hdf5 *file, const gd_object *object) {
   if (object->is_elsewhere)
     return gd_error(GD_ERR_INPUT, "%s: the values of dataset '%s' stand in other files: copy them into this one",
                     file->path, object->name);
+  if (object->no_filter[0])
+    return gd_error(
+        GD_ERR_INPUT,
+        "%s: dataset '%s' is compressed by the filter %s, which HDF5 does not have here: store it without, or "
+        "set HDF5_PLUGIN_PATH to the filter's folder",
+        file->path, object->name, object->no_filter);
   int64_t most = object->stored_nbytes < file->nbytes ? object->stored_nbytes : file->nbytes;
   if (object->is_packed) most = most > INT64_MAX / 1100 ? INT64_MAX : most * 1100;
   int64_t nbytes = (int64_t)object->value_nbytes;

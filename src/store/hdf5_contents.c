@@ -141,12 +141,25 @@ static bool describe_space(hid_t space, gd_object *out) {
   return true;
 }
 
+static void describe_filters(hid_t properties, int n_filters, gd_object *out) {
+  for (int i = 0; i < n_filters; i++) {
+    unsigned flags;
+    size_t n_values = 0;
+    char name[24] = "";
+    H5Z_filter_t filter = H5Pget_filter2(properties, (unsigned)i, &flags, &n_values, NULL, sizeof name, name, NULL);
+    if (filter < 0 || H5Zfilter_avail(filter) > 0) continue;
+    name[sizeof name - 1] = 0;
+    snprintf(out->no_filter, sizeof out->no_filter, name[0] ? "%d (%s)" : "%d", (int)filter, name);
+  }
+}
+
 static bool describe_storage(hid_t dataset, gd_object *out) {
   hid_t properties = H5Dget_create_plist(dataset);
   if (properties < 0) return false;
   int n_filters = H5Pget_nfilters(properties), n_external = H5Pget_external_count(properties);
   hsize_t nbytes = H5Dget_storage_size(dataset);
   out->is_packed = n_filters > 0;
+  describe_filters(properties, n_filters, out);
   out->is_elsewhere = n_external > 0 || H5Pget_layout(properties) == H5D_VIRTUAL;
   out->stored_nbytes = nbytes > INT64_MAX ? INT64_MAX : (int64_t)nbytes;
   H5Pclose(properties);

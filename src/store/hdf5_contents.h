@@ -30,6 +30,7 @@ typedef struct gd_object {
   int64_t count;
   int64_t stored_nbytes;  // what the values take in the file, as it says
   bool is_packed;         // by a filter: in fewer bytes than in memory
+  char no_filter[40];     // a filter that reading the values needs and HDF5 does not have; "": none
   bool is_elsewhere;      // in other files
   bool has_digest;
   uint64_t digest;

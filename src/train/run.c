@@ -164,6 +164,8 @@ static gd_err check_input(gd_run *run) {
   GD_TRY(gd_dataset_read(&run->dataset, run->comm, run->config, GD_TRAIN));
   GD_TRY(gd_comm_agree(run->comm, gd_task_split_make(&run->split, run->config, run->dataset->n_classes)));
   err = gd_comm_agree(run->comm, total_steps(run, &run->n_steps));
+  for (int task = 0; err == GD_OK && task < run->split.n_tasks; task++)
+    gd_task_split_warn(&run->split, run->dataset, task, "training");
 done:
   return err;
 }

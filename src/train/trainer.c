@@ -43,7 +43,7 @@ gd_err gd_trainer_check(const gd_comm *comm, const gd_config *config) {
   return gd_comm_agree(comm, check_fit(comm, config));
 }
 
-gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config *config, const gd_dataset *dataset) {
+gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config *config, gd_dataset *dataset) {
   *out = NULL;
   gd_err err = gd_trainer_check(comm, config);
   if (err != GD_OK) return err;
@@ -190,6 +190,6 @@ size_t gd_trainer_nbytes(const gd_trainer *t) {
   if (t->plan) nbytes += gd_plan_nbytes(t->plan);
   if (t->generator) nbytes += gd_generator_nbytes(t->generator);
   if (t->pool) nbytes += gd_pool_nbytes(t->pool);
-  if (t->dataset) nbytes += (size_t)t->dataset->n * (size_t)t->n_elements;
+  if (t->dataset) nbytes += gd_dataset_nbytes(t->dataset);
   return nbytes;
 }
