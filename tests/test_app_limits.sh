@@ -15,7 +15,6 @@ limit() {
   chmod +x "$folder/limited"
   program=$folder/limited
 }
-limit ""
 
 nothing_left() {
   local files
@@ -32,9 +31,6 @@ nothing_left
 rm -r "$folder/run"
 limit "-f 1"
 refused 1 "run/config.resolved.yaml: cannot write the file: File too large" 1 "${train[@]}"
-nothing_left
-limit "-f 2"
-refused 1 "run/metrics.jsonl: cannot write: File too large" 1 "${train[@]}" --set training.epochs=20 --set output.checkpoint_steps=0
 nothing_left
 unset OMPI_MCA_btl
 rm -r "$folder/run"

@@ -8,13 +8,13 @@ if ! localedef -i de_DE -f UTF-8 "$folder/de_DE.UTF-8" 2>/dev/null; then
   echo "skipped: no source of a locale here (package locales)"
   exit 77
 fi
-export LOCPATH="$folder" LC_ALL=de_DE.UTF-8
-[ "$(printf %.1f 1,5 2>/dev/null)" = 1,5 ] || fail "this locale has no decimal comma: the test shows nothing"
+export LOCPATH="$folder"
+[ "$(LC_ALL=de_DE.UTF-8 bash -c 'printf %.1f 1,5')" = 1,5 ] || fail "this locale has no decimal comma: the test shows nothing"
 
 write_config "$folder/run.yaml"
 "$fixture" idx "$folder/data" 400 || fail "no data set"
 cd "$tests/.."
-GENDISTILL=$program tools/scaling --ranks 1 --images 8 --kinds strong --steps 3 --repeats 1 --output "$folder/scaling" \
+LC_ALL=de_DE.UTF-8 GENDISTILL=$program tools/scaling --ranks 1 --images 8 --kinds strong --steps 3 --repeats 1 --output "$folder/scaling" \
   "$folder/run.yaml" >"$folder/out" 2>"$folder/err" || fail "tools/scaling fails"
 for table in scaling summary; do
   [ "$(awk -F, '{ print NF }' "$folder/scaling/$table.csv" | sort -u | wc -l)" -eq 1 ] || fail "$table.csv: not as many values in each row"
