@@ -11,7 +11,6 @@
 #   GENDISTILL_RESTARTS   a job of which ranks were killed is requeued until it has started so many times again (3)
 # shellcheck shell=bash
 
-# shellcheck source=slurm.sh
 . jobs/slurm.sh
 program=${GENDISTILL:-build/release/gendistill}
 launcher=${LAUNCHER:-srun}

@@ -49,7 +49,6 @@ split() {
 name=$1 config=$2
 shift 2
 [ -r jobs/array.sbatch ] || die "no jobs/array.sbatch here: run it from the top folder of gendistill"
-# shellcheck source=slurm.sh
 . jobs/slurm.sh
 [[ $name =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] || die "'$name': a sweep's name has letters, digits and . _ -"
 [ -f "$config" ] || die "$config: no such configuration file"
