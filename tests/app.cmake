@@ -35,8 +35,6 @@ gd_app_test(test_app_read_faults 300 $<TARGET_FILE:preload_fault>)
 gd_app_test(test_app_stop 300)
 gd_app_test(test_app_watchdog 300)
 gd_app_test(test_app_limits 300)
-gd_app_test(test_app_locale 300)
-set_tests_properties(test_app_locale PROPERTIES SKIP_RETURN_CODE 77)
 gd_app_test(test_app_frechet 120)
 if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # both have allocators of their own, which keep freed memory
   gd_app_test(test_app_memory_faults 600 $<TARGET_FILE:preload_memory> 320)
@@ -46,7 +44,8 @@ if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # both have allocators of their own, whi
 endif()
 if(NOT GD_SANITIZE AND NOT GD_VALGRIND) # the tools have a build of their own
   gd_app_test(test_app_projection 300)
-  set_tests_properties(test_app_projection PROPERTIES SKIP_RETURN_CODE 77)
+  gd_app_test(test_app_locale 300)
+  set_tests_properties(test_app_projection test_app_locale PROPERTIES SKIP_RETURN_CODE 77)
 endif()
 gd_app_test(test_app_evaluate 300)
 gd_app_test(test_app_report 120)
