@@ -92,7 +92,7 @@ each "$own" report "$folder/measured" --output "$folder/new"
 # ---- On one rank of several, while a run goes on
 
 object=$own
-for ranks in 2 4; do
+for ranks in 2 3; do
   victim=$((RANDOM % 2 * (ranks - 1)))
   rm -rf "$folder/new/run"
   places "$victim" "$ranks" "${train[@]}"
