@@ -11,6 +11,7 @@
 #   GENDISTILL_RESTARTS   a job of which ranks were killed is requeued until it has started so many times again (3)
 # shellcheck shell=bash
 
+. jobs/slurm.sh
 program=${GENDISTILL:-build/release/gendistill}
 launcher=${LAUNCHER:-srun}
 export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"
@@ -21,9 +22,14 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-${SLURM_JOB_ID:?no Slurm job: submit the script with sbatch}}
 
 # When the job ends: Slurm 22.05 does not set this, and a job submitted in another one would inherit that one's.
-job_end=$(squeue --noheader --jobs="$job" --Format=EndTime 2>/dev/null) || job_end=
+job_end=$(slurm squeue --noheader --jobs="$job" --Format=EndTime 2>/dev/null) || job_end=
 job_end=${job_end//[[:space:]]/}
-if job_end=$(date -d "${job_end:-none}" +%s 2>/dev/null); then export SLURM_JOB_END_TIME=$job_end; fi
+if [[ $job_end =~ ^[0-9]+$ ]]; then
+  export SLURM_JOB_END_TIME=$job_end
+else
+  unset SLURM_JOB_END_TIME
+  echo "job $job: warning: squeue does not tell when the job ends ('$job_end'): it will not stop before its time limit" >&2
+fi
 
 launch() {
   local command options name
@@ -69,9 +75,13 @@ run_with_signals() {
 }
 
 requeue_or_exit() {
-  local status=$1 restarts=${SLURM_RESTART_COUNT:-0} most=${GENDISTILL_RESTARTS:-3} state
+  local status=$1 restarts=${SLURM_RESTART_COUNT:-0} most=${GENDISTILL_RESTARTS:-3} state limit
   if [ "$status" -eq 75 ]; then
     echo "job $job: stopped early with a checkpoint"
+  elif [ "$status" -eq 152 ] || [ "$status" -eq 153 ]; then # SIGXCPU, SIGXFSZ: it would only happen again
+    [ "$status" -eq 152 ] && limit="CPU time (ulimit -t)" || limit="a file's size (ulimit -f)"
+    echo "job $job: ranks were ended by the limit of $limit ($launcher: $status); not requeued"
+    exit "$status"
   elif [ "$status" -gt 128 ]; then
     echo "job $job: ranks were killed, see above ($launcher: $status); restarts so far $restarts, at most $most"
     [ "$restarts" -lt "$most" ] || exit "$status"
@@ -80,8 +90,8 @@ requeue_or_exit() {
   fi
   trap '' TERM # requeueing ends this script, but not before it has said so
   # a job that is being cancelled stays so
-  state=$(squeue --noheader --jobs="$job" --Format=State 2>/dev/null) || state=
-  if [ "${state//[[:space:]]/}" = RUNNING ] && scontrol requeue "$job"; then
+  state=$(slurm squeue --noheader --jobs="$job" --Format=State 2>/dev/null) || state=
+  if [ "${state//[[:space:]]/}" = RUNNING ] && slurm scontrol requeue "$job"; then
     echo "job $job: requeued, to go on with its newest checkpoint"
   else
     echo "job $job: not requeued; submit the same command with --resume to go on"

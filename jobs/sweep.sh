@@ -48,8 +48,9 @@ split() {
 [ $# -ge 2 ] || die "$usage"
 name=$1 config=$2
 shift 2
-[[ $name =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] || die "'$name': a sweep's name has letters, digits and . _ -"
 [ -r jobs/array.sbatch ] || die "no jobs/array.sbatch here: run it from the top folder of gendistill"
+. jobs/slurm.sh
+[[ $name =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] || die "'$name': a sweep's name has letters, digits and . _ -"
 [ -f "$config" ] || die "$config: no such configuration file"
 declare -A values_of=()
 keys=()
@@ -66,7 +67,7 @@ done
 shift $(($# > 0))
 options=("$@")
 command -v sbatch >/dev/null || die "no sbatch here: is this a machine with Slurm?"
-if squeue --noheader --user="$(id -un)" --format='%Z %j' |
+if slurm squeue --noheader --user="$(id -un)" --format='%Z %j' |
   grep -qxF -e "$PWD $name-train" -e "$PWD $name-evaluate" -e "$PWD $name-report"; then
   die "$name is in the queue already: two jobs would write to one folder"
 fi
@@ -115,8 +116,9 @@ submit() {
     shift
   done
   shift
-  if ! id=$(sbatch --parsable --kill-on-invalid-dep=yes --job-name="$name-$stage" --output="runs/$name/logs/$log.log" \
-    "${options[@]}" "${own[@]}" jobs/array.sbatch "$@"); then
+  # SBATCH_ARRAY_INX would make an array of each job
+  if ! id=$(env -u SBATCH_ARRAY_INX -u SBATCH_WAIT sbatch --parsable --kill-on-invalid-dep=yes \
+    --job-name="$name-$stage" --output="runs/$name/logs/$log.log" "${options[@]}" "${own[@]}" jobs/array.sbatch "$@"); then
     [ ${#submitted[@]} -eq 0 ] || scancel "${submitted[@]}"
     echo "sweep: the $stage job was not accepted; nothing is left submitted" >&2
     exit 1

@@ -2,6 +2,7 @@
 # arguments, some also a library to preload for faults. Gives them a folder of their own, removed at the end.
 # shellcheck shell=bash
 
+export LC_ALL=C
 program=$1
 fixture=$2
 export GD_FAULT_LIBRARY=${3:-}

@@ -1,7 +1,8 @@
 /* A library for LD_PRELOAD that lets the file system fail, or kills processes, at one chosen call.
  *
  * GD_FAULT="RANK AFTER CALL PATH NTH ACTION NUMBER": on rank RANK, once AFTER checkpoints have got their final names,
- * the NTH call of CALL - read, write, sync, rename, unlink or any - on a file whose path holds PATH meets ACTION:
+ * the NTH call of CALL - open (for writing), read, write, sync, rename, unlink or any - on a file whose path holds PATH
+ * meets ACTION:
  * - fail: does nothing but report the errno NUMBER;
  * - full: the same, and so does every such call after it;
  * - kill: SIGKILL, before the call, to the process in line NUMBER of the file $PID_FILE, or to all of them for 0.
@@ -9,7 +10,9 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,6 +134,25 @@ ssize_t pwritev(int fd, const struct iovec *parts, int n, off_t at) {
 ssize_t pwritev64(int fd, const struct iovec *parts, int n, off_t at) {
   return strikes_open("write", fd) ? -1 : REAL(pwritev64, pwritev_function)(fd, parts, n, at);
 }
+
+typedef int (*open_function)(const char *, int, ...);
+
+static int open_or_fail(open_function next, const char *path, int flags, va_list arguments) {
+  if ((flags & O_ACCMODE) != O_RDONLY && strikes("open", path)) return -1;
+  return flags & O_CREAT ? next(path, flags, va_arg(arguments, int)) : next(path, flags);
+}
+
+#define OPEN(name)                                                            \
+  int name(const char *path, int flags, ...) {                                \
+    va_list arguments;                                                        \
+    va_start(arguments, flags);                                               \
+    int fd = open_or_fail(REAL(name, open_function), path, flags, arguments); \
+    va_end(arguments);                                                        \
+    return fd;                                                                \
+  }
+
+OPEN(open)
+OPEN(open64)
 
 int fsync(int fd) {
   return strikes_open("sync", fd) ? -1 : REAL(fsync, int (*)(int))(fd);

@@ -102,7 +102,12 @@ double gd_seconds(void);
 
 /* ---- Early stop ------------------------------------------------------------------------------ */
 
-/* From now on SIGTERM and SIGUSR1 do not end the process but ask it to stop by itself. Local. */
+/* From now on a file that grows past its limit (ulimit -f) gives an error of the write instead of a signal, and the
+ * limit of CPU time (ulimit -t) ends the process with a message and status GD_ERR_FAILED. Local. */
+void gd_stop_at_limits(void);
+
+/* From now on SIGTERM, SIGUSR1 and SIGXCPU, the soft limit of CPU time, do not end the process but ask it to stop by
+ * itself. Local. */
 void gd_stop_on_signals(void);
 
 /* Asks to stop in so many seconds from now; of several such requests the earliest counts. Local. */

@@ -97,6 +97,7 @@ int main(int argc, char **argv) {
   int threading;
   make_no_lock_files();
   let_jansson_use_our_memory();
+  gd_stop_at_limits();
   if (argc > 1 && strcmp(argv[1], "train") == 0) gd_stop_on_signals();  // first of all: one may come soon
   MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &threading);  // the watchdog's thread; the others never call MPI
   gd_comm *comm;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/rank.h"
 #include "gendistill/base.h"
@@ -56,12 +57,20 @@ void gd_abort_at(const char *file, int line, const char *format, ...) {
   end_all_ranks();
 }
 
+// Ranks often run out of memory together: the lowest of them says so, and ends the others meanwhile.
+static void wait_for_lower_ranks(void) {
+  bool was_asked = gd_stop_check() != GD_OK;
+  for (int i = 0; i < gd_rank_for_messages && i < 10; i++) usleep(300000);
+  if (!was_asked && gd_stop_check() != GD_OK) end_all_ranks();  // mpirun sends SIGTERM first
+}
+
 void gd_out_of_memory(const char *format, ...) {
   char text[sizeof message];
   va_list args;
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
+  wait_for_lower_ranks();
   struct rusage usage;
   getrusage(RUSAGE_SELF, &usage);
   fprintf(stderr,

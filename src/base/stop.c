@@ -2,6 +2,8 @@
  * between two pieces of work. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "gendistill/base.h"
 
@@ -13,11 +15,28 @@ static void note(int number) {
   caught = number;
 }
 
-void gd_stop_on_signals(void) {
-  struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
+static void handle(int number, void (*handler)(int)) {
+  struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
   sigemptyset(&action.sa_mask);
-  sigaction(SIGTERM, &action, NULL);
-  sigaction(SIGUSR1, &action, NULL);
+  sigaction(number, &action, NULL);
+}
+
+void gd_stop_on_signals(void) {
+  handle(SIGTERM, note);
+  handle(SIGUSR1, note);
+  handle(SIGXCPU, note);
+}
+
+static void end_at_cpu_limit(int number) {
+  (void)number;
+  static const char text[] = "gendistill: error: the limit of CPU time is reached (ulimit -t)\n";
+  if (write(STDERR_FILENO, text, sizeof text - 1) < 0) abort();
+  _exit(GD_ERR_FAILED);
+}
+
+void gd_stop_at_limits(void) {
+  signal(SIGXFSZ, SIG_IGN);  // a write past the limit is then an error like a full disk
+  handle(SIGXCPU, end_at_cpu_limit);
 }
 
 void gd_stop_in(double seconds) {
@@ -27,6 +46,7 @@ void gd_stop_in(double seconds) {
 }
 
 gd_err gd_stop_check(void) {
+  if (caught == SIGXCPU) return gd_error(GD_STOPPED, "the limit of CPU time is near");
   if (caught) return gd_error(GD_STOPPED, "%s", caught == SIGTERM ? "SIGTERM" : "SIGUSR1");
   if (has_deadline && gd_seconds() >= deadline) return gd_error(GD_STOPPED, "the time limit is near");
   return GD_OK;

@@ -2,7 +2,7 @@
  *
  * MPI's profiling interface: a program's own MPI_X stands before the library's, which is PMPI_X. So the calls of HDF5
  * and ScaLAPACK are noted as well. Only the main thread may call these; the watchdog's uses PMPI_X.
- * Writes to files are noted by store/write_errors.c. */
+ * Opening files and writing to them are noted by store/write_errors.c. */
 #include <mpi.h>
 
 #include "gendistill/base.h"
@@ -50,8 +50,6 @@ NOTED(Comm_split, (MPI_Comm comm, int color, int key, MPI_Comm *part), comm, col
 NOTED(Comm_create, (MPI_Comm comm, MPI_Group group, MPI_Comm *part), comm, group, part)
 NOTED(Comm_free, (MPI_Comm * comm), comm)
 
-NOTED(File_open, (MPI_Comm comm, const char *path, int mode, MPI_Info info, MPI_File *file), comm, path, mode, info,
-      file)
 NOTED(File_close, (MPI_File * file), file)
 NOTED(File_set_view, (MPI_File file, MPI_Offset at, TYPE element, TYPE type, const char *representation, MPI_Info info),
       file, at, element, type, representation, info)

@@ -249,6 +249,15 @@ void gd_watchdog_timeout(double seconds) {
   atomic_store(&timeout, seconds);
 }
 
+// Ends all ranks with one message, by rank 0.
+static void require_on_all(const gd_comm *comm, int code) {
+  gd_err err = GD_OK;
+  if (code) err = gd_error(GD_ERR_FAILED, "no thread for the watchdog: %s (ulimit -u, ulimit -v)", strerror(code));
+  if (gd_comm_agree(comm, err) == GD_OK) return;
+  if (comm->rank == 0) gd_abort("%s", gd_error_message());
+  MPI_Barrier(comm->mpi);
+}
+
 void gd_watchdog_start(gd_watchdog **out, const gd_comm *comm) {
   gd_watchdog *w = GD_NEW(gd_watchdog);
   int threading;
@@ -269,7 +278,7 @@ void gd_watchdog_start(gd_watchdog **out, const gd_comm *comm) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int code = pthread_create(&w->thread, NULL, watch, w);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (code != 0) gd_abort("no thread for the watchdog: %s", strerror(code));
+  require_on_all(comm, code);
   *out = w;
 }
 

@@ -50,6 +50,13 @@ dnnl_memory_desc_t gd_dnnl_vector(int64_t n) {
   return md;
 }
 
+// oneDNN crashes where there is no memory for the code that it makes, so there must be some.
+static dnnl_status_t create_primitive(dnnl_primitive_t *out, const_dnnl_primitive_desc_t desc) {
+  enum { ROOM = 4 << 20 };
+  gd_free(gd_alloc(ROOM));
+  return dnnl_primitive_create(out, desc);
+}
+
 static dnnl_primitive_attr_t attributes_create(bool accumulates) {
   dnnl_primitive_attr_t attr;
   GD_DNNL(dnnl_primitive_attr_create(&attr));
@@ -94,7 +101,7 @@ gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const_dnnl_op_desc_t de
   dnnl_primitive_attr_t attr = attributes_create(options.accumulates);
   dnnl_status_t status = choose_implementation(&out->desc, desc, attr, &options);
   GD_DNNL(dnnl_primitive_attr_destroy(attr));
-  if (status == dnnl_success) status = dnnl_primitive_create(&out->primitive, out->desc);
+  if (status == dnnl_success) status = create_primitive(&out->primitive, out->desc);
   if (status == dnnl_out_of_memory) gd_out_of_memory("for oneDNN's %s", op->node->kind->kind);
   if (status != dnnl_success)
     return gd_error(GD_ERR_FAILED, "oneDNN has no %s for batch %d, %dx%dx%d -> %dx%dx%d (status %d)",
@@ -143,7 +150,7 @@ bool gd_reorder_needed(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t 
 void gd_reorder_create(gd_reorder *out, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to) {
   dnnl_primitive_desc_t desc;
   GD_DNNL(dnnl_reorder_primitive_desc_create(&desc, from, gd_dnnl_engine(), to, gd_dnnl_engine(), NULL));
-  GD_DNNL(dnnl_primitive_create(&out->primitive, desc));
+  GD_DNNL(create_primitive(&out->primitive, desc));
   GD_DNNL(dnnl_primitive_desc_destroy(desc));
   GD_DNNL(dnnl_memory_create(&out->from, from, gd_dnnl_engine(), DNNL_MEMORY_NONE));
   GD_DNNL(dnnl_memory_create(&out->to, to, gd_dnnl_engine(), DNNL_MEMORY_NONE));

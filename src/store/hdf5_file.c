@@ -89,9 +89,15 @@ static hid_t access_properties(const gd_comm *comm, bool collective) {
   return access;
 }
 
+static gd_err open_error(const gd_hdf5 *file, int reason) {
+  if (file->tmp) return gd_file_error(GD_ERR_FAILED, file->path, "cannot create the file", reason);
+  return gd_file_error(GD_ERR_INPUT, file->path, "cannot read the file", reason);
+}
+
 // A file open on some ranks only cannot be closed by them without the others: that must not become a hang.
 static gd_err agree_on_open(const gd_hdf5 *file, const char *what) {
-  gd_err err = file->id < 0 ? gd_hdf5_error(file, "%s", what) : GD_OK;
+  gd_err err = GD_OK;
+  if (file->id < 0) err = gd_open_reason() ? open_error(file, gd_open_reason()) : gd_hdf5_error(file, "%s", what);
   int is_open = file->id >= 0, any_open = 0;
   MPI_Allreduce(&is_open, &any_open, 1, MPI_INT, MPI_MAX, file->comm->mpi);
   if (any_open && !is_open) gd_abort("%s (other ranks could)", gd_error_message());
@@ -99,15 +105,15 @@ static gd_err agree_on_open(const gd_hdf5 *file, const char *what) {
 }
 
 // The system's own calls first: their reasons are clearer than those which come through MPI-IO.
-static gd_err probe(gd_hdf5 *file, const char *name, int flags, gd_err err) {
-  const char *what = flags == O_RDONLY ? "cannot read the file" : "cannot create the file";
+static gd_err probe(gd_hdf5 *file, const char *name, int flags) {
   int fd = open(name, flags | O_CLOEXEC, 0666);
-  if (fd < 0) return gd_file_error(err, file->path, what, errno);
+  if (fd < 0) return open_error(file, errno);
   struct stat status = {0};
   int reason = fstat(fd, &status) == 0 ? 0 : errno;
   close(fd);
-  if (reason) return gd_file_error(err, file->path, what, reason);
-  if (!S_ISREG(status.st_mode)) return gd_error(err, "%s: not a regular file", file->path);
+  if (reason) return open_error(file, reason);
+  if (!S_ISREG(status.st_mode))
+    return gd_error(file->tmp ? GD_ERR_FAILED : GD_ERR_INPUT, "%s: not a regular file", file->path);
   file->nbytes = status.st_size;
   return GD_OK;
 }
@@ -148,7 +154,7 @@ gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int6
   gd_err err = GD_OK;
   if (comm->rank == 0) err = gd_tmp_create(file->tmp, path, &file->tmp_fd);
   GD_TRY(gd_comm_agree(comm, err));
-  GD_TRY(gd_comm_agree(comm, probe(file, file->tmp, O_RDWR, GD_ERR_FAILED)));
+  GD_TRY(gd_comm_agree(comm, probe(file, file->tmp, O_RDWR)));
   file->has_checksums = true;
   gd_write_errors_begin();
   hid_t access = access_properties(comm, true), creation = untimed(H5P_FILE_CREATE);
@@ -199,7 +205,7 @@ static gd_err look_for_checksums(gd_hdf5 *file, gd_hdf5_origin origin) {
 gd_err gd_hdf5_open(gd_hdf5 **out, const gd_comm *comm, const char *path, gd_hdf5_origin origin) {
   gd_hdf5 *file = file_new(comm, path);
   gd_err err;
-  GD_TRY(gd_comm_agree(comm, probe(file, path, O_RDONLY, GD_ERR_INPUT)));
+  GD_TRY(gd_comm_agree(comm, probe(file, path, O_RDONLY)));
   GD_TRY(look_for_checksums(file, origin));
   hid_t access = access_properties(comm, file->has_checksums);
   file->id = H5Fopen(path, H5F_ACC_RDONLY, access);

@@ -1,4 +1,4 @@
-/* MPI-IO's writing functions, with their errors noted instead of returned: write_errors.h says why. */
+/* MPI-IO's opening and writing functions, with their errors noted: write_errors.h says why. */
 #include "store/write_errors.h"
 
 #include <errno.h>
@@ -7,11 +7,16 @@
 #include <string.h>
 
 static bool is_on, has_failed;  // of the file that is being written
-static char why[MPI_MAX_ERROR_STRING];
+static int why;                 // errno
+static int open_reason;         // errno of the last open
 
 void gd_write_errors_begin(void) {
   is_on = true;
   has_failed = false;
+}
+
+int gd_open_reason(void) {
+  return open_reason;
 }
 
 void gd_write_errors_end(void) {
@@ -23,18 +28,37 @@ bool gd_write_errors_noted(void) {
 }
 
 gd_err gd_write_errors_check(const char *path) {
-  return has_failed ? gd_error(GD_ERR_FAILED, "%s: cannot write the file: %s", path, why) : GD_OK;
+  return has_failed ? gd_error(GD_ERR_FAILED, "%s: cannot write the file: %s", path, strerror(why)) : GD_OK;
+}
+
+static int errno_of(int code) {
+  int class = MPI_ERR_OTHER;
+  PMPI_Error_class(code, &class);
+  switch (class) {
+    case MPI_ERR_READ_ONLY:
+      return EROFS;
+    case MPI_ERR_NO_SPACE:
+      return ENOSPC;
+    case MPI_ERR_QUOTA:
+      return EDQUOT;
+    case MPI_ERR_ACCESS:
+      return EACCES;
+    case MPI_ERR_NO_SUCH_FILE:
+      return ENOENT;
+    case MPI_ERR_BAD_FILE:
+      return ENAMETOOLONG;
+    case MPI_ERR_NO_MEM:
+      return ENOMEM;
+    default:
+      return EIO;
+  }
 }
 
 // The system's reason, where it can be had, is clearer than MPI's.
 static void note(int code, int reason) {
   if (has_failed) return;
   has_failed = true;
-  int length = 0;
-  if (reason)
-    snprintf(why, sizeof why, "%s", strerror(reason));
-  else
-    PMPI_Error_string(code, why, &length);
+  why = reason ? reason : errno_of(code);
 }
 
 static int note_code(int code) {
@@ -70,6 +94,13 @@ static int write_or_note(MPI_File file, MPI_Offset at, const void *data, int n, 
     code;                                        \
     gd_progress_call(outer);                     \
   } while (0)
+
+int MPI_File_open(MPI_Comm comm, const char *path, int mode, MPI_Info info, MPI_File *file) {
+  int code;
+  WATCHED(MPI_File_open, code = PMPI_File_open(comm, path, mode, info, file));
+  open_reason = code == MPI_SUCCESS ? 0 : errno_of(code);
+  return code;
+}
 
 int MPI_File_write_at(MPI_File file, MPI_Offset at, const void *data, int n, MPI_Datatype type, MPI_Status *status) {
   int code;

@@ -1,4 +1,4 @@
-/* Errors of MPI-IO's writes, kept from HDF5 while it writes a file.
+/* Errors of MPI-IO: the reason of an open, and those of writes, kept from HDF5 while it writes a file.
  *
  * A write that fails on one rank is known there only. HDF5 would leave its function there, while the other ranks wait
  * in it for ever; and Open MPI's collective writes do not report errors at all. So, between begin and end, MPI's
@@ -8,6 +8,9 @@
 #define GD_STORE_WRITE_ERRORS_H
 
 #include "gendistill/base.h"
+
+/* errno of this rank's last MPI_File_open, as far as MPI tells it; 0 where that has succeeded. Local. */
+int gd_open_reason(void);
 
 /* From here on errors are noted; what was noted before is forgotten. One file at a time. Local. */
 void gd_write_errors_begin(void);

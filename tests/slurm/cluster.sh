@@ -11,6 +11,7 @@
 #
 # GD_SLURM names the folder, with at most 60 characters for the sockets' sake (default: /tmp/gd-slurm).
 set -eu
+export LC_ALL=C
 
 folder=${GD_SLURM:-/tmp/gd-slurm}
 PATH=$PATH:/usr/sbin:/sbin

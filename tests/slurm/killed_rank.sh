@@ -50,3 +50,14 @@ within 60 ended "$job" || fail "a job whose ranks die each time does not end"
 [ "$(state "$job") $(exit_code "$job")" = "FAILED 137" ] || fail "it ends as $(state "$job") $(exit_code "$job")"
 logged dies "requeued, to go on" || fail "it was not requeued once"
 ! logged dies "requeued, to go on" 2 || fail "it was requeued more than once"
+
+# ---- A limit of the system, which the requeued job would meet again
+cat >dies <<'END'
+#!/bin/sh
+kill -XFSZ $$
+END
+submit limit "${nodes[@]}" jobs/train.sbatch run.yaml
+within 60 ended "$job" || fail "a job at a limit of the system does not end"
+[ "$(state "$job") $(exit_code "$job")" = "FAILED 153" ] || fail "it ends as $(state "$job") $(exit_code "$job")"
+logged limit "by the limit of a file's size (ulimit -f)" || fail "the log does not name the limit"
+! logged limit "requeued, to go on" || fail "it was requeued"

@@ -8,7 +8,9 @@ set -eu
 write_config "$folder/run.yaml"
 unbroken_of 50 # half a minute before its end, a job of one minute stops
 
-submit stop --nodes=2 --ntasks-per-node=1 --time=1 \
+# whatever the user's variables say of the output of Slurm's commands
+SLURM_TIME_FORMAT='%d. %b %H:%M' SQUEUE_FORMAT='%i' SQUEUE_STATES=PENDING SQUEUE_PARTITION=none \
+  submit stop --nodes=2 --ntasks-per-node=1 --time=1 \
   jobs/train.sbatch run.yaml "${settings[@]}" --set output.directory=stop
 within 90 logged stop "job $job: requeued" || fail "the job is not requeued"
 logged stop "stopped early (the time limit is near)" || fail "it is not the time limit that has stopped the job"

@@ -10,6 +10,7 @@
 #SBATCH --job-name=gendistill-precision
 #SBATCH --output=%x-%j.log
 set -eu
+export LC_ALL=C
 
 . jobs/studies/launch.sh
 

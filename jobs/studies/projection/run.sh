@@ -9,6 +9,7 @@
 # projection.csv, breaks.md, projection.png. GENDISTILL names another program than build/release/gendistill; PRECISION
 # (bfloat16) is that of the projection, MAX_NODES (1024) its end.
 set -eu
+export LC_ALL=C
 
 program=${GENDISTILL:-build/release/gendistill}
 precision=${PRECISION:-bfloat16}

@@ -12,6 +12,7 @@
 #SBATCH --job-name=gendistill-replay-budget
 #SBATCH --output=%x-%j.log
 set -eu
+export LC_ALL=C
 
 . jobs/studies/launch.sh
 

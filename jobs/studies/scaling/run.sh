@@ -6,6 +6,7 @@
 #
 # Leaves the tables and pictures in runs/scaling/<precision>.
 set -eu
+export LC_ALL=C
 
 for precision in float32 bfloat16; do
   tools/scaling "$@" --output "runs/scaling/$precision" configs/fashion_mnist_paper.yaml \

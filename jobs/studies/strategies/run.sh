@@ -10,6 +10,7 @@
 #SBATCH --job-name=gendistill-strategies
 #SBATCH --output=%x-%j.log
 set -eu
+export LC_ALL=C
 
 strategies="joint generative_distillation generative_replay lwf gaussian finetune"
 seeds="42 69"

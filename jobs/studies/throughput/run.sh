@@ -9,6 +9,7 @@
 # runs/throughput. GENDISTILL names another program than build/release/gendistill; PRECISIONS="float32" leaves the other
 # one out, for CPUs that lack it.
 set -eu
+export LC_ALL=C
 
 cores=${1:-$(nproc)}
 program=${GENDISTILL:-build/release/gendistill}
