@@ -5,7 +5,7 @@
  *   make_fixture idx FOLDER [MORE]            a small data set in Fashion-MNIST's format; MORE training
  *                                             images, none of them of class 0
  *   make_fixture flip FILE                    inverts the byte in the middle
- *   make_fixture poison CHECKPOINT            makes its last parameter infinite
+ *   make_fixture poison CHECKPOINT            makes its last parameter so large that the loss overflows
  *   make_fixture check FILE...                HDF5 files are whole: their checksums hold
  *   make_fixture compare A DATASET B DATASET TOLERANCE   datasets, or groups of them, agree: largest difference over
  *                                             the largest value; 0: every element equal
@@ -121,7 +121,7 @@ static gd_err poison_on(const gd_comm *comm, const char *path) {
   gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
   gd_checkpoint_clear(&c);
   GD_TRY(gd_checkpoint_read(comm, path, gd_net_params(net), &c));
-  c.model[gd_net_params(net)->total - 1] = INFINITY;
+  c.model[gd_net_params(net)->total - 1] = 3e38f;
   err = gd_checkpoint_write(comm, path, gd_net_params(net), &c);
 done:
   gd_checkpoint_clear(&c);

@@ -1,9 +1,20 @@
 /* gendistill import: weights of a diffusers UNet2DModel, from safetensors to a checkpoint. */
 #include <stdio.h>
+#include <string.h>
 
 #include "app/command.h"
 #include "gendistill/model.h"
 #include "gendistill/store.h"
+
+// The file that diffusers writes beside the weights.
+static gd_err check_config_json(const char *safetensors, const gd_config *config) {
+  const char *slash = strrchr(safetensors, '/');
+  char *path = gd_format("%.*sconfig.json", slash ? (int)(slash + 1 - safetensors) : 0, safetensors);
+  gd_err err = gd_unet_check_config(path, &config->model, config->dataset.image_size,
+                                    gd_dataset_channels(config->dataset.name));
+  gd_free(path);
+  return err;
+}
 
 gd_err gd_command_import(const gd_comm *comm, int argc, char **argv) {
   gd_err err = GD_OK;
@@ -22,6 +33,7 @@ gd_err gd_command_import(const gd_comm *comm, int argc, char **argv) {
   GD_TRY(gd_comm_agree(comm, err));
   GD_REQUIRE(config);
   gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
+  GD_TRY(gd_comm_agree(comm, check_config_json(safetensors, config)));
   const gd_param_table *table = gd_net_params(net);
   checkpoint.seed = config->seed;
   checkpoint.config_text = gd_config_dump(config);

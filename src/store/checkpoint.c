@@ -43,6 +43,14 @@ static int64_t count_of(gd_hdf5_shape shape) {
 
 /* ---- Write ---- */
 
+// A dataset's values; `err` where one of them is not finite.
+static gd_err check_finite(const gd_hdf5 *file, const char *name, const float *values, int64_t n, gd_err err) {
+  int64_t bad = gd_first_nonfinite(values, n);
+  if (bad < 0) return GD_OK;
+  return gd_error(err, "%s: dataset '%s': element %" PRId64 " (from 0) is %g, must be finite", file->path, name, bad,
+                  values[bad]);
+}
+
 static gd_err write_header(gd_hdf5 *file, const gd_checkpoint *c) {
   gd_err err;
   GD_TRY(gd_hdf5_put_text(file, "kind", "checkpoint"));
@@ -66,7 +74,8 @@ static gd_err write_array(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, 
   gd_range rows = gd_range_block(shape.dims[0], file->comm->size, file->comm->rank);
   int64_t count = count_of(shape), row = shape.dims[0] ? count / shape.dims[0] : 0;
   uint64_t digest = gd_digest(values, (size_t)count * sizeof *values, 0);
-  return gd_hdf5_write(file, name, shape, rows, values + rows.begin * row, digest);
+  gd_err err = gd_comm_agree(file->comm, check_finite(file, name, values, count, GD_ERR_FAILED));
+  return err == GD_OK ? gd_hdf5_write(file, name, shape, rows, values + rows.begin * row, digest) : err;
 }
 
 static gd_err write_params(gd_hdf5 *file, const char *group, const gd_param_table *table, const float *values) {
@@ -155,6 +164,7 @@ static gd_err read_array(gd_hdf5 *file, const gd_contents *contents, const char 
   err = gd_hdf5_read_whole(file, name, shape, values);
   if (err == GD_OK && gd_digest(values, (size_t)count_of(shape) * sizeof *values, 0) != object->digest)
     err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not hold", file->path, name);
+  if (err == GD_OK) err = check_finite(file, name, values, count_of(shape), GD_ERR_INPUT);
   return gd_comm_agree(file->comm, err);
 }
 
