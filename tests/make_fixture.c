@@ -1,7 +1,8 @@
 /* make_fixture: what the tests of the program need besides the program, made from the golden files or compared.
  *
  *   make_fixture weights FILE [WITHOUT]       network a of golden/unet.h5 as safetensors, one tensor left out
- *   make_fixture noise FILE [SIZE]            /x_T of golden/diffusion.h5, or zeros (2, 1, SIZE, SIZE)
+ *   make_fixture noise FILE [SIZE|nan]        /x_T of golden/diffusion.h5, with its last number NaN, or zeros
+ *                                             (2, 1, SIZE, SIZE)
  *   make_fixture idx FOLDER [MORE]            a small data set in Fashion-MNIST's format; MORE training
  *                                             images, none of them of class 0
  *   make_fixture flip FILE                    inverts the byte in the middle
@@ -50,9 +51,12 @@ static int make_weights(const char *path, const char *without) {
 }
 
 static int make_noise(const char *path, const char *size_text) {
+  bool has_nan = size_text && strcmp(size_text, "nan") == 0;
+  if (has_nan) size_text = NULL;
   hsize_t size = size_text ? strtoul(size_text, NULL, 10) : NETWORK_A_SIZE;
   hsize_t dims[4] = {2, 1, size, size}, count = 2 * size * size;
   float *values = size_text ? GD_NEW_ARRAY(float, count) : golden("diffusion.h5", "ddim_x_T", (int64_t)count);
+  if (has_nan) values[count - 1] = NAN;
   hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
   hid_t space = H5Screate_simple(4, dims, NULL);
   hid_t dataset = H5Dcreate2(file, "/x_T", H5T_IEEE_F32LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);

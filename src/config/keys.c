@@ -53,7 +53,7 @@ const gd_key gd_keys[GD_N_KEYS] = {
 
     NUMBER(INT, diffusion.timesteps, 2, 100000, "1000", SAME, "T"),
     NUMBER(REAL, diffusion.beta_start, 1e-9, 0.999, "0.0001", SAME, "first beta of the linear schedule"),
-    NUMBER(REAL, diffusion.beta_end, 1e-7, 0.999, "0.02", SAME, "last beta"),
+    NUMBER(REAL, diffusion.beta_end, 1e-6, 0.999, "0.02", SAME, "last beta"),
     VALUE(BOOL, diffusion.zero_terminal_snr, "true", SAME, "rescale so that x_T is pure noise"),
 
     CHOICE(strategy.name, strategies, "generative_distillation", SAME, "how earlier tasks are kept"),

@@ -43,12 +43,19 @@ static int64_t count_of(gd_hdf5_shape shape) {
 
 /* ---- Write ---- */
 
-// A dataset's values; `err` where one of them is not finite.
-static gd_err check_finite(const gd_hdf5 *file, const char *name, const float *values, int64_t n, gd_err err) {
-  int64_t bad = gd_first_nonfinite(values, n);
-  if (bad < 0) return GD_OK;
-  return gd_error(err, "%s: dataset '%s': element %" PRId64 " (from 0) is %g, must be finite", file->path, name, bad,
-                  values[bad]);
+static gd_err check_finite(const char *path, const gd_param_table *table, const gd_checkpoint *c) {
+  const float *arrays[] = {c->model, c->teacher, c->m, c->v, c->ema};
+  static const char *const names[] = {"model", "teacher", "optimiser's m", "optimiser's v", "ema"};
+  for (int k = 0; k < 5; k++) {
+    int64_t bad = arrays[k] ? gd_first_nonfinite(arrays[k], table->total) : -1;
+    for (int i = 0; bad >= 0 && i < table->n; i++) {
+      const gd_param *param = &table->params[i];
+      if (bad >= param->offset && bad < param->offset + param->count)
+        return gd_error(GD_ERR_FAILED, "%s: not written: %s is %g in parameter '%s', must be finite", path, names[k],
+                        arrays[k][bad], param->name);
+    }
+  }
+  return GD_OK;
 }
 
 static gd_err write_header(gd_hdf5 *file, const gd_checkpoint *c) {
@@ -74,8 +81,7 @@ static gd_err write_array(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, 
   gd_range rows = gd_range_block(shape.dims[0], file->comm->size, file->comm->rank);
   int64_t count = count_of(shape), row = shape.dims[0] ? count / shape.dims[0] : 0;
   uint64_t digest = gd_digest(values, (size_t)count * sizeof *values, 0);
-  gd_err err = gd_comm_agree(file->comm, check_finite(file, name, values, count, GD_ERR_FAILED));
-  return err == GD_OK ? gd_hdf5_write(file, name, shape, rows, values + rows.begin * row, digest) : err;
+  return gd_hdf5_write(file, name, shape, rows, values + rows.begin * row, digest);
 }
 
 static gd_err write_params(gd_hdf5 *file, const char *group, const gd_param_table *table, const float *values) {
@@ -113,7 +119,8 @@ gd_err gd_checkpoint_write(const gd_comm *comm, const char *path, const gd_param
   GD_REQUIRE(checkpoint->model);
   checkpoint->digest = gd_param_table_digest(table, checkpoint->model);
   gd_hdf5 *file = NULL;
-  gd_err err;
+  gd_err err = gd_comm_agree(comm, check_finite(path, table, checkpoint));
+  if (err != GD_OK) return err;
   GD_TRY(gd_hdf5_create(&file, comm, path, estimate_nbytes(table, checkpoint)));
   GD_TRY(write_header(file, checkpoint));
   GD_TRY(write_params(file, "/model", table, checkpoint->model));
@@ -164,7 +171,8 @@ static gd_err read_array(gd_hdf5 *file, const gd_contents *contents, const char 
   err = gd_hdf5_read_whole(file, name, shape, values);
   if (err == GD_OK && gd_digest(values, (size_t)count_of(shape) * sizeof *values, 0) != object->digest)
     err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not hold", file->path, name);
-  if (err == GD_OK) err = check_finite(file, name, values, count_of(shape), GD_ERR_INPUT);
+  if (err == GD_OK && gd_first_nonfinite(values, count_of(shape)) >= 0)
+    err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' holds a value that is not finite", file->path, name);
   return gd_comm_agree(file->comm, err);
 }
 

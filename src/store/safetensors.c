@@ -191,9 +191,10 @@ static int by_begin(const void *a, const void *b) {
 // The format demands that the tensors cover the data, each byte once. Sorts the tensors' bytes.
 static gd_err check_cover(const reader *r, int n, gd_range *bytes) {
   int64_t covered = 0;
+  int i = 0;
   qsort(bytes, (size_t)n, sizeof *bytes, by_begin);
-  for (int i = 0; i < n && bytes[i].begin == covered; i++) covered = bytes[i].end;
-  if (covered == r->data_nbytes) return GD_OK;
+  for (; i < n && bytes[i].begin == covered; i++) covered = bytes[i].end;
+  if (i == n && covered == r->data_nbytes) return GD_OK;
   return gd_error(GD_ERR_INPUT,
                   "%s: the tensors must cover the %" PRId64
                   " bytes of data without gap or overlap, from byte %" PRId64 " on they do not",
