@@ -27,7 +27,8 @@ static void fixture_evaluation(FILE *out, const fixture_run *run, int task, int 
       "\"sampler\": \"ddim\", \"steps\": 10, \"eta\": 0.0, \"seed\": %s%llu%s, \"ema\": false, \"n_real\": %d, "
       "\"frechet_resnet18\": %.17g, \"frechet_clipped\": 0.5, \"kld\": %.17g, \"absolute_ratio_difference\": 0.25, "
       "\"true_counts\": [10, 10, 10, 10, 10, 10, 0, 0, 0, 0], \"generated_counts\": [4, 6, 0, 0, 0, 0, 0, 0, 0, 0], ",
-      task, n_tasks, seen, FIXTURE_IMAGES, quote, (unsigned long long)run->seed, quote, 20 * seen, share * run->frechet, share * run->kld);
+      task, n_tasks, seen, FIXTURE_IMAGES, quote, (unsigned long long)run->seed, quote, 20 * seen, share * run->frechet,
+      share * run->kld);
   fprintf(out, "\"task_classes\": [");
   for (int t = 0; t < seen; t++) fprintf(out, "%s[%d, %d]", t ? ", " : "", 2 * t, 2 * t + 1);
   fprintf(out, "], \"task_share\": [");

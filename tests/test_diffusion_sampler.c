@@ -251,8 +251,7 @@ static void what_is_not_finite_is_named(void **state) {
     broken_network b = {.bad_call = i / 3, .bad = bad[i % 3]};
     float x[TOTAL];
     start(x);
-    gd_nonfinite_sample found =
-        gd_sample(schedule, &sampling, IMAGES, ELEMENTS, predict_broken, &b, NULL, NULL, x);
+    gd_nonfinite_sample found = gd_sample(schedule, &sampling, IMAGES, ELEMENTS, predict_broken, &b, NULL, NULL, x);
     assert_int_equal(found.image, i < 12 ? 2 : -1);  // from call 4 on: there is none
     if (i < 12) assert_true(found.step == i / 3 && found.timestep == 999 - 250 * (i / 3));
     assert_int_equal(b.n_calls, i < 12 ? i / 3 + 1 : 4);  // it stops there

@@ -71,8 +71,8 @@ static void extreme_schedules_are_right(void **state) {
   static const struct {
     int timesteps;
     double start, end, tolerance;
-  } cases[] = {{10000, 1e-4, 0.02, 1e-5}, {1000, 1e-4, 0.3, 1e-5},  {1000, 1e-4, 0.999, 1e-5},
-               {100000, 1e-4, 0.02, 1e-4}, {2, 0.9, 0.999, 1e-5}, {1000, 1e-9, 1e-6, 1e-2}};
+  } cases[] = {{10000, 1e-4, 0.02, 1e-5},  {1000, 1e-4, 0.3, 1e-5}, {1000, 1e-4, 0.999, 1e-5},
+               {100000, 1e-4, 0.02, 1e-4}, {2, 0.9, 0.999, 1e-5},   {1000, 1e-9, 1e-6, 1e-2}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     int n = cases[i].timesteps;
     gd_config_diffusion config = {
@@ -161,8 +161,8 @@ int main(void) {
       cmocka_unit_test(schedule_matches_pytorch),           cmocka_unit_test(zero_snr_schedule_matches_pytorch),
       cmocka_unit_test(signal_falls_to_zero_at_any_length), cmocka_unit_test(single_timestep_is_finite),
       cmocka_unit_test(noise_is_added_as_by_pytorch),       cmocka_unit_test(trailing_timesteps_match_exactly),
-      cmocka_unit_test(extreme_schedules_are_right),
-      cmocka_unit_test(halves_go_to_the_even_timestep),     cmocka_unit_test(timesteps_fall_and_stay_in_range),
+      cmocka_unit_test(extreme_schedules_are_right),        cmocka_unit_test(halves_go_to_the_even_timestep),
+      cmocka_unit_test(timesteps_fall_and_stay_in_range),
   };
   return GD_TEST_MAIN(tests);
 }

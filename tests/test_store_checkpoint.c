@@ -138,9 +138,12 @@ static void test_values_that_are_not_finite_are_not_written(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_round_trip_with_everything),  cmocka_unit_test(test_round_trip_with_the_model_only),
-      cmocka_unit_test(test_path_counts_tasks_from_one),  cmocka_unit_test(test_header_comes_without_arrays),
-      cmocka_unit_test(test_long_config_text_comes_back), cmocka_unit_test(test_file_is_the_same_for_any_rank_count),
+      cmocka_unit_test(test_round_trip_with_everything),
+      cmocka_unit_test(test_round_trip_with_the_model_only),
+      cmocka_unit_test(test_path_counts_tasks_from_one),
+      cmocka_unit_test(test_header_comes_without_arrays),
+      cmocka_unit_test(test_long_config_text_comes_back),
+      cmocka_unit_test(test_file_is_the_same_for_any_rank_count),
       cmocka_unit_test(test_another_network_is_refused),
       cmocka_unit_test(test_values_that_are_not_finite_are_not_written),
   };

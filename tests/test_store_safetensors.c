@@ -56,8 +56,9 @@ static void assert_refused(const char *header, const char *message) {
 #define A "\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]}"
 #define Q "\"attentions.0.to_q.weight\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[16,20]}"
 
-#define OF_TYPE(type, a, q)                                                  \
-  "{\"a\":{\"dtype\":\"" type "\",\"shape\":[2,2],\"data_offsets\":" a "}," \
+#define OF_TYPE(type, a, q)                                            \
+  "{\"a\":{\"dtype\":\"" type "\",\"shape\":[2,2],\"data_offsets\":" a \
+  "},"                                                                 \
   "\"attentions.0.to_q.weight\":{\"dtype\":\"" type "\",\"shape\":[1],\"data_offsets\":" q "}}"
 #define F64_HEADER  OF_TYPE("F64", "[8,40]", "[0,8]")
 #define F16_HEADER  OF_TYPE("F16", "[0,8]", "[8,10]")
@@ -175,7 +176,8 @@ static void test_data_is_covered_once(void **state) {
   const char *gap = "{" A ",\"attentions.0.to_q.weight\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[20,24]}}";
   const char *overlap =
       "{" A ",\"attentions.0.to_q.weight\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[12,16]}}";
-  assert_values_refused("{" A "," Q "}", data, 28, "must cover the 28 bytes of data without gap or overlap, from byte 20");
+  assert_values_refused("{" A "," Q "}", data, 28,
+                        "must cover the 28 bytes of data without gap or overlap, from byte 20");
   assert_values_refused(gap, data, 24, "must cover the 24 bytes of data without gap or overlap, from byte 16");
   assert_values_refused(overlap, data, 20, "must cover the 20 bytes of data without gap or overlap, from byte 16");
   assert_values_refused(overlap, data, 16, "must cover the 16 bytes of data without gap or overlap");

@@ -10,8 +10,8 @@
 static gd_err check_config_json(const char *safetensors, const gd_config *config) {
   const char *slash = strrchr(safetensors, '/');
   char *path = gd_format("%.*sconfig.json", slash ? (int)(slash + 1 - safetensors) : 0, safetensors);
-  gd_err err = gd_unet_check_config(path, &config->model, config->dataset.image_size,
-                                    gd_dataset_channels(config->dataset.name));
+  gd_err err =
+      gd_unet_check_config(path, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
   gd_free(path);
   return err;
 }

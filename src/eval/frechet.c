@@ -82,7 +82,7 @@ gd_err gd_frechet_distance(gd_frechet *out, const gd_moments *a, const gd_moment
   err = solved ? GD_OK : gd_error(GD_ERR_FAILED, "Fréchet distance: the eigenvalue solver did not converge");
   err = gd_comm_agree(comm, err);
   if (err != GD_OK) return err;
-  MPI_Bcast(&solution, 2, MPI_DOUBLE, 0, comm->mpi);  // rank 0 is in every grid
+  MPI_Bcast(&solution, 2, MPI_DOUBLE, 0, comm->mpi);                      // rank 0 is in every grid
   out->distance = fmax(0, out->mean_term + traces - 2 * solution.roots);  // below zero by rounding only
   out->clipped = solution.clipped;
   return check_finite(solution.roots);

@@ -35,13 +35,14 @@ static gd_err sample_chunk(gd_generator *generator, const gd_sample_request *req
     else
       gd_random_normal(request->start, (uint64_t)i, (size_t)n_elements, image);
   }
-  gd_nonfinite_sample nonfinite = gd_generator_sample(generator, request->sampling, (int)(range.end - range.begin),
-                                                      sampler_noise, &context, x);
+  gd_nonfinite_sample nonfinite =
+      gd_generator_sample(generator, request->sampling, (int)(range.end - range.begin), sampler_noise, &context, x);
   if (nonfinite.image < 0) return GD_OK;
-  return gd_error(GD_ERR_FAILED,
-                  "generated image %lld is not finite after sampling step %d (timestep %d): the network's parameters do "
-                  "not suit these images, or the training has diverged",
-                  (long long)(range.begin + nonfinite.image), nonfinite.step + 1, nonfinite.timestep);
+  return gd_error(
+      GD_ERR_FAILED,
+      "generated image %lld is not finite after sampling step %d (timestep %d): the network's parameters do "
+      "not suit these images, or the training has diverged",
+      (long long)(range.begin + nonfinite.image), nonfinite.step + 1, nonfinite.timestep);
 }
 
 // (n, H, W, C) -> (n, C, H, W)

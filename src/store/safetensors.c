@@ -196,8 +196,8 @@ static gd_err check_cover(const reader *r, int n, gd_range *bytes) {
   for (; i < n && bytes[i].begin == covered; i++) covered = bytes[i].end;
   if (i == n && covered == r->data_nbytes) return GD_OK;
   return gd_error(GD_ERR_INPUT,
-                  "%s: the tensors must cover the %" PRId64
-                  " bytes of data without gap or overlap, from byte %" PRId64 " on they do not",
+                  "%s: the tensors must cover the %" PRId64 " bytes of data without gap or overlap, from byte %" PRId64
+                  " on they do not",
                   r->path, r->data_nbytes, covered);
 }
 
@@ -219,8 +219,7 @@ static gd_err read_tensors(const reader *r, const gd_param_table *table, float *
     if (err != GD_OK) return err;
   }
   for (int i = 0; i < table->n; i++)
-    if (bytes[i].end == 0)
-      return gd_error(GD_ERR_INPUT, "%s: tensor '%s' is missing", r->path, table->params[i].name);
+    if (bytes[i].end == 0) return gd_error(GD_ERR_INPUT, "%s: tensor '%s' is missing", r->path, table->params[i].name);
   return check_cover(r, table->n, bytes);
 }
 
