@@ -1,14 +1,15 @@
 /* make_fixture: what the tests of the program need besides the program, made from the golden files or compared.
  *
  *   make_fixture weights FILE [WITHOUT]       network a of golden/unet.h5 as safetensors, one tensor left out
- *   make_fixture noise FILE [SIZE]            /x_T of golden/diffusion.h5, or zeros (2, 1, SIZE, SIZE)
+ *   make_fixture noise FILE [SIZE|nan]        /x_T of golden/diffusion.h5, with its last number NaN, or zeros
+ *                                             (2, 1, SIZE, SIZE)
  *   make_fixture idx FOLDER [MORE]            a small data set in Fashion-MNIST's format; MORE training
  *                                             images, none of them of class 0
  *   make_fixture features FILE BITS ROWS WIDTH VALUE   zeros of 32 or 64 bits, but for the last rows of the eighths of
  *                                             the set: VALUE in column 0, 2 VALUE in column 1 and so on. Zeros take no
  *                                             disk space
  *   make_fixture flip FILE                    inverts the byte in the middle
- *   make_fixture poison CHECKPOINT            makes its last parameter infinite
+ *   make_fixture poison CHECKPOINT            makes its last parameter so large that the loss overflows
  *   make_fixture check FILE...                HDF5 files are whole: their checksums hold
  *   make_fixture compare A DATASET B DATASET TOLERANCE   datasets, or groups of them, agree: largest difference over
  *                                             the largest value; 0: every element equal
@@ -53,9 +54,12 @@ static int make_weights(const char *path, const char *without) {
 }
 
 static int make_noise(const char *path, const char *size_text) {
+  bool has_nan = size_text && strcmp(size_text, "nan") == 0;
+  if (has_nan) size_text = NULL;
   hsize_t size = size_text ? strtoul(size_text, NULL, 10) : NETWORK_A_SIZE;
   hsize_t dims[4] = {2, 1, size, size}, count = 2 * size * size;
   float *values = size_text ? GD_NEW_ARRAY(float, count) : golden("diffusion.h5", "ddim_x_T", (int64_t)count);
+  if (has_nan) values[count - 1] = NAN;
   hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
   hid_t space = H5Screate_simple(4, dims, NULL);
   hid_t dataset = H5Dcreate2(file, "/x_T", H5T_IEEE_F32LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
@@ -157,7 +161,7 @@ static gd_err poison_on(const gd_comm *comm, const char *path) {
   gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
   gd_checkpoint_clear(&c);
   GD_TRY(gd_checkpoint_read(comm, path, gd_net_params(net), &c));
-  c.model[gd_net_params(net)->total - 1] = INFINITY;
+  c.model[gd_net_params(net)->total - 1] = 3e38f;
   err = gd_checkpoint_write(comm, path, gd_net_params(net), &c);
 done:
   gd_checkpoint_clear(&c);

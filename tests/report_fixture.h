@@ -19,14 +19,16 @@ typedef struct fixture_run {
 } fixture_run;
 
 static void fixture_evaluation(FILE *out, const fixture_run *run, int task, int n_tasks, int seen, double share) {
+  const char *quote = run->seed > INT64_MAX ? "\"" : "";  // as evaluations write seeds that are no int64
   fprintf(
       out,
       "{\"event\": \"evaluation\", \"task\": %d, \"n_tasks\": %d, \"tasks_seen\": %d, \"features\": \"resnet18\", "
       "\"classifier_digest\": \"00ff\", \"classifier_accuracy\": 0.9, \"split\": \"test\", \"n_generated\": %d, "
-      "\"sampler\": \"ddim\", \"steps\": 10, \"eta\": 0.0, \"seed\": %d, \"ema\": false, \"n_real\": %d, "
+      "\"sampler\": \"ddim\", \"steps\": 10, \"eta\": 0.0, \"seed\": %s%llu%s, \"ema\": false, \"n_real\": %d, "
       "\"frechet_resnet18\": %.17g, \"frechet_clipped\": 0.5, \"kld\": %.17g, \"absolute_ratio_difference\": 0.25, "
       "\"true_counts\": [10, 10, 10, 10, 10, 10, 0, 0, 0, 0], \"generated_counts\": [4, 6, 0, 0, 0, 0, 0, 0, 0, 0], ",
-      task, n_tasks, seen, FIXTURE_IMAGES, (int)run->seed, 20 * seen, share * run->frechet, share * run->kld);
+      task, n_tasks, seen, FIXTURE_IMAGES, quote, (unsigned long long)run->seed, quote, 20 * seen, share * run->frechet,
+      share * run->kld);
   fprintf(out, "\"task_classes\": [");
   for (int t = 0; t < seen; t++) fprintf(out, "%s[%d, %d]", t ? ", " : "", 2 * t, 2 * t + 1);
   fprintf(out, "], \"task_share\": [");
@@ -90,7 +92,7 @@ static void fixture_make_run(const char *folder, const char *name, const fixture
   gd_config *config;
   char *path = gd_format("%s/%s", folder, name), *yaml = gd_format("%s/config.resolved.yaml", path);
   char *sets[] = {gd_format("strategy.name=%s", run->strategy),
-                  gd_format("seed=%d", (int)run->seed),
+                  gd_format("seed=%llu", (unsigned long long)run->seed),
                   gd_format("output.directory=%s", path),
                   gd_format("dataset.image_size=%d", FIXTURE_SIZE),
                   gd_strdup("tasks.order=[[0, 1], [2, 3], [4, 5]]"),

@@ -7,7 +7,8 @@ set -eu
 
 write_config "$folder/run.yaml"
 # larger images, for the solver; a small budget; one cache for all
-settings=(dataset.image_size=16 training.epochs=1 evaluation.measures=true "evaluation.cache=$folder/cache"
+seed=9223372036854775809 # no int64
+settings=("seed=$seed" dataset.image_size=16 training.epochs=1 evaluation.measures=true "evaluation.cache=$folder/cache"
   "classifier.epochs=$(normally 3 1)" classifier.batch_size=16 classifier.slots=2 "solver.epochs=$(normally 2 1)" solver.batch_size=10)
 for setting in "${settings[@]}"; do sets+=(--set "$setting"); done
 
@@ -23,6 +24,7 @@ for key in frechet_resnet18 kld absolute_ratio_difference classifier_accuracy av
   task_frechet n_real n_generated sampler checkpoint_digest; do
   has "$folder/run-1.evaluations" "\"$key\"" "train with evaluation.measures"
 done
+has "$folder/run-1.evaluations" "\"seed\": \"$seed\"" "train with evaluation.measures"
 [ "$(find "$folder/cache" -name 'classifier-*.h5' | wc -l)" -eq 1 ] || fail "not one classifier in the cache"
 [ "$(find "$folder/cache" -name 'moments-*.h5' | wc -l)" -ge 3 ] || fail "not the statistics of the tasks so far"
 [ "$(find "$folder/cache" -type f | wc -l)" -eq "$(find "$folder/cache" -name '*.h5' | wc -l)" ] ||
@@ -99,6 +101,7 @@ refused 2 "$folder/without-all: no test images of any task" 2 train "$folder/run
 succeeds 2 report "$folder/run-1" "$folder/run-2" --output "$folder/report"
 has "$folder/out" "$folder/report/report.md" "report"
 has "$folder/report/report.md" "| generative_distillation |" "report"
+has "$folder/report/report.md" "| $seed |" "report"
 [ "$(grep -c ',kld,' "$folder/report/report.csv")" -eq 6 ] || fail "not one KLD a task and run in report.csv"
 refused 2 "report: needs a run's folder" 2 report --output "$folder/report"
 refused 2 "$folder/nosuch: no such run" 2 report "$folder/run-1" "$folder/nosuch"

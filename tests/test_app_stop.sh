@@ -101,7 +101,17 @@ for _ in 1 2; do
   refused 1 "task 2, step 11: not finite: loss" 2 train "$folder/run.yaml" "${wild[@]}" --resume
   has "$folder/err" "the state before it is the newest checkpoint" "a run that is not finite"
 done
-succeeds 1 train "$folder/run.yaml" "${wild[@]}" --resume --set training.nonfinite=skip
+refused 1 "task 3, step 12: not finite: loss" 1 train "$folder/run.yaml" "${wild[@]}" --resume --set training.nonfinite=skip
+has "$folder/err" "all steps of the task were skipped" "a run that skips all that is left"
 [ "$(grep -c '"loss": null.*"skipped": true}$' "$folder/wild/metrics.jsonl")" -eq 14 ] ||
   fail "not all of the 14 steps that are left were skipped"
 succeeds 1 report "$folder/wild" --output "$folder/wild-report"
+
+# ---- A run that skips 100 steps in a row ends, long before the task does.
+long=(--set "tasks.order=[[0]]" --set dataset.limit=4 --set training.batch_size=4 --set training.epochs=120
+  --set evaluation.samples=0 --set "output.directory=$folder/long")
+succeeds 1 train "$folder/run.yaml" "${long[@]}" --set output.checkpoint_steps=10 --set output.keep=100
+find "$folder/long/checkpoints" -name '*.h5' ! -name '*-step000010.h5' -delete
+"$fixture" poison "$folder/long/checkpoints/checkpoint-task01-step000010.h5" || fail "no checkpoint to poison"
+refused 1 "100 steps in a row were skipped" 1 train "$folder/run.yaml" "${long[@]}" --resume --set training.nonfinite=skip
+[ "$(grep -c '"skipped": true}$' "$folder/long/metrics.jsonl")" -eq 100 ] || fail "not 100 skipped steps"

@@ -82,7 +82,7 @@ static const char full[] =
     "        norm_num_groups: 3}\n"
     "diffusion: {timesteps: 50, beta_start: 1e-3, beta_end: 0.1234567890123456789, zero_terminal_snr: false}\n"
     "strategy: {name: lwf, lambda: 0.1}\n"
-    "replay: {sampler: ddpm, steps: 3, eta: 0.5, batch: 10}\n"
+    "replay: {sampler: ddpm, batch: 10}\n"
     "training: {epochs: 3, batch_size: 4, learning_rate: 3.3333333333333335e-5, gradient_clip: 0, reduction: fast,\n"
     "           slots: 4, ema_decay: 0.999}\n"
     "evaluation: {samples: 0, sampler: ddim, steps: 50, eta: 0.25}\n"

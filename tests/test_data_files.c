@@ -329,6 +329,16 @@ static void cifar_files_that_are_wrong(void **state) {
   gd_free(bytes);
 }
 
+static void git_lfs_pointers_are_named(void **state) {
+  (void)state;
+  static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n";
+  const char *after = ": a Git LFS pointer, not the file itself: fetch the file with 'git lfs pull'";
+  write_file("test_batch.bin.gz", (const uint8_t *)pointer, sizeof pointer - 1);
+  check_refused("cifar10", GD_TEST, "test_batch.bin.gz", after);
+  write_file(TRAIN_IMAGES, (const uint8_t *)pointer, sizeof pointer - 1);
+  check_refused("mnist", GD_TRAIN, TRAIN_IMAGES, after);
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void) {
@@ -337,7 +347,7 @@ int main(void) {
       IN_FOLDER(idx_images_that_are_wrong),  IN_FOLDER(idx_labels_that_are_wrong),
       IN_FOLDER(idx_files_that_are_missing), IN_FOLDER(gzip_that_is_cut_or_damaged),
       IN_FOLDER(cifar_train_and_test),       IN_FOLDER(cifar_below_its_archive_s_folder),
-      IN_FOLDER(cifar_files_that_are_wrong),
+      IN_FOLDER(cifar_files_that_are_wrong), IN_FOLDER(git_lfs_pointers_are_named),
   };
   return GD_TEST_MAIN(tests);
 }

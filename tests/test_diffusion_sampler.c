@@ -228,6 +228,37 @@ static void eta_scales_the_noise(void **state) {
   gd_schedule_destroy(&schedule);
 }
 
+// Zeros, but for one value at call number bad_call.
+typedef struct broken_network {
+  float out[TOTAL];
+  int n_calls, bad_call;
+  float bad;
+} broken_network;
+
+static const float *predict_broken(void *context, const float *x, int t) {
+  (void)x, (void)t;
+  broken_network *b = context;
+  b->out[2 * ELEMENTS + 7] = b->n_calls++ == b->bad_call ? b->bad : 0;
+  return b->out;
+}
+
+static void what_is_not_finite_is_named(void **state) {
+  (void)state;
+  gd_schedule *schedule = make_schedule(1000, true);
+  gd_config_sampling sampling = {.sampler = GD_DDIM, .steps = 4};
+  static const float bad[] = {NAN, INFINITY, -INFINITY};
+  for (int i = 0; i < 15; i++) {
+    broken_network b = {.bad_call = i / 3, .bad = bad[i % 3]};
+    float x[TOTAL];
+    start(x);
+    gd_nonfinite_sample found = gd_sample(schedule, &sampling, IMAGES, ELEMENTS, predict_broken, &b, NULL, NULL, x);
+    assert_int_equal(found.image, i < 12 ? 2 : -1);  // from call 4 on: there is none
+    if (i < 12) assert_true(found.step == i / 3 && found.timestep == 999 - 250 * (i / 3));
+    assert_int_equal(b.n_calls, i < 12 ? i / 3 + 1 : 4);  // it stops there
+  }
+  gd_schedule_destroy(&schedule);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(known_x0_comes_back),
@@ -236,6 +267,7 @@ int main(void) {
       cmocka_unit_test(ddpm_draws_from_the_posterior),
       cmocka_unit_test(ddpm_is_ddim_with_eta_one),
       cmocka_unit_test(eta_scales_the_noise),
+      cmocka_unit_test(what_is_not_finite_is_named),
   };
   return GD_TEST_MAIN(tests);
 }

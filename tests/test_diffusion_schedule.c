@@ -50,6 +50,48 @@ static void signal_falls_to_zero_at_any_length(void **state) {
   }
 }
 
+// The rescaled schedule in double precision, whose products do not underflow.
+static void exact_zero_snr(const gd_config_diffusion *config, double *abar) {
+  int n = config->timesteps;
+  double log_root = 0, *roots = GD_NEW_ARRAY(double, n);
+  for (int t = 0; t < n; t++) {
+    log_root += 0.5 * log1p(-(config->beta_start + (config->beta_end - config->beta_start) * t / (n - 1)));
+    roots[t] = exp(log_root);
+  }
+  for (int t = 0; t < n; t++) {
+    double root = (roots[t] - roots[n - 1]) * roots[0] / (roots[0] - roots[n - 1]);
+    abar[t] = root * root;
+  }
+  gd_free(roots);
+}
+
+// Long or strong ones, whose signal underflows before the end, and one with so little noise that float32 rounds it.
+static void extreme_schedules_are_right(void **state) {
+  (void)state;
+  static const struct {
+    int timesteps;
+    double start, end, tolerance;
+  } cases[] = {{10000, 1e-4, 0.02, 1e-5},  {1000, 1e-4, 0.3, 1e-5}, {1000, 1e-4, 0.999, 1e-5},
+               {100000, 1e-4, 0.02, 1e-4}, {2, 0.9, 0.999, 1e-5},   {1000, 1e-9, 1e-6, 1e-2}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    int n = cases[i].timesteps;
+    gd_config_diffusion config = {
+        .timesteps = n, .beta_start = cases[i].start, .beta_end = cases[i].end, .zero_terminal_snr = true};
+    gd_schedule *schedule;
+    double *exact = GD_NEW_ARRAY(double, n);
+    gd_schedule_create(&schedule, &config);
+    exact_zero_snr(&config, exact);
+    for (int t = 0; t < n; t++) {
+      double is = schedule->alphas_cumprod[t];
+      if (!(fabs(is - exact[t]) < cases[i].tolerance) || (t > 0 && is > schedule->alphas_cumprod[t - 1]))
+        fail_msg("case %zu, t %d: abar is %g, not %g", i, t, is, exact[t]);
+    }
+    assert_true(schedule->alphas_cumprod[n - 1] == 0);
+    gd_free(exact);
+    gd_schedule_destroy(&schedule);
+  }
+}
+
 static void single_timestep_is_finite(void **state) {
   (void)state;
   gd_schedule *schedule = make_schedule(1, true);
@@ -119,7 +161,8 @@ int main(void) {
       cmocka_unit_test(schedule_matches_pytorch),           cmocka_unit_test(zero_snr_schedule_matches_pytorch),
       cmocka_unit_test(signal_falls_to_zero_at_any_length), cmocka_unit_test(single_timestep_is_finite),
       cmocka_unit_test(noise_is_added_as_by_pytorch),       cmocka_unit_test(trailing_timesteps_match_exactly),
-      cmocka_unit_test(halves_go_to_the_even_timestep),     cmocka_unit_test(timesteps_fall_and_stay_in_range),
+      cmocka_unit_test(extreme_schedules_are_right),        cmocka_unit_test(halves_go_to_the_even_timestep),
+      cmocka_unit_test(timesteps_fall_and_stay_in_range),
   };
   return GD_TEST_MAIN(tests);
 }

@@ -144,6 +144,43 @@ static void selected_rows_are_as_if_alone(void **state) {
   gd_free(selected);
 }
 
+// A feature that is not finite, on one rank, is no distance of zero; nor are finite ones whose squares overflow.
+static void what_is_not_finite_is_an_error(void **state) {
+  (void)state;
+  enum { N = 100, WIDTH = 20 };
+  static const double bad[] = {NAN, INFINITY, 1e200};
+  for (int i = 0; i < 3; i++) {
+    gd_features a = make_rows(test_comm, N, WIDTH, 1, 0), b = make_rows(test_comm, N, WIDTH, 2, 0);
+    if (test_comm->rank == 0) a.values[WIDTH + 3] = bad[i];
+    gd_grid *grid;
+    gd_moments *m_a, *m_b;
+    gd_frechet out;
+    gd_grid_create(&grid, test_comm, 0);
+    gd_moments_create(&m_a, grid, &a, NULL);
+    gd_moments_create(&m_b, grid, &b, NULL);
+    assert_int_equal(gd_frechet_distance(&out, m_a, m_b), GD_ERR_FAILED);
+    assert_non_null(strstr(gd_error_message(), "Fréchet distance: not finite"));
+    assert_int_equal(gd_frechet_distance(&out, m_b, m_a), GD_ERR_FAILED);
+    gd_moments_destroy(&m_a);
+    gd_moments_destroy(&m_b);
+    gd_grid_destroy(&grid);
+    gd_features_clear(&a);
+    gd_features_clear(&b);
+  }
+}
+
+static void cached_moments_that_are_not_finite_are_refused(void **state) {
+  (void)state;
+  char *folder = test_folder_create(), *path = gd_format("%s/moments.h5", folder);
+  double mean[2] = {1, NAN}, covariance[4] = {1, 0, 0, 1};
+  gd_statistics s = {.n = 5, .width = 2, .mean = mean, .covariance = covariance}, read;
+  assert_ok(gd_statistics_write(test_comm, path, &s));
+  assert_int_equal(gd_statistics_read(test_comm, path, 2, &read), GD_ERR_INPUT);
+  assert_non_null(strstr(gd_error_message(), "/moments.h5: dataset '/mean' holds a value that is not finite"));
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
 static void statistics_come_back_from_files(void **state) {
   (void)state;
   enum { WIDTH = 130 };
@@ -193,6 +230,8 @@ int main(void) {
       cmocka_unit_test(scaled_rows_give_what_the_formula_says),
       cmocka_unit_test(bits_do_not_depend_on_the_rank_count),
       cmocka_unit_test(selected_rows_are_as_if_alone),
+      cmocka_unit_test(what_is_not_finite_is_an_error),
+      cmocka_unit_test(cached_moments_that_are_not_finite_are_refused),
       cmocka_unit_test(statistics_come_back_from_files),
   };
   return GD_TEST_MAIN(tests);

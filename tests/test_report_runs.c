@@ -158,6 +158,24 @@ static char *report_first(const char *folder, int n) {
   return read_text(folder, "report/report.md");
 }
 
+static void seeds_keep_all_their_digits(void **state) {
+  (void)state;
+  char *folder = test_folder_create();
+  fixture_run run = {"lwf", 12345678901, 20, 1, 0.5, true};
+  fixture_make_run(folder, "a", &run, NULL);
+  run.seed = (uint64_t)INT64_MAX + 2;
+  fixture_make_run(folder, "b", &run, NULL);
+  char *text = report_first(folder, 2);
+  contains(text, " | 12345678901 | ");
+  contains(text, " | 9223372036854775809 | ");
+  gd_free(text);
+  text = read_text(folder, "report/report.csv");
+  contains(text, "lwf,\"lwf\",12345678901,3,kld,1\n");
+  contains(text, "lwf,\"lwf\",9223372036854775809,3,kld,1\n");
+  gd_free(text);
+  test_folder_remove(folder);
+}
+
 static void settings_tell_groups_apart(void **state) {
   (void)state;
   char *folder = test_folder_create();
@@ -322,6 +340,7 @@ int main(void) {
       cmocka_unit_test(tables_hold_means_and_errors),
       cmocka_unit_test(pictures_are_drawn),
       cmocka_unit_test(without_gnuplot_the_tables_come),
+      cmocka_unit_test(seeds_keep_all_their_digits),
       cmocka_unit_test(settings_tell_groups_apart),
       cmocka_unit_test(other_ways_of_measuring_are_pointed_out),
       cmocka_unit_test(without_a_solver_its_panel_is_left_out),

@@ -7,22 +7,22 @@
 static char *write_foreign(const char *folder) {
   char *path = gd_format("%s/foreign.h5", folder);
   if (test_comm->rank == 0) {
-    double values[6] = {0.5, -1.25, 3.0, 1e-3, 7.0, -8.0};
+    double values[6] = {0.5, -1.25, 3.0, 1e-3, 7.0, -8.0}, large[6] = {0, 1e300};
     int numbers[2] = {1, 2};
     hsize_t dims[5] = {3, 2, 1, 1, 1}, two = 2;
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     hid_t group = H5Gcreate2(file, "group", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     hid_t spaces[3] = {H5Screate_simple(2, dims, NULL), H5Screate_simple(1, &two, NULL),
                        H5Screate_simple(5, dims, NULL)};
-    hid_t sets[3] = {H5Dcreate2(group, "doubles", H5T_IEEE_F64LE, spaces[0], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+    hid_t sets[4] = {H5Dcreate2(group, "doubles", H5T_IEEE_F64LE, spaces[0], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
                      H5Dcreate2(file, "numbers", H5T_STD_I32LE, spaces[1], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-                     H5Dcreate2(file, "five", H5T_IEEE_F32LE, spaces[2], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT)};
+                     H5Dcreate2(file, "five", H5T_IEEE_F32LE, spaces[2], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+                     H5Dcreate2(file, "large", H5T_IEEE_F64LE, spaces[0], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT)};
     H5Dwrite(sets[0], H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
     H5Dwrite(sets[1], H5T_NATIVE_INT, H5S_ALL, H5S_ALL, H5P_DEFAULT, numbers);
-    for (int i = 0; i < 3; i++) {
-      H5Dclose(sets[i]);
-      H5Sclose(spaces[i]);
-    }
+    H5Dwrite(sets[3], H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, large);
+    for (int i = 0; i < 4; i++) H5Dclose(sets[i]);
+    for (int i = 0; i < 3; i++) H5Sclose(spaces[i]);
     H5Gclose(group);
     H5Fclose(file);
   }
@@ -78,6 +78,10 @@ static void test_errors_name_file_and_dataset(void **state) {
   assert_refused(path, "/group", "/foreign.h5: dataset '/group' is missing or damaged");
   assert_refused(path, "numbers", "/foreign.h5: dataset '/numbers' is int32, must be float32 or float64");
   assert_refused(path, "five", "/foreign.h5: dataset '/five' has 5 dimensions, must have 1 to 4");
+  assert_refused(path, "large", "/foreign.h5: dataset '/large': element 1 (from 0) is inf as float32, must be finite");
+  static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n";
+  file_write(path, pointer, sizeof pointer - 1);
+  assert_refused(path, "large", "/foreign.h5: a Git LFS pointer, not the file itself");
   gd_free(path);
   test_folder_remove(folder);
 }

@@ -1,4 +1,6 @@
 /* A checkpoint comes back as it was written, on any rank count, and only into the network it belongs to. */
+#include <math.h>
+
 #include "store_small.h"
 
 static void round_trip(bool everything) {
@@ -120,12 +122,30 @@ static void test_another_network_is_refused(void **state) {
   test_folder_remove(folder);
 }
 
+static void test_values_that_are_not_finite_are_not_written(void **state) {
+  (void)state;
+  gd_param_table table = small_table();
+  char *folder = test_folder_create(), *path = gd_format("%s/a.h5", folder);
+  gd_checkpoint written = small_checkpoint(&table, true);
+  written.v[3] = INFINITY;
+  assert_int_equal(gd_checkpoint_write(test_comm, path, &table, &written), GD_ERR_FAILED);
+  assert_message("/a.h5: not written: optimiser's v is inf in parameter 'conv_in.weight', must be finite");
+  assert_false(file_exists(path));
+  gd_checkpoint_clear(&written);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_round_trip_with_everything),  cmocka_unit_test(test_round_trip_with_the_model_only),
-      cmocka_unit_test(test_path_counts_tasks_from_one),  cmocka_unit_test(test_header_comes_without_arrays),
-      cmocka_unit_test(test_long_config_text_comes_back), cmocka_unit_test(test_file_is_the_same_for_any_rank_count),
+      cmocka_unit_test(test_round_trip_with_everything),
+      cmocka_unit_test(test_round_trip_with_the_model_only),
+      cmocka_unit_test(test_path_counts_tasks_from_one),
+      cmocka_unit_test(test_header_comes_without_arrays),
+      cmocka_unit_test(test_long_config_text_comes_back),
+      cmocka_unit_test(test_file_is_the_same_for_any_rank_count),
       cmocka_unit_test(test_another_network_is_refused),
+      cmocka_unit_test(test_values_that_are_not_finite_are_not_written),
   };
   return GD_TEST_MAIN(tests);
 }

@@ -56,6 +56,14 @@ static void assert_refused(const char *header, const char *message) {
 #define A "\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]}"
 #define Q "\"attentions.0.to_q.weight\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[16,20]}"
 
+#define OF_TYPE(type, a, q)                                            \
+  "{\"a\":{\"dtype\":\"" type "\",\"shape\":[2,2],\"data_offsets\":" a \
+  "},"                                                                 \
+  "\"attentions.0.to_q.weight\":{\"dtype\":\"" type "\",\"shape\":[1],\"data_offsets\":" q "}}"
+#define F64_HEADER  OF_TYPE("F64", "[8,40]", "[0,8]")
+#define F16_HEADER  OF_TYPE("F16", "[0,8]", "[8,10]")
+#define BF16_HEADER OF_TYPE("BF16", "[0,8]", "[8,10]")
+
 static void test_round_trip(void **state) {
   (void)state;
   gd_param_table table = small_table();
@@ -126,27 +134,63 @@ static void test_other_number_formats_are_converted(void **state) {
   const float expected[5] = {1.0f, -2.0f, 65504.0f, 0x1p-24f, 1.0f};
   assert_memory_equal(values, expected, sizeof expected);
 
-  const double doubles[5] = {0.1, -1e300, 3.0, 4.0, 5.0};
-  write_raw(
-      "{\"a\":{\"dtype\":\"F64\",\"shape\":[2,2],\"data_offsets\":[8,40]},"
-      "\"attentions.0.to_q.weight\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}}",
-      doubles, sizeof doubles);
+  const double doubles[5] = {0.1, -1e30, 3.0, 4.0, 5.0};
+  write_raw(F64_HEADER, doubles, sizeof doubles);
   assert_ok(read_tiny(values));
-  assert_true(isinf(values[0]) && values[0] < 0.0f && values[1] == 3.0f && values[4] == 0.1f);
+  assert_true(values[0] == -1e30f && values[1] == 3.0f && values[4] == 0.1f);
 }
 
 static void test_special_halves(void **state) {
   (void)state;
-  // infinity, not a number, minus zero, minus a subnormal
-  const uint8_t half[10] = {0x00, 0x7c, 0x01, 0x7e, 0x00, 0x80, 0x00, 0x82, 0x00, 0x38};
+  // the largest one but sign, zero, minus zero, minus a subnormal
+  const uint8_t half[10] = {0xff, 0xfb, 0x00, 0x00, 0x00, 0x80, 0x00, 0x82, 0x00, 0x38};
   float v[5];
-  write_raw(
-      "{\"a\":{\"dtype\":\"F16\",\"shape\":[2,2],\"data_offsets\":[0,8]},"
-      "\"attentions.0.to_q.weight\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[8,10]}}",
-      half, sizeof half);
+  write_raw(F16_HEADER, half, sizeof half);
   assert_ok(read_tiny(v));
-  assert_true(isinf(v[0]) && v[0] > 0.0f && isnan(v[1]) && v[2] == 0.0f && signbit(v[2]));
+  assert_true(v[0] == -65504.0f && v[1] == 0.0f && !signbit(v[1]) && v[2] == 0.0f && signbit(v[2]));
   assert_true(v[3] == -0x1p-15f && v[4] == 0.5f);
+}
+
+static void assert_values_refused(const char *header, const void *data, size_t nbytes, const char *message) {
+  float values[5];
+  write_raw(header, data, nbytes);
+  assert_int_equal(read_tiny(values), GD_ERR_INPUT);
+  assert_message(path);
+  assert_message(message);
+}
+
+static void test_values_that_are_not_finite_are_named(void **state) {
+  (void)state;
+  const float singles[5] = {1, 2, 3, NAN, 5};
+  const double doubles[5] = {0.1, 2, -1e300, 4, 5};
+  const uint8_t half[10] = {0, 0, 0, 0, 0, 0, 0, 0, 0x00, 0x7c}, bfloat[10] = {0, 0, 0xc0, 0xff};
+  assert_values_refused("{" A "," Q "}", singles, sizeof singles, "tensor 'a': element 3 (from 0) is nan");
+  assert_values_refused(F64_HEADER, doubles, sizeof doubles, "tensor 'a': element 1 (from 0) is -inf as float32");
+  assert_values_refused(F16_HEADER, half, sizeof half, "tensor 'attentions.0.to_q.weight': element 0 (from 0) is inf");
+  assert_values_refused(BF16_HEADER, bfloat, sizeof bfloat, "tensor 'a': element 1 (from 0) is -nan");
+}
+
+static void test_data_is_covered_once(void **state) {
+  (void)state;
+  uint8_t data[28] = {0};
+  const char *gap = "{" A ",\"attentions.0.to_q.weight\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[20,24]}}";
+  const char *overlap =
+      "{" A ",\"attentions.0.to_q.weight\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[12,16]}}";
+  assert_values_refused("{" A "," Q "}", data, 28,
+                        "must cover the 28 bytes of data without gap or overlap, from byte 20");
+  assert_values_refused(gap, data, 24, "must cover the 24 bytes of data without gap or overlap, from byte 16");
+  assert_values_refused(overlap, data, 20, "must cover the 20 bytes of data without gap or overlap, from byte 16");
+  assert_values_refused(overlap, data, 16, "must cover the 16 bytes of data without gap or overlap");
+}
+
+static void test_a_git_lfs_pointer_is_named(void **state) {
+  (void)state;
+  static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n";
+  float values[5];
+  file_write(path, pointer, sizeof pointer - 1);
+  assert_int_equal(read_tiny(values), GD_ERR_INPUT);
+  assert_message(path);
+  assert_message("a Git LFS pointer, not the file itself");
 }
 
 static void test_wrong_tensors_are_named(void **state) {
@@ -232,6 +276,9 @@ int main(void) {
       safetensors_test(test_old_attention_names_are_read),
       safetensors_test(test_other_number_formats_are_converted),
       safetensors_test(test_special_halves),
+      safetensors_test(test_values_that_are_not_finite_are_named),
+      safetensors_test(test_data_is_covered_once),
+      safetensors_test(test_a_git_lfs_pointer_is_named),
       safetensors_test(test_wrong_tensors_are_named),
       safetensors_test(test_wrong_offsets_are_refused),
       safetensors_test(test_wrong_headers_are_refused),

@@ -1,4 +1,6 @@
 /* A sample set comes back, however the images stood on the ranks that wrote it. */
+#include <math.h>
+
 #include "store_small.h"
 
 enum { H = 4, W = 3, C = 2, IMAGE = H * W * C };
@@ -115,6 +117,21 @@ static void test_damage_is_reported(void **state) {
   test_folder_remove(folder);
 }
 
+static void test_an_attribute_that_is_not_finite_is_refused(void **state) {
+  (void)state;
+  char *folder = test_folder_create(), *path = gd_format("%s/samples.h5", folder);
+  gd_range local = gd_range_block(3, test_comm->size, test_comm->rank);
+  uint8_t *images = make_images(local), *out = NULL;
+  gd_sample_set set = make_set(3, local, images), read;
+  set.eta = NAN;
+  assert_ok(gd_sample_set_write(test_comm, path, &set));
+  assert_int_equal(gd_sample_set_read(test_comm, path, &read, &out), GD_ERR_INPUT);
+  assert_message("/samples.h5: attribute 'eta' is nan, not a finite number");
+  gd_free(images);
+  gd_free(path);
+  test_folder_remove(folder);
+}
+
 static void test_a_checkpoint_is_no_sample_set(void **state) {
   (void)state;
   gd_param_table table = small_table();
@@ -165,6 +182,7 @@ int main(void) {
       cmocka_unit_test(test_unrounded_images_come_back_as_an_array),
       cmocka_unit_test(test_damage_is_reported),
       cmocka_unit_test(test_a_checkpoint_is_no_sample_set),
+      cmocka_unit_test(test_an_attribute_that_is_not_finite_is_refused),
   };
   return GD_TEST_MAIN(tests);
 }

@@ -179,6 +179,33 @@ static void a_step_that_is_not_finite_may_be_skipped(void **state) {
   close_fixture(&f);
 }
 
+// In every task the average begins with decay 2/11 at the first step and approaches training.ema_decay.
+static void the_average_warms_up_in_each_task(void **state) {
+  (void)state;
+  gd_fixture f;
+  gd_step_metrics metrics;
+  assert_ok(open_fixture(&f, "training.ema_decay=0.25"));
+  int64_t n = f.trainer->table->total;
+  double *expected = GD_NEW_ARRAY(double, n);
+  for (int64_t i = 0; i < n; i++) expected[i] = f.trainer->params[i];
+  for (int task = 0; task < 2; task++) {
+    static const double decays[] = {2.0 / 11, 0.25, 0.25};  // 3/12 is the first that reaches 0.25
+    begin_task(f.trainer, task);
+    assert_false(gd_trainer_has_learned(f.trainer));
+    for (int step = 1; step <= 3; step++) {
+      assert_ok(gd_trainer_step(f.trainer, step, f.indices, 6, 0, &metrics));
+      assert_true(gd_trainer_has_learned(f.trainer));
+      for (int64_t i = 0; i < n; i++) {
+        expected[i] += (1 - decays[step - 1]) * (f.trainer->params[i] - expected[i]);
+        if (!(fabs(f.trainer->ema[i] - expected[i]) < 1e-6))
+          fail_msg("task %d, step %d, value %d: %g, not %g", task, step, (int)i, f.trainer->ema[i], expected[i]);
+      }
+    }
+  }
+  gd_free(expected);
+  close_fixture(&f);
+}
+
 // One bit of one rank's parameters, moments or teacher: no checkpoint of that.
 static void replicas_that_differ_are_not_saved(void **state) {
   (void)state;
@@ -237,6 +264,7 @@ int main(void) {
                                      cmocka_unit_test(fewer_images_than_slots),
                                      cmocka_unit_test(loss_that_is_not_finite_changes_nothing),
                                      cmocka_unit_test(a_step_that_is_not_finite_may_be_skipped),
+                                     cmocka_unit_test(the_average_warms_up_in_each_task),
                                      cmocka_unit_test(replicas_that_differ_are_not_saved),
                                      cmocka_unit_test(configurations_that_do_not_fit)};
   return GD_TEST_MAIN(tests);

@@ -152,6 +152,16 @@ gd_digest_stream *gd_digest_begin(uint64_t seed);
 void gd_digest_add(gd_digest_stream *stream, const void *data, size_t nbytes);
 uint64_t gd_digest_end(gd_digest_stream *stream); /* frees it */
 
+/* ---- Input that is not what it should be -------------------------------------------------------- */
+
+/* Index of the first of n numbers that is infinite or not a number, or -1. Local. */
+int64_t gd_first_nonfinite(const float *values, int64_t n);
+int64_t gd_first_nonfinite_double(const double *values, int64_t n);
+
+/* Whether a file that begins with these bytes is a Git LFS pointer, which stands in a clone for a file that was not
+ * fetched. Local. GD_ERR_INPUT naming the file. */
+gd_err gd_refuse_lfs_pointer(const char *path, const void *bytes, size_t nbytes);
+
 /* ---- Random numbers ------------------------------------------------------------------------ */
 
 /* What a random number is for; part of its key, so that no two uses share a stream. The numbers are

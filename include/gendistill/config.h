@@ -58,7 +58,7 @@ typedef struct gd_config_diffusion {
 typedef struct gd_config_sampling {
   gd_sampler sampler;
   int steps;
-  double eta; /* ddpm: eta 1 and steps = timesteps, whatever is written */
+  double eta; /* ddpm: eta 1 and steps = timesteps */
 } gd_config_sampling;
 
 typedef struct gd_config {

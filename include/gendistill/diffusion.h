@@ -27,9 +27,18 @@ typedef const float *(*gd_predict)(void *context, const float *x, int t);
 /* Writes the z of sampling step k for image i of the batch, n_elements floats. Asked for where sd > 0 only. */
 typedef void (*gd_sampling_noise)(void *context, int k, int image, float *z);
 
+/* The first step of a sampler after which x was not finite, and the first image of the batch with such a value. */
+typedef struct gd_nonfinite_sample {
+  int image; /* -1: all are finite */
+  int step;  /* from 0 */
+  int timestep;
+} gd_nonfinite_sample;
+
 /* Samples in place: x holds x_T on entry, x_0 in about [-1, 1] on return; (n_images, n_elements). Local.
- * steps <= timesteps. Source: DDIM (Song 2020), eq. 12 and 16; DDPM is eta = 1, steps = timesteps. */
-void gd_sample(const gd_schedule *schedule, const gd_config_sampling *sampling, int n_images, int64_t n_elements,
-               gd_predict predict, void *predict_context, gd_sampling_noise noise, void *noise_context, float *x);
+ * steps <= timesteps. Stops after the first step that leaves a value that is not finite, which the result names.
+ * Source: DDIM (Song 2020), eq. 12 and 16; DDPM is eta = 1, steps = timesteps. */
+gd_nonfinite_sample gd_sample(const gd_schedule *schedule, const gd_config_sampling *sampling, int n_images,
+                              int64_t n_elements, gd_predict predict, void *predict_context, gd_sampling_noise noise,
+                              void *noise_context, float *x);
 
 #endif

@@ -54,7 +54,8 @@ typedef struct gd_frechet {
 
 /* Fréchet distance of two normal distributions (Dowson and Landau 1982; Heusel et al. 2017), through the symmetric
  * form tr sqrt(S1^1/2 S2 S1^1/2); covariances may be rank-deficient. Collective on the grid's comm; the same on all
- * ranks. Both must stand on the same grid and have the same width. GD_ERR_FAILED where the eigensolver fails. */
+ * ranks. Both must stand on the same grid and have the same width. GD_ERR_FAILED where the eigensolver fails, or
+ * where the result is not finite. */
 gd_err gd_frechet_distance(gd_frechet *out, const gd_moments *a, const gd_moments *b);
 
 /* What a distance of these features is called: fid for Inception-v3's, else frechet_<extractor>; new string, gd_free.

@@ -9,6 +9,11 @@
  * Parameters carry diffusers' state-dict names. The configuration must be valid. Local. */
 void gd_unet_create(gd_net **out, const gd_config_model *config, int image_size, int channels);
 
+/* Checks that diffusers' config.json at `path` describes the network that gd_unet_create makes of the same arguments.
+ * Without such a file, warns and says what is assumed. Local. GD_ERR_INPUT naming file, key, value found and value
+ * required. */
+gd_err gd_unet_check_config(const char *path, const gd_config_model *model, int image_size, int channels);
+
 /* ResNet-18 (He et al. 2016; torchvision's parameter names): basic blocks, 7x7 stride-2 stem, 3x3 stride-2 max pool,
  * widths[0..3] channels. Input x (size, size, channels). The output is the logits (1, 1, n_classes) or, with
  * `features`, the globally averaged features and the logits behind them: (1, 1, widths[3] + n_classes). The parameter

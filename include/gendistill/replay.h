@@ -55,9 +55,10 @@ gd_plan *gd_generator_plan(gd_generator *generator); /* for its profile */
 /* Takes in parameters; they must stay where they are. Local. */
 void gd_generator_load(gd_generator *generator, const float *params);
 
-/* Samples n <= batch images in place: x holds x_T, then x_0; (n, H, W, C). `noise` is asked where eta > 0. Local. */
-void gd_generator_sample(gd_generator *generator, const gd_config_sampling *sampling, int n, gd_sampling_noise noise,
-                         void *noise_context, float *x);
+/* Samples n <= batch images in place: x holds x_T, then x_0; (n, H, W, C). `noise` is asked where eta > 0. Local.
+ * The result as that of gd_sample. */
+gd_nonfinite_sample gd_generator_sample(gd_generator *generator, const gd_config_sampling *sampling, int n,
+                                        gd_sampling_noise noise, void *noise_context, float *x);
 
 /* The network's output for n <= batch images x (n, H, W, C), each at its own t (n); valid until the next call. Local.
  */
@@ -148,7 +149,8 @@ typedef struct gd_sample_request {
 
 /* Generates the images gd_range_images(comm, n_global), rounded to bytes, in `images` (local, H, W, C), and before
  * rounding in `x_0` (local, C, H, W) unless that is NULL; *n_done: how many of them. The generator's batch must be
- * GD_IMAGE_CHUNK. Collective on comm. GD_STOPPED where a rank was asked to stop. */
+ * GD_IMAGE_CHUNK. Collective on comm. GD_STOPPED where a rank was asked to stop; GD_ERR_FAILED naming an image that is
+ * not finite. */
 gd_err gd_sample_images(const gd_comm *comm, gd_generator *generator, const gd_sample_request *request, uint8_t *images,
                         float *x_0, int64_t *n_done);
 

@@ -79,7 +79,7 @@ typedef struct gd_checkpoint {
 char *gd_checkpoint_path(const char *directory, int task, int64_t step);
 
 /* Writes `checkpoint` to `path`. Collective on comm; the content is the same on all ranks, each writes its
- * part. GD_ERR_FAILED naming the file and the reason; no file is left behind then. */
+ * part. GD_ERR_FAILED naming the file and the reason, also a value that is not finite; no file is left behind then. */
 gd_err gd_checkpoint_write(const gd_comm *comm, const char *path, const gd_param_table *table,
                            gd_checkpoint *checkpoint);
 
@@ -172,7 +172,7 @@ void gd_statistics_clear(gd_statistics *statistics);
 /* ---- Plain arrays ----------------------------------------------------------------------------- */
 
 /* Reads a float32 (or float64, converted) dataset whole on every rank: new array, gd_free; dims has room for 4;
- * *n_dims: how many. Collective on comm. GD_ERR_INPUT naming file and dataset. */
+ * *n_dims: how many. Collective on comm. GD_ERR_INPUT naming file and dataset, also where a value is not finite. */
 gd_err gd_array_read(const gd_comm *comm, const char *path, const char *dataset, float **values, int *n_dims,
                      int64_t dims[4]);
 
@@ -186,7 +186,8 @@ gd_err gd_store_info(const gd_comm *comm, const char *path);
 
 /* Fills `values` (table->total) from a safetensors file whose tensors carry the table's names and shapes, dtype
  * F32 (F64, F16 and BF16 are converted). Local. GD_ERR_INPUT naming file and tensor: missing, unknown, wrong shape
- * or dtype, offsets outside the file, a header that is not JSON or longer than the file. Old diffusers names
+ * or dtype, a value that is not finite, offsets outside the file, data that the tensors do not cover without gap or
+ * overlap, a header that is not JSON or longer than the file, a Git LFS pointer. Old diffusers names
  * (attention query/key/value/proj_attn) are accepted for to_q/to_k/to_v/to_out.0. */
 gd_err gd_safetensors_read(const char *path, const gd_param_table *table, float *values);
 

@@ -5,6 +5,7 @@
 #include "app/bench.h"
 
 #include <errno.h>
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +62,7 @@ gd_err gd_bench_time(gd_bench *b, void (*prepare)(void *context), gd_err (*run)(
 
 void gd_bench_put(gd_bench *b, const char *stage, const char *what, double value) {
   char *key = gd_format("%s_%s", stage, what);
-  json_object_set_new(b->json, key, json_real(value));
+  json_object_set_new(b->json, key, isfinite(value) ? json_real(value) : json_null());
   gd_free(key);
 }
 

@@ -29,7 +29,6 @@ typedef enum gd_option_type {
   GD_OPTION_FLAG,  /* bool *: present or not */
   GD_OPTION_TEXT,  /* const char ** */
   GD_OPTION_INT,   /* int64_t * */
-  GD_OPTION_REAL,  /* double * */
   GD_OPTION_TEXTS, /* gd_texts *: may stand several times */
 } gd_option_type;
 

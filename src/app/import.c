@@ -1,5 +1,6 @@
 /* gendistill import: weights of a diffusers UNet2DModel, from safetensors to a checkpoint. */
 #include <stdio.h>
+#include <string.h>
 
 #include "app/command.h"
 #include "gendistill/model.h"
@@ -9,6 +10,16 @@ static gd_err check_output(const char *output, const char *safetensors, const ch
   gd_err err = gd_output_check("output", output);
   if (err == GD_OK) err = gd_output_check_other("output", output, "safetensors", safetensors);
   return err == GD_OK ? gd_output_check_other("output", output, "config", config) : err;
+}
+
+// The file that diffusers writes beside the weights.
+static gd_err check_config_json(const char *safetensors, const gd_config *config) {
+  const char *slash = strrchr(safetensors, '/');
+  char *path = gd_format("%.*sconfig.json", slash ? (int)(slash + 1 - safetensors) : 0, safetensors);
+  gd_err err =
+      gd_unet_check_config(path, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
+  gd_free(path);
+  return err;
 }
 
 gd_err gd_command_import(const gd_comm *comm, int argc, char **argv) {
@@ -29,6 +40,7 @@ gd_err gd_command_import(const gd_comm *comm, int argc, char **argv) {
   GD_REQUIRE(config);
   GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? check_output(output, safetensors, config_path) : GD_OK));
   gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
+  GD_TRY(gd_comm_agree(comm, check_config_json(safetensors, config)));
   const gd_param_table *table = gd_net_params(net);
   checkpoint.seed = config->seed;
   checkpoint.config_text = gd_config_dump(config);

@@ -31,15 +31,11 @@ static gd_err set_value(const gd_option *option, const char *text) {
     case GD_OPTION_INT:
       *(int64_t *)option->value = strtoll(text, &end, 10);
       break;
-    case GD_OPTION_REAL:
-      *(double *)option->value = strtod(text, &end);
-      break;
     case GD_OPTION_FLAG:
       break;
   }
   if (!end || end == text || *end || errno)
-    return gd_error(GD_ERR_INPUT, "--%s: '%s' is not a%s number", option->name, text,
-                    option->type == GD_OPTION_INT ? " whole" : "");
+    return gd_error(GD_ERR_INPUT, "--%s: '%s' is not a whole number", option->name, text);
   return GD_OK;
 }
 

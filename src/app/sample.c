@@ -1,5 +1,4 @@
 /* gendistill sample: images from a checkpoint, for any rank count the same bits. */
-#include <float.h>
 #include <stdio.h>
 
 #include "app/command.h"
@@ -9,22 +8,20 @@
 
 typedef struct gd_sample_options {
   const char *checkpoint, *output, *initial_noise, *grid;
-  int64_t count, steps, seed;
-  double eta;
+  const char *steps, *eta, *seed;  // read as keys of the configuration; NULL: not given
+  int64_t count;
 } gd_sample_options;
 
-// What an option that was not given holds: no value that anyone would write.
-static const int64_t not_given = INT64_MIN;
-static const double eta_not_given = -DBL_MAX;
+static const int64_t not_given = INT64_MIN;  // a count that nobody would write
 
 static gd_err parse(int argc, char **argv, gd_sample_options *o) {
-  *o = (gd_sample_options){.count = not_given, .steps = not_given, .seed = not_given, .eta = eta_not_given};
+  *o = (gd_sample_options){.count = not_given};
   const gd_option options[] = {{"checkpoint", GD_OPTION_TEXT, &o->checkpoint, true},
                                {"output", GD_OPTION_TEXT, &o->output, true},
                                {"count", GD_OPTION_INT, &o->count, false},
-                               {"steps", GD_OPTION_INT, &o->steps, false},
-                               {"eta", GD_OPTION_REAL, &o->eta, false},
-                               {"seed", GD_OPTION_INT, &o->seed, false},
+                               {"steps", GD_OPTION_TEXT, &o->steps, false},
+                               {"eta", GD_OPTION_TEXT, &o->eta, false},
+                               {"seed", GD_OPTION_TEXT, &o->seed, false},
                                {"initial-noise", GD_OPTION_TEXT, &o->initial_noise, false},
                                {"grid", GD_OPTION_TEXT, &o->grid, false},
                                {0}};
@@ -55,9 +52,9 @@ static gd_err make_config(gd_config **out, const gd_sample_options *o, const cha
   char *sets[4];
   int n = 0;
   if (o->count != not_given) sets[n++] = gd_format("evaluation.samples=%lld", (long long)o->count);
-  if (o->steps != not_given) sets[n++] = gd_format("evaluation.steps=%lld", (long long)o->steps);
-  if (o->eta != eta_not_given) sets[n++] = gd_format("evaluation.eta=%.17g", o->eta);
-  if (o->seed != not_given) sets[n++] = gd_format("seed=%lld", (long long)o->seed);
+  if (o->steps) sets[n++] = gd_format("evaluation.steps=%s", o->steps);
+  if (o->eta) sets[n++] = gd_format("evaluation.eta=%s", o->eta);
+  if (o->seed) sets[n++] = gd_format("seed=%s", o->seed);
   gd_err err = gd_config_create_from_text(out, o->checkpoint, text, n, (const char *const *)sets);
   for (int i = 0; i < n; i++) gd_free(sets[i]);
   return err;

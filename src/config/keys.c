@@ -60,7 +60,7 @@ const gd_key gd_keys[GD_N_KEYS] = {
 
     NUMBER(INT, diffusion.timesteps, 2, 100000, "1000", SAME, "T"),
     NUMBER(REAL, diffusion.beta_start, 1e-9, 0.999, "0.0001", SAME, "first beta of the linear schedule"),
-    NUMBER(REAL, diffusion.beta_end, 1e-9, 0.999, "0.02", SAME, "last beta"),
+    NUMBER(REAL, diffusion.beta_end, 1e-6, 0.999, "0.02", SAME, "last beta"),
     VALUE(BOOL, diffusion.zero_terminal_snr, "true", SAME, "rescale so that x_T is pure noise"),
 
     CHOICE(strategy.name, strategies, "generative_distillation", SAME, "how earlier tasks are kept"),
@@ -86,8 +86,10 @@ const gd_key gd_keys[GD_N_KEYS] = {
     CHOICE(training.precision, precisions, "float32", SAME, "float32"),
     CHOICE(training.reduction, reductions, "tree", SAME, "tree: same bits on any number of ranks; fast"),
     NUMBER(INT, training.slots, 1, 1024, "8", SAME, "parts of a batch, a power of two; at least one a rank"),
-    NUMBER(REAL, training.ema_decay, 0, 0.999999, "0.0", SAME, "averaging of the parameters; 0: off"),
-    CHOICE(training.nonfinite, nonfinites, "stop", FREE, "a step whose loss or gradient is not finite: stop or skip"),
+    NUMBER(REAL, training.ema_decay, 0, 0.999999, "0.0", SAME,
+        "averaging of the parameters, with a warm-up in each task; 0: off"),
+    CHOICE(training.nonfinite, nonfinites, "stop", FREE,
+        "a step whose loss or gradient is not finite: stop, or skip; 100 skipped in a row, or all of a task, is an error"),
 
     NUMBER(INT, evaluation.samples, 0, 100000000, "10000", FREE, "images generated after each task; 0: none"),
     ROW("evaluation.sampler", GD_KEY_CHOICE, evaluation.sampling.sampler, 0, 0, samplers, "ddim", FREE,

@@ -96,14 +96,26 @@ static gd_err check_tasks(const gd_config_reader *reader) {
   return check_order(reader);
 }
 
-static gd_err check_sampling(const gd_config_reader *reader, const char *key, gd_config_sampling *sampling) {
+// DDPM has steps and eta of its own: others that were asked for are refused, not left out without a word.
+static gd_err check_ddpm(const gd_config_reader *reader, const char *steps, const char *eta,
+                         gd_config_sampling *sampling) {
   int timesteps = reader->config->diffusion.timesteps;
-  if (sampling->sampler == GD_DDPM) {
-    sampling->steps = timesteps;
-    sampling->eta = 1.0;
-  }
+  if (is_given(reader, steps) && sampling->steps != timesteps)
+    return clash(reader, steps, NULL, "the sampler ddpm takes all %d timesteps: leave the key out, is '%d'", timesteps,
+                 sampling->steps);
+  if (is_given(reader, eta) && sampling->eta != 1.0)
+    return clash(reader, eta, NULL, "the sampler ddpm has eta 1: leave the key out, is '%g'", sampling->eta);
+  sampling->steps = timesteps;
+  sampling->eta = 1.0;
+  return GD_OK;
+}
+
+static gd_err check_sampling(const gd_config_reader *reader, const char *steps, const char *eta,
+                             gd_config_sampling *sampling) {
+  int timesteps = reader->config->diffusion.timesteps;
+  if (sampling->sampler == GD_DDPM) return check_ddpm(reader, steps, eta, sampling);
   if (sampling->steps <= timesteps) return GD_OK;
-  return clash(reader, key, "diffusion.timesteps", "must be at most diffusion.timesteps (%d), is '%d'", timesteps,
+  return clash(reader, steps, "diffusion.timesteps", "must be at most diffusion.timesteps (%d), is '%d'", timesteps,
                sampling->steps);
 }
 
@@ -162,9 +174,9 @@ gd_err gd_config_validate(gd_config_reader *reader) {
     GD_TRY(clash(reader, "diffusion.beta_start", "diffusion.beta_end",
                  "must be below diffusion.beta_end, %g is not below %g", config->diffusion.beta_start,
                  config->diffusion.beta_end));
-  GD_TRY(check_sampling(reader, "replay.steps", &config->replay.sampling));
+  GD_TRY(check_sampling(reader, "replay.steps", "replay.eta", &config->replay.sampling));
   GD_TRY(check_replay_limit(reader));
-  GD_TRY(check_sampling(reader, "evaluation.steps", &config->evaluation.sampling));
+  GD_TRY(check_sampling(reader, "evaluation.steps", "evaluation.eta", &config->evaluation.sampling));
   GD_TRY(check_slots(reader, "training.slots", config->training.slots));
   if (config->training.slots > config->training.batch_size)
     GD_TRY(clash(reader, "training.slots", "training.batch_size",

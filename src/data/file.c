@@ -84,7 +84,7 @@ gd_err gd_file_read(const char *folder, const char *name, char **path, uint8_t *
   else
     err = read_all(*path, file, bytes, nbytes);
   gzclose_r(file);
-  return err;
+  return err == GD_OK ? gd_refuse_lfs_pointer(*path, *bytes, *nbytes) : err;
 }
 
 void gd_raw_images_clear(gd_raw_images *raw) {

@@ -39,15 +39,17 @@ static void add_scaled(float sd, int64_t n, const float *z, float *x) {
   for (int64_t i = 0; i < n; i++) x[i] += sd * z[i];
 }
 
-void gd_sample(const gd_schedule *schedule, const gd_config_sampling *sampling, int n_images, int64_t n_elements,
-               gd_predict predict, void *predict_context, gd_sampling_noise noise, void *noise_context, float *x) {
+gd_nonfinite_sample gd_sample(const gd_schedule *schedule, const gd_config_sampling *sampling, int n_images,
+                              int64_t n_elements, gd_predict predict, void *predict_context, gd_sampling_noise noise,
+                              void *noise_context, float *x) {
+  gd_nonfinite_sample nonfinite = {.image = -1};
   bool is_ddpm = sampling->sampler == GD_DDPM;
   int steps = is_ddpm ? schedule->timesteps : sampling->steps;
   float eta = is_ddpm ? 1.0f : (float)sampling->eta;
   int *timesteps = GD_NEW_ARRAY(int, steps);
   float *z = gd_alloc(sizeof(float) * (size_t)n_elements);
   gd_timesteps_trailing(schedule->timesteps, steps, timesteps);
-  for (int k = 0; k < steps; k++) {
+  for (int k = 0; k < steps && nonfinite.image < 0; k++) {
     int t = timesteps[k];
     step_weights w = weigh_step(schedule, t, t - schedule->timesteps / steps, eta);
     move(w, n_images * n_elements, predict(predict_context, x, t), x);
@@ -55,7 +57,10 @@ void gd_sample(const gd_schedule *schedule, const gd_config_sampling *sampling, 
       noise(noise_context, k, i, z);
       add_scaled(w.sd, n_elements, z, x + i * n_elements);
     }
+    int64_t at = gd_first_nonfinite(x, n_images * n_elements);
+    if (at >= 0) nonfinite = (gd_nonfinite_sample){.image = (int)(at / n_elements), .step = k, .timestep = t};
   }
   gd_free(z);
   gd_free(timesteps);
+  return nonfinite;
 }

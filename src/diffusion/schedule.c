@@ -30,7 +30,7 @@ static void rescale_zero_terminal_snr(int n, float *betas, float *alphas_cumprod
   float scale = first / (first - last), before = 1.0f;
   for (int i = 0; i < n; i++) {
     float root = (sqrtf(alphas_cumprod[i]) - last) * scale;
-    betas[i] = 1.0f - root * root / before;
+    betas[i] = before > 0.0f ? 1.0f - root * root / before : 1.0f;  // once zero in float32, abar stays zero
     before = root * root;
   }
   cumulate(betas, n, alphas_cumprod);

@@ -220,6 +220,14 @@ static void put_real(json_t *object, const char *key, double value) {
   json_object_set_new(object, key, isnan(value) ? json_null() : json_real(value));
 }
 
+// As a text where JSON readers that know signed integers only, as ours, would refuse the number or round it.
+static json_t *seed_json(uint64_t seed) {
+  if (seed <= INT64_MAX) return json_integer((json_int_t)seed);
+  char text[21];
+  snprintf(text, sizeof text, "%" PRIu64, seed);
+  return json_string(text);
+}
+
 // How the numbers were got.
 static void put_protocol(const gd_evaluator *e, int task, const sample_view *view, json_t *out) {
   const gd_sample_set *set = &view->set;
@@ -235,7 +243,7 @@ static void put_protocol(const gd_evaluator *e, int task, const sample_view *vie
   json_object_set_new(out, "sampler", json_string(set->sampler));
   json_object_set_new(out, "steps", json_integer(set->steps));
   json_object_set_new(out, "eta", json_real(set->eta));
-  json_object_set_new(out, "seed", json_integer((json_int_t)set->seed));
+  json_object_set_new(out, "seed", seed_json(set->seed));
   json_object_set_new(out, "ema", json_boolean(e->config->training.ema_decay > 0));
   put_digest(out, "checkpoint_digest", set->checkpoint_digest);
 }

@@ -61,21 +61,29 @@ static bool product_root_trace(const gd_matrix *s_a, const gd_matrix *s_b, doubl
   return solved;
 }
 
+// The same on all ranks.
+static gd_err check_finite(double value) {
+  if (isfinite(value)) return GD_OK;
+  return gd_error(GD_ERR_FAILED, "Fréchet distance: not finite: a feature is not, or too large for float64");
+}
+
 gd_err gd_frechet_distance(gd_frechet *out, const gd_moments *a, const gd_moments *b) {
   GD_REQUIRE(a->grid == b->grid && a->width == b->width);
   const gd_comm *comm = a->grid->comm;
   *out = (gd_frechet){.n_1 = a->n, .n_2 = b->n};
+  double traces = gd_matrix_trace(&a->covariance) + gd_matrix_trace(&b->covariance);
+  for (int k = 0; k < a->width; k++) out->mean_term += (a->mean[k] - b->mean[k]) * (a->mean[k] - b->mean[k]);
+  gd_err err = check_finite(out->mean_term + traces);  // before the eigenvalue solver, which may not end then
+  if (err != GD_OK) return err;
   struct {
     double roots, clipped;
   } solution = {0};
   bool solved = product_root_trace(&a->covariance, &b->covariance, &solution.roots, &solution.clipped);
-  gd_err err = solved ? GD_OK : gd_error(GD_ERR_FAILED, "Fréchet distance: the eigenvalue solver did not converge");
+  err = solved ? GD_OK : gd_error(GD_ERR_FAILED, "Fréchet distance: the eigenvalue solver did not converge");
   err = gd_comm_agree(comm, err);
   if (err != GD_OK) return err;
-  MPI_Bcast(&solution, 2, MPI_DOUBLE, 0, comm->mpi);  // rank 0 is in every grid
-  for (int k = 0; k < a->width; k++) out->mean_term += (a->mean[k] - b->mean[k]) * (a->mean[k] - b->mean[k]);
-  double traces = gd_matrix_trace(&a->covariance) + gd_matrix_trace(&b->covariance);
+  MPI_Bcast(&solution, 2, MPI_DOUBLE, 0, comm->mpi);                      // rank 0 is in every grid
   out->distance = fmax(0, out->mean_term + traces - 2 * solution.roots);  // below zero by rounding only
   out->clipped = solution.clipped;
-  return GD_OK;
+  return check_finite(solution.roots);
 }

@@ -120,9 +120,10 @@ gd_err gd_learner_step(gd_learner *l, double learning_rate, int64_t n_rows, gd_f
   }
   const float *grads = gd_slot_sum_finish(l->sum);
   *loss = grads[l->table->total];
-  if (!isfinite(*loss))
-    return gd_error(GD_ERR_FAILED, "step %lld: the loss is %g: try a smaller learning rate", (long long)l->steps + 1,
-                    *loss);
+  double norm = gd_gradient_norm(l->table, grads);
+  if (!isfinite(*loss) || !isfinite(norm))
+    return gd_error(GD_ERR_FAILED, "step %lld: the loss is %g, the gradient's norm %g: try a smaller learning rate",
+                    (long long)l->steps + 1, *loss, norm);
   const gd_adam adam = {.learning_rate = (float)learning_rate, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f};
   gd_adam_step(&adam, l->table, ++l->steps, 1.0f, l->n_slots, grads, l->params, l->m, l->v);
   gd_plan_load(l->plan, l->params);

@@ -75,9 +75,11 @@ static const float *predict(void *context, const float *x, int t) {
   return gd_generator_predict(c->generator, x, c->t, c->n);
 }
 
-void gd_generator_sample(gd_generator *g, const gd_config_sampling *sampling, int n, gd_sampling_noise noise,
-                         void *noise_context, float *x) {
+gd_nonfinite_sample gd_generator_sample(gd_generator *g, const gd_config_sampling *sampling, int n,
+                                        gd_sampling_noise noise, void *noise_context, float *x) {
   predict_context context = {.generator = g, .n = n, .t = GD_NEW_ARRAY(float, n)};
-  gd_sample(g->schedule, sampling, n, g->n_elements, predict, &context, noise, noise_context, x);
+  gd_nonfinite_sample nonfinite =
+      gd_sample(g->schedule, sampling, n, g->n_elements, predict, &context, noise, noise_context, x);
   gd_free(context.t);
+  return nonfinite;
 }

@@ -46,6 +46,7 @@ void gd_replay_make(gd_strategy_id id, gd_generator *teacher, const gd_schedule 
   if (strategy->input == GD_INPUT_SAMPLES) {
     key.purpose = GD_RANDOM_REPLAY_SAMPLER;
     noise_context context = {.key = key, .first_index = first_index, .n_elements = n_elements};
+    // an image that is not finite makes the loss so, which all ranks learn of at the end of the step
     if (sampling) gd_generator_sample(teacher, sampling, n, sampler_noise, &context, x);
     for (int i = 0; i < n; i++)
       gd_schedule_add_noise(schedule, draws->timesteps[i], n_elements, x + i * n_elements,

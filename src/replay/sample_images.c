@@ -24,7 +24,7 @@ static void take_noise(const float *noise, int64_t index, gd_shape shape, float 
 }
 
 // The images `range`, at most a chunk of them: x (range, H, W, C).
-static void sample_chunk(gd_generator *generator, const gd_sample_request *request, gd_range range, float *x) {
+static gd_err sample_chunk(gd_generator *generator, const gd_sample_request *request, gd_range range, float *x) {
   gd_shape shape = request->shape;
   int64_t n_elements = (int64_t)shape.h * shape.w * shape.c;
   noise_context context = {.key = request->noise, .first = range.begin, .n_elements = n_elements};
@@ -35,7 +35,14 @@ static void sample_chunk(gd_generator *generator, const gd_sample_request *reque
     else
       gd_random_normal(request->start, (uint64_t)i, (size_t)n_elements, image);
   }
-  gd_generator_sample(generator, request->sampling, (int)(range.end - range.begin), sampler_noise, &context, x);
+  gd_nonfinite_sample nonfinite =
+      gd_generator_sample(generator, request->sampling, (int)(range.end - range.begin), sampler_noise, &context, x);
+  if (nonfinite.image < 0) return GD_OK;
+  return gd_error(
+      GD_ERR_FAILED,
+      "generated image %lld is not finite after sampling step %d (timestep %d): the network's parameters do "
+      "not suit these images, or the training has diverged",
+      (long long)(range.begin + nonfinite.image), nonfinite.step + 1, nonfinite.timestep);
 }
 
 // (n, H, W, C) -> (n, C, H, W)
@@ -67,13 +74,13 @@ gd_err gd_sample_images(const gd_comm *comm, gd_generator *generator, const gd_s
     gd_range range = {local.begin + first, local.begin + first + GD_IMAGE_CHUNK};
     if (range.end > local.end) range.end = local.end;
     int64_t n = range.end - range.begin;
-    if (n > 0) {
-      sample_chunk(generator, request, range, x);
+    if (n > 0) err = sample_chunk(generator, request, range, x);
+    if (n > 0 && err == GD_OK) {
       gd_images_to_bytes(x, n * n_elements, images + first * n_elements);
       if (x_0) channels_first(x, n, shape, x_0 + first * n_elements);
       *n_done += n;
     }
-    GD_TRY(gd_comm_agree(comm, gd_stop_check()));
+    GD_TRY(gd_comm_agree(comm, err == GD_OK ? gd_stop_check() : err));
   }
 done:
   gd_free(x);
@@ -103,6 +110,6 @@ bool gd_sample_set_is_like(const gd_sample_set *set, const gd_sample_set *other)
 void gd_images_to_bytes(const float *x, int64_t n, uint8_t *out) {
   for (int64_t i = 0; i < n; i++) {
     float value = rintf((x[i] + 1.0f) * 127.5f);
-    out[i] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+    out[i] = (uint8_t)(value > 0 ? fminf(value, 255) : 0);  // also defined for what is not a number
   }
 }

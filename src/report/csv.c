@@ -16,7 +16,7 @@ static void write_number(const csv_row *row, const char *metric, double value) {
     if (*at == '"') fputc('"', row->out);
     fputc(*at, row->out);
   }
-  fprintf(row->out, "\",%llu,%d,%s,%.10g\n", (unsigned long long)row->run->config->seed, row->task, metric, value);
+  fprintf(row->out, "\",%llu,%d,%s,%.15g\n", (unsigned long long)row->run->config->seed, row->task, metric, value);
 }
 
 // Numbers, arrays of numbers and objects of them, with names like solver.task_accuracy.2

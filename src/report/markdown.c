@@ -213,6 +213,7 @@ static char *protocol_value(const gd_report_run *run, const char *key) {
   const json_t *evaluation = gd_report_newest(run), *value = json_object_get(evaluation, key);
   double number = gd_report_number(evaluation, key);
   if (json_is_string(value)) return gd_strdup(json_string_value(value));
+  if (json_is_integer(value)) return gd_format("%lld", (long long)json_integer_value(value));
   if (json_is_boolean(value)) return gd_strdup(json_is_true(value) ? "yes" : "no");
   return isnan(number) ? gd_strdup("-") : gd_format("%.10g", number);
 }

@@ -30,6 +30,13 @@ static gd_err verify(const gd_hdf5 *file, const gd_object *object, const float *
   return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not hold", file->path, object->name);
 }
 
+static gd_err check_values(const gd_hdf5 *file, const gd_object *object, const float *values) {
+  int64_t bad = gd_first_nonfinite(values, object->count);
+  if (bad < 0) return GD_OK;
+  return gd_error(GD_ERR_INPUT, "%s: dataset '%s': element %lld (from 0) is %g as float32, must be finite", file->path,
+                  object->name, (long long)bad, values[bad]);
+}
+
 gd_err gd_array_read(const gd_comm *comm, const char *path, const char *dataset, float **values, int *n_dims,
                      int64_t dims[4]) {
   *values = NULL;
@@ -45,7 +52,9 @@ gd_err gd_array_read(const gd_comm *comm, const char *path, const char *dataset,
   memcpy(shape.dims, object.dims, sizeof shape.dims);
   *values = GD_NEW_ARRAY(float, object.count);
   GD_TRY(gd_hdf5_read_whole(file, name, shape, *values));
-  GD_TRY(gd_comm_agree(comm, verify(file, &object, *values)));
+  err = verify(file, &object, *values);
+  if (err == GD_OK) err = check_values(file, &object, *values);
+  GD_TRY(gd_comm_agree(comm, err));
   *n_dims = shape.n_dims;
   memcpy(dims, shape.dims, sizeof shape.dims);
 done:

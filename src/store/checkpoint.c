@@ -43,6 +43,21 @@ static int64_t count_of(gd_hdf5_shape shape) {
 
 /* ---- Write ---- */
 
+static gd_err check_finite(const char *path, const gd_param_table *table, const gd_checkpoint *c) {
+  const float *arrays[] = {c->model, c->teacher, c->m, c->v, c->ema};
+  static const char *const names[] = {"model", "teacher", "optimiser's m", "optimiser's v", "ema"};
+  for (int k = 0; k < 5; k++) {
+    int64_t bad = arrays[k] ? gd_first_nonfinite(arrays[k], table->total) : -1;
+    for (int i = 0; bad >= 0 && i < table->n; i++) {
+      const gd_param *param = &table->params[i];
+      if (bad >= param->offset && bad < param->offset + param->count)
+        return gd_error(GD_ERR_FAILED, "%s: not written: %s is %g in parameter '%s', must be finite", path, names[k],
+                        arrays[k][bad], param->name);
+    }
+  }
+  return GD_OK;
+}
+
 static gd_err write_header(gd_hdf5 *file, const gd_checkpoint *c) {
   gd_err err;
   GD_TRY(gd_hdf5_put_text(file, "kind", "checkpoint"));
@@ -105,7 +120,8 @@ gd_err gd_checkpoint_write(const gd_comm *comm, const char *path, const gd_param
   GD_REQUIRE(checkpoint->model);
   checkpoint->digest = gd_param_table_digest(table, checkpoint->model);
   gd_hdf5 *file = NULL;
-  gd_err err;
+  gd_err err = gd_comm_agree(comm, check_finite(path, table, checkpoint));
+  if (err != GD_OK) return err;
   GD_TRY(gd_hdf5_create(&file, comm, path, estimate_nbytes(table, checkpoint)));
   GD_TRY(write_header(file, checkpoint));
   GD_TRY(write_params(file, "/model", table, checkpoint->model));
@@ -158,6 +174,8 @@ static gd_err read_array(gd_hdf5 *file, const gd_contents *contents, const char 
   err = gd_hdf5_read_whole(file, name, shape, values);
   if (err == GD_OK && gd_digest(values, (size_t)count_of(shape) * sizeof *values, 0) != object->digest)
     err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not hold", file->path, name);
+  if (err == GD_OK && gd_first_nonfinite(values, count_of(shape)) >= 0)
+    err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' holds a value that is not finite", file->path, name);
   return gd_comm_agree(file->comm, err);
 }
 

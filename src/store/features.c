@@ -176,6 +176,8 @@ static gd_err read_doubles(gd_hdf5 *file, const gd_contents *contents, const cha
   err = gd_hdf5_read_whole(file, name, shape, *out);
   if (err == GD_OK && gd_digest(*out, (size_t)object->count * sizeof(double), 0) != object->digest)
     err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not hold", file->path, name);
+  if (err == GD_OK && gd_first_nonfinite_double(*out, object->count) >= 0)
+    err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' holds a value that is not finite", file->path, name);
   return gd_comm_agree(file->comm, err);
 }
 

@@ -2,6 +2,7 @@
  * seal, a digest over all attributes and datasets (through their own digests). */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +66,8 @@ gd_err gd_contents_double(const gd_hdf5 *file, const gd_contents *contents, cons
   if (err != GD_OK) return err;
   char *end;
   *value = strtod(text, &end);
-  if (*end) return gd_error(GD_ERR_INPUT, "%s: attribute '%s' is %s, not a number", file->path, name, text);
+  if (*end || !isfinite(*value))
+    return gd_error(GD_ERR_INPUT, "%s: attribute '%s' is %s, not a finite number", file->path, name, text);
   return GD_OK;
 }
 

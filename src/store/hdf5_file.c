@@ -175,6 +175,14 @@ done:
   return err;
 }
 
+static gd_err refuse_lfs_pointer(const gd_hdf5 *file) {
+  char bytes[64];
+  int fd = open(file->path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd >= 0 ? read(fd, bytes, sizeof bytes) : 0;
+  if (fd >= 0) close(fd);
+  return gd_refuse_lfs_pointer(file->path, bytes, n > 0 ? (size_t)n : 0);
+}
+
 // Version of the superblock, which begins at the start or behind a block of 512, 1024, 2048 ... bytes for other uses;
 // -1 where there is none.
 static int superblock_version(const gd_hdf5 *file) {
@@ -206,6 +214,7 @@ gd_err gd_hdf5_open(gd_hdf5 **out, const gd_comm *comm, const char *path, gd_hdf
   gd_hdf5 *file = file_new(comm, path);
   gd_err err;
   GD_TRY(gd_comm_agree(comm, probe(file, path, O_RDONLY)));
+  GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? refuse_lfs_pointer(file) : GD_OK));
   GD_TRY(look_for_checksums(file, origin));
   hid_t access = access_properties(comm, file->has_checksums);
   file->id = H5Fopen(path, H5F_ACC_RDONLY, access);

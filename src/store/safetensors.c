@@ -61,19 +61,20 @@ static gd_err read_header(reader *r) {
   struct stat status;
   if (fstat(fileno(r->file), &status) != 0) return gd_file_error(GD_ERR_INPUT, r->path, "cannot read the file", errno);
   if (!S_ISREG(status.st_mode)) return gd_error(GD_ERR_INPUT, "%s: not a regular file", r->path);
-  uint8_t bytes[8];
-  if (fread(bytes, 1, sizeof bytes, r->file) != sizeof bytes)
-    return gd_error(GD_ERR_INPUT, "%s: not safetensors: shorter than 8 bytes", r->path);
-  uint64_t length = 0, left = (uint64_t)status.st_size - sizeof bytes;
+  uint8_t bytes[64];
+  size_t got = fread(bytes, 1, sizeof bytes, r->file);
+  if (got < 8) return gd_error(GD_ERR_INPUT, "%s: not safetensors: shorter than 8 bytes", r->path);
+  gd_err err = gd_refuse_lfs_pointer(r->path, bytes, got);
+  if (err != GD_OK) return err;
+  uint64_t length = 0, left = (uint64_t)status.st_size - 8;
   for (int i = 0; i < 8; i++) length |= (uint64_t)bytes[i] << (8 * i);
   if (length > left || length > MAX_HEADER_NBYTES)
     return gd_error(GD_ERR_INPUT,
                     "%s: not safetensors: header of %" PRIu64 " bytes, %" PRIu64 " are there and %d allowed", r->path,
                     length, left, MAX_HEADER_NBYTES);
   char *text = gd_alloc((size_t)length + 1);
-  gd_err err = GD_OK;
   json_error_t reason;
-  if (fread(text, 1, (size_t)length, r->file) != length)
+  if (fseeko(r->file, 8, SEEK_SET) != 0 || fread(text, 1, (size_t)length, r->file) != length)
     err = gd_error(GD_ERR_INPUT, "%s: cannot read the header", r->path);
   else if (!(r->header = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &reason)))
     err = gd_error(GD_ERR_INPUT, "%s: the header is not JSON: %s", r->path, reason.text);
@@ -132,22 +133,22 @@ static gd_err find_dtype(const reader *r, const char *name, const json_t *tensor
 }
 
 static gd_err find_offsets(const reader *r, const char *name, const json_t *tensor, const dtype *type, int64_t count,
-                           int64_t *begin) {
+                           gd_range *bytes) {
   const json_t *offsets = json_object_get(tensor, "data_offsets");
   const json_t *from = json_array_get(offsets, 0), *to = json_array_get(offsets, 1);
   if (json_array_size(offsets) != 2 || !json_is_integer(from) || !json_is_integer(to))
     return gd_error(GD_ERR_INPUT, "%s: tensor '%s': data_offsets must be two integers", r->path, name);
-  *begin = json_integer_value(from);
-  int64_t end = json_integer_value(to), nbytes;
-  if (*begin < 0 || *begin > end || end > r->data_nbytes)
+  *bytes = (gd_range){json_integer_value(from), json_integer_value(to)};
+  int64_t begin = bytes->begin, end = bytes->end, nbytes;
+  if (begin < 0 || begin > end || end > r->data_nbytes)
     return gd_error(GD_ERR_INPUT,
                     "%s: tensor '%s': data_offsets %" PRId64 " to %" PRId64 " lie outside the %" PRId64
                     " bytes of data",
-                    r->path, name, *begin, end, r->data_nbytes);
-  if (__builtin_mul_overflow(count, type->nbytes, &nbytes) || end - *begin != nbytes)
+                    r->path, name, begin, end, r->data_nbytes);
+  if (__builtin_mul_overflow(count, type->nbytes, &nbytes) || end - begin != nbytes)
     return gd_error(GD_ERR_INPUT,
                     "%s: tensor '%s': data_offsets span %" PRId64 " bytes, its shape and dtype need %" PRId64, r->path,
-                    name, end - *begin, nbytes);
+                    name, end - begin, nbytes);
   return GD_OK;
 }
 
@@ -161,25 +162,47 @@ static gd_err read_values(const reader *r, const char *name, const dtype *type, 
     ok = fread(bytes, (size_t)type->nbytes, (size_t)n, r->file) == (size_t)n;
     if (ok) type->convert(bytes, n, out + done);
   }
+  int64_t bad = ok ? gd_first_nonfinite(out, count) : -1;
   if (!ok) err = gd_error(GD_ERR_INPUT, "%s: tensor '%s': cannot read its data", r->path, name);
+  if (bad >= 0)
+    err = gd_error(GD_ERR_INPUT, "%s: tensor '%s': element %" PRId64 " (from 0) is %g as float32, must be finite",
+                   r->path, name, bad, out[bad]);
   gd_free(bytes);
   return err;
 }
 
-static gd_err read_tensor(const reader *r, const char *name, const json_t *tensor, const gd_param *param,
-                          float *values) {
+static gd_err read_tensor(const reader *r, const char *name, const json_t *tensor, const gd_param *param, float *values,
+                          gd_range *bytes) {
   const dtype *type = NULL;
-  int64_t begin = 0;
   gd_err err;
   GD_TRY(check_shape(r, name, tensor, param));
   GD_TRY(find_dtype(r, name, tensor, &type));
-  GD_TRY(find_offsets(r, name, tensor, type, param->count, &begin));
-  err = read_values(r, name, type, begin, param->count, values + param->offset);
+  GD_TRY(find_offsets(r, name, tensor, type, param->count, bytes));
+  err = read_values(r, name, type, bytes->begin, param->count, values + param->offset);
 done:
   return err;
 }
 
-static gd_err read_tensors(const reader *r, const gd_param_table *table, float *values, bool *seen) {
+static int by_begin(const void *a, const void *b) {
+  int64_t x = ((const gd_range *)a)->begin, y = ((const gd_range *)b)->begin;
+  return (x > y) - (x < y);
+}
+
+// The format demands that the tensors cover the data, each byte once. Sorts the tensors' bytes.
+static gd_err check_cover(const reader *r, int n, gd_range *bytes) {
+  int64_t covered = 0;
+  int i = 0;
+  qsort(bytes, (size_t)n, sizeof *bytes, by_begin);
+  for (; i < n && bytes[i].begin == covered; i++) covered = bytes[i].end;
+  if (i == n && covered == r->data_nbytes) return GD_OK;
+  return gd_error(GD_ERR_INPUT,
+                  "%s: the tensors must cover the %" PRId64 " bytes of data without gap or overlap, from byte %" PRId64
+                  " on they do not",
+                  r->path, r->data_nbytes, covered);
+}
+
+// bytes (table->n): where the data of each parameter stand; end 0: not there so far.
+static gd_err read_tensors(const reader *r, const gd_param_table *table, float *values, gd_range *bytes) {
   const char *name;
   json_t *tensor;
   gd_err err = GD_OK;
@@ -189,20 +212,20 @@ static gd_err read_tensors(const reader *r, const gd_param_table *table, float *
     const gd_param *param = gd_param_table_find(table, current);
     gd_free(current);
     if (!param) return gd_error(GD_ERR_INPUT, "%s: tensor '%s' is no parameter of this network", r->path, name);
-    if (seen[param - table->params])
+    gd_range *place = &bytes[param - table->params];
+    if (place->end > 0)
       return gd_error(GD_ERR_INPUT, "%s: tensor '%s' is there twice, as '%s' too", r->path, name, param->name);
-    seen[param - table->params] = true;
-    err = read_tensor(r, name, tensor, param, values);
+    err = read_tensor(r, name, tensor, param, values, place);
     if (err != GD_OK) return err;
   }
   for (int i = 0; i < table->n; i++)
-    if (!seen[i]) return gd_error(GD_ERR_INPUT, "%s: tensor '%s' is missing", r->path, table->params[i].name);
-  return GD_OK;
+    if (bytes[i].end == 0) return gd_error(GD_ERR_INPUT, "%s: tensor '%s' is missing", r->path, table->params[i].name);
+  return check_cover(r, table->n, bytes);
 }
 
 gd_err gd_safetensors_read(const char *path, const gd_param_table *table, float *values) {
   reader r = {.path = path};
-  bool *seen = GD_NEW_ARRAY(bool, table->n);
+  gd_range *bytes = GD_NEW_ARRAY(gd_range, table->n);
   gd_err err = GD_OK;
   r.file = fopen(path, "rb");
   if (!r.file) {
@@ -210,11 +233,11 @@ gd_err gd_safetensors_read(const char *path, const gd_param_table *table, float 
     goto done;
   }
   GD_TRY(read_header(&r));
-  err = read_tensors(&r, table, values, seen);
+  err = read_tensors(&r, table, values, bytes);
 done:
   json_decref(r.header);
   if (r.file) fclose(r.file);
-  gd_free(seen);
+  gd_free(bytes);
   return err;
 }
 

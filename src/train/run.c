@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { MAX_SKIPPED = 100 };  // steps in a row
+
 /* ---- Checkpoints on the way ---- */
 
 static gd_err save(gd_run *run) {
@@ -38,6 +40,16 @@ static gd_err keep_state_before(gd_run *run, gd_err err) {
   return err;
 }
 
+// Skipping is for single steps: a run that learns nothing any more must not end as if all were well.
+static gd_err check_skipped(const gd_run *run, bool last_of_task) {
+  const char *help = "--resume would skip them again, so begin anew with a smaller training.learning_rate";
+  if (run->n_skipped >= MAX_SKIPPED)
+    return gd_error(GD_ERR_FAILED, "%s; %d steps in a row were skipped: %s", gd_error_message(), run->n_skipped, help);
+  if (last_of_task && run->n_skipped > 0 && !gd_trainer_has_learned(run->trainer))
+    return gd_error(GD_ERR_FAILED, "%s; all steps of the task were skipped: %s", gd_error_message(), help);
+  return GD_OK;
+}
+
 static gd_err one_step(gd_run *run, const uint32_t *indices, int n, bool last_of_task) {
   gd_position *p = &run->position;
   gd_step_metrics metrics;
@@ -49,6 +61,9 @@ static gd_err one_step(gd_run *run, const uint32_t *indices, int n, bool last_of
   p->global_step++;
   gd_metrics_step(run->metrics, p, n, &metrics, run->seconds_io);
   run->seconds_io = 0;
+  run->n_skipped = metrics.skipped ? run->n_skipped + 1 : 0;
+  err = check_skipped(run, last_of_task);
+  if (err != GD_OK) return err;
   int every = run->config->output.checkpoint_steps;
   bool due = metrics.requests || (every > 0 && p->step % every == 0);
   if (!due || last_of_task) return GD_OK;  // the end of a task writes its own

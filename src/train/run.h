@@ -16,6 +16,7 @@ struct gd_run {
   gd_trainer *trainer;
   gd_metrics *metrics;
   gd_position position;
+  int n_skipped;                    /* steps up to the last one, in a row */
   uint64_t digest;                  /* of the newest checkpoint */
   bool is_outdated[GD_MAX_CLASSES]; /* finished tasks before this one whose results are of other settings */
   double last_checkpoint;           /* when */

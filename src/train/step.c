@@ -129,7 +129,11 @@ static void update(gd_trainer *t, int64_t step, const float *grads, double norm)
   gd_adam adam = {
       .learning_rate = (float)t->config->training.learning_rate, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f};
   gd_adam_step(&adam, t->table, step, scale, t->config->training.slots, grads, t->params, t->m, t->v);
-  if (t->ema) gd_ema_update(t->table, (float)t->config->training.ema_decay, t->params, t->ema);
+  if (t->ema) {
+    // warm-up: from 2/11 at the first step of a task, or the average would keep its start for 1 / (1 - decay) steps
+    double warm = (1.0 + (double)step) / (10.0 + (double)step);
+    gd_ema_update(t->table, (float)fmin(t->config->training.ema_decay, warm), t->params, t->ema);
+  }
   gd_plan_load(t->plan, t->params);
 }
 
@@ -146,9 +150,9 @@ static void record_nonfinite(const gd_trainer *t, int64_t step, const float *gra
     n++;
   }
   gd_error_record(
-      "task %d, step %lld: not finite: loss %g, gradient norm %g, gradients of %d of %d parameter arrays, the "
-      "last of them %s",
-      t->task + 1, (long long)step, s->loss, s->gradient_norm, n, t->table->n, last);
+      "task %d, step %lld: not finite: loss %g (data %g, replay %g), gradient norm %g, gradients of %d of %d parameter "
+      "arrays, the last of them %s",
+      t->task + 1, (long long)step, s->loss, s->loss_data, s->loss_replay, s->gradient_norm, n, t->table->n, last);
 }
 
 gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int n, unsigned requests,

@@ -181,6 +181,12 @@ void gd_trainer_begin_task(gd_trainer *t, int task) {
   t->replay_seconds = 0;
 }
 
+bool gd_trainer_has_learned(const gd_trainer *t) {
+  int64_t i = 0;
+  while (i < t->table->total && t->m[i] == 0) i++;
+  return i < t->table->total;
+}
+
 size_t gd_trainer_nbytes(const gd_trainer *t) {
   size_t n_arrays = 3 + (t->teacher != NULL) + (t->ema != NULL);
   // the slot tree holds one array a level that this rank's slots reach, and one being filled

@@ -47,6 +47,9 @@ bool gd_trainer_replays(const gd_trainer *trainer);
 /* Images of 0 .. n-1 that a rank works on: those of its slots. */
 gd_range gd_trainer_images(const gd_trainer *trainer, int rank, int64_t n);
 
+/* Whether any step of the task has moved the parameters, in this process or before a resume. Local. */
+bool gd_trainer_has_learned(const gd_trainer *trainer);
+
 /* Where a run stands; written into every checkpoint. */
 typedef struct gd_position {
   int task, epoch;
