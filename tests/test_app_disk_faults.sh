@@ -112,12 +112,14 @@ goes_on 2
 insert size=4k
 new_run .
 echo full >"$disk/file"
+fails 1 "run/run.lock: cannot write the file: No space left on device" "${train[@]}"
+change size=8k
 fails 2 "run/config.resolved.yaml: cannot write the file: No space left on device" "${train[@]}"
 rm "$disk/file"
 fails 1 "run/metrics.jsonl: cannot write: No space left on device" "${train[@]}"
-change size=8k
-fails 3 "run/metrics.jsonl: cannot write: No space left on device" "${train[@]}"
-change size=16k
+change size=12k
+fails 3 "run/metrics.jsonl: cannot write: No space left on device" "${train[@]}" --resume
+change size=20k
 goes_on 2
 cp "$run/metrics.jsonl" "$folder/metrics.jsonl"
 fails 2 "run/metrics.jsonl: cannot write the file: No space left on device" "${train[@]}" --resume
@@ -129,14 +131,9 @@ goes_on 1
 
 insert size=1m
 new_run .
-rm "$run/samples"
 change ro
-fails 2 "run/samples: cannot make the folder: Read-only file system" "${train[@]}"
-ln -s "$folder/elsewhere/samples" "$folder/samples"
-insert size=1m
-new_run .
-change ro
-fails 3 "run/config.resolved.yaml: cannot create the file: Read-only file system" "${train[@]}"
+fails 3 "run/run.lock: cannot create the file: Read-only file system" "${train[@]}"
+fails 2 "disk/new: cannot make the folder: Read-only file system" "${train[@]}" --set "output.directory=$disk/new"
 change rw
 fails_later() { # RANKS: the disk becomes read-only while the run goes on
   local ranks=$1
@@ -243,7 +240,7 @@ succeeds 2 evaluate "$folder/small" --set "evaluation.cache=$folder/cache"
 insert size=100m
 cp -r "$folder/measured/." "$folder/small/solver" "$disk"
 change ro
-fails 2 "disk/metrics.jsonl: cannot create the file: Read-only file system" evaluate "$disk" --set "evaluation.cache=$folder/cache"
+fails 2 "disk/run.lock: cannot create the file: Read-only file system" evaluate "$disk" --set "evaluation.cache=$folder/cache"
 change rw
 dd if=/dev/zero of="$disk/full" bs=4096 2>/dev/null || true
 fails 3 "disk/metrics.jsonl: cannot write the file: No space left on device" evaluate "$disk" --set "evaluation.cache=$folder/cache"

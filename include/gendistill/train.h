@@ -47,7 +47,7 @@ gd_err gd_trainer_check(const gd_comm *comm, const gd_config *config);
 
 /* Parameters, optimiser, teacher and plans of one rank. Keeps comm, config and dataset. Collective on comm.
  * GD_ERR_INPUT if the configuration does not fit the rank count or the data. */
-gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config *config, gd_dataset *dataset);
+gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config *config, const gd_dataset *dataset);
 void gd_trainer_destroy(gd_trainer **trainer);
 
 /* Starts task `task` (from 0): the teacher becomes a copy of the parameters, the optimiser state is reset. Local, but

@@ -26,6 +26,8 @@ static bool make_one(const char *path, const char **reason) {
 static gd_err cannot_make(const char *path, const char *part, const char *reason) {
   char here[PATH_MAX] = "";
   bool is_relative = *part != '/' && getcwd(here, sizeof here);
+  if (!is_relative && strcmp(part, path) == 0)
+    return gd_error(GD_ERR_FAILED, "%s: cannot make the folder: %s", path, reason);
   return gd_error(GD_ERR_FAILED, "%s: cannot make the folder %s%s%s: %s", path, here, is_relative ? "/" : "", part,
                   reason);
 }

@@ -214,6 +214,7 @@ static gd_err begin(gd_run *run, bool *resumed) {
   gd_err err;
   *resumed = false;
   GD_TRY(gd_trainer_create(&run->trainer, run->comm, run->config, run->dataset));
+  run->trainer->data_digest = gd_dataset_digest(run->dataset);
   gd_progress("looking for checkpoints");
   if (run->resume) GD_TRY(gd_trainer_restore(run->trainer, &run->position, resumed));
   if (run->resume && !*resumed) {

@@ -43,7 +43,7 @@ gd_err gd_trainer_check(const gd_comm *comm, const gd_config *config) {
   return gd_comm_agree(comm, check_fit(comm, config));
 }
 
-gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config *config, gd_dataset *dataset) {
+gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config *config, const gd_dataset *dataset) {
   *out = NULL;
   gd_err err = gd_trainer_check(comm, config);
   if (err != GD_OK) return err;
@@ -51,7 +51,6 @@ gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config 
   t->comm = comm;
   t->config = config;
   t->dataset = dataset;
-  t->data_digest = dataset ? gd_dataset_digest(dataset) : 0;
   t->strategy = gd_strategy_get(config->strategy.name);
   t->precision = gd_precision_agree(comm, config->training.precision);
   t->task = -1;

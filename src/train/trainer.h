@@ -14,7 +14,7 @@ struct gd_trainer {
   const gd_comm *comm;
   const gd_config *config;
   const gd_dataset *dataset;
-  uint64_t data_digest; /* of the dataset */
+  uint64_t data_digest; /* of the dataset, for checkpoints; 0: not known */
   const gd_strategy *strategy;
   gd_precision precision; /* what this machine computes in */
   gd_schedule *schedule;
