@@ -60,7 +60,9 @@ gd_app_test(test_app_report 120)
 # beside it, and begins first.
 set(alone test_app_usage test_app_report)
 if(GD_FULL_SPEED)
-  list(APPEND alone test_app_watchdog test_app_kill_resume test_app_kill_anywhere test_app_projection)
+  list(APPEND alone test_app_watchdog test_app_kill_resume test_app_kill_anywhere test_app_projection
+    test_app_disk_faults test_app_read_faults test_app_stop test_app_one_writer test_app_resume_record
+    test_app_import_sample test_app_limits test_app_locale)
 endif()
 if(TEST test_app_memory_faults)
   list(APPEND alone test_app_memory_faults test_app_memory_growth test_app_memory_growth_long)

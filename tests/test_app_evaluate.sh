@@ -95,7 +95,7 @@ succeeds 1 evaluate "$folder/run-b"
 has "$folder/err" "warn: task 1 has no test images of classes 0, 5" "evaluate without test images of a task"
 refused 2 "$folder/without-all: no test images of any task" 2 train "$folder/run.yaml" "${sets[@]}" \
   --set "dataset.path=$folder/without-all" --set "output.directory=$folder/run-c"
-[ ! -e "$folder/run-c" ] || fail "a run that cannot be measured has begun"
+[ ! -e "$folder/run-c/config.resolved.yaml" ] || fail "a run that cannot be measured has begun"
 
 # ---- A report, on two ranks
 succeeds 2 report "$folder/run-1" "$folder/run-2" --output "$folder/report"

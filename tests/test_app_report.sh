@@ -21,7 +21,7 @@ done <"$folder/out"
 [ "$(wc -l <"$folder/out")" -eq "$(find "$folder/run-1/report" -type f | wc -l)" ] || fail "not all files are printed"
 if command -v gnuplot >/dev/null; then
   has "$folder/run-1/report/report.md" "(grid.png)" "report.md"
-  ! (cd "$folder/run-1/report" && gnuplot loss.gp 2>&1) | grep . || fail "the script does not draw the picture again"
+  ! (cd "$folder/run-1/report" && LC_ALL=C.UTF-8 gnuplot loss.gp 2>&1) | grep . || fail "the script does not draw the picture again"
 fi
 
 # ---- Several runs: into ./report

@@ -68,5 +68,5 @@ mkdir "$folder/stuck"
 mkfifo "$folder/stuck/metrics.jsonl"
 begin 3 --set "output.directory=$folder/stuck" --set comm.timeout_seconds=2
 ended_by_watchdog "a file that does not answer"
-names "; rank 0: opening metrics.jsonl"
-names "; rank 1, 2: in MPI_[A-Za-z]+, opening metrics.jsonl"
+names "; rank 0: looking for an earlier run"
+names "; rank 1, 2: in MPI_[A-Za-z]+, looking for an earlier run"

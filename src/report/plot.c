@@ -387,6 +387,7 @@ static bool run_gnuplot(const gd_report *report, const char *script, bool *gnupl
   fprintf(folder, "cd ");
   gd_report_write_quoted(folder, report->directory);
   gd_text_end(folder);
+  setenv("LC_ALL", "C.UTF-8", 1);  // or it warns of signs that it cannot convert
   char *const arguments[] = {"gnuplot", "-e", quoted, (char *)script, NULL};
   int failed = posix_spawnp(&process, "gnuplot", NULL, NULL, arguments, environ);
   gd_free(quoted);

@@ -57,6 +57,7 @@ static gd_err refuse_used_folder(const gd_run *run) {
 
 gd_err gd_run_take_folder(gd_run *run) {
   gd_err err = gd_folder_lock_take(&run->lock, run->comm, run->config->output.directory, "train");
+  gd_progress("looking for an earlier run");
   return err == GD_OK && !run->resume ? refuse_used_folder(run) : err;
 }
 

@@ -172,7 +172,7 @@ breaks() {
 plot() {
   breaks
   cat "$results/breaks.md"
-  gnuplot -e "csv = '$results/projection.csv'; picture = '$results/projection.png'" \
+  LC_ALL=C.UTF-8 gnuplot -e "csv = '$results/projection.csv'; picture = '$results/projection.png'" \
     jobs/studies/projection/projection.gp
 }
 
