@@ -288,6 +288,26 @@ static void the_project_s_configurations_are_valid(void **state) {
   }
 }
 
+// Environments differ between nodes.
+static void rank_0_reads_for_all(void **state) {
+  (void)state;
+  static const char *const sets[] = {"output.directory=$GD_TEST_PLACE/$$x", "replay.sampler=ddpm", "dataset.name=mnist",
+                                     "dataset.path=a #b"};
+  gd_config *config = NULL;
+  char *place = gd_format("/rank-%d", test_comm->rank);
+  if (test_comm->rank < 2) setenv("GD_TEST_PLACE", place, 1);  // the third rank has none
+  assert_ok(gd_config_read(&config, test_comm, NULL, 4, sets));
+  assert_string_equal(config->output.directory, "/rank-0/$x");
+  assert_string_equal(config->dataset.path, "a #b");
+  assert_int_equal(config->replay.sampling.steps, 1000);
+  gd_config_destroy(&config);
+  unsetenv("GD_TEST_PLACE");
+  assert_int_equal(gd_config_read(&config, test_comm, NULL, 1, sets), GD_ERR_INPUT);
+  assert_null(config);
+  assert_non_null(strstr(gd_error_message(), "GD_TEST_PLACE"));
+  gd_free(place);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(defaults_are_the_paper_s),
@@ -299,6 +319,7 @@ int main(void) {
       cmocka_unit_test(overrides_win_in_order),
       cmocka_unit_test(paths_are_expanded),
       cmocka_unit_test(overrides_of_paths_are_literal),
+      cmocka_unit_test(rank_0_reads_for_all),
       cmocka_unit_test(defaults_belong_to_the_data_set),
       cmocka_unit_test(names_are_those_of_the_file),
       cmocka_unit_test(a_run_goes_on_only_with_its_own_numbers),

@@ -133,6 +133,11 @@ typedef struct gd_config {
  * out of range or an impossible combination. path NULL: all defaults. */
 gd_err gd_config_create(gd_config **out, const char *path, int n_sets, const char *const *sets);
 
+/* The same on all ranks: rank 0 reads, so that neither files nor environments of other nodes matter. Collective on
+ * comm.
+ */
+gd_err gd_config_read(gd_config **out, const gd_comm *comm, const char *path, int n_sets, const char *const *sets);
+
 /* The same from YAML text; `name` stands for the file in messages. Local. */
 gd_err gd_config_create_from_text(gd_config **out, const char *name, const char *text, int n_sets,
                                   const char *const *sets);

@@ -191,8 +191,8 @@ gd_err gd_command_bench(const gd_comm *comm, int argc, char **argv) {
                                {0}};
   gd_err err = gd_options_parse(argc, argv, options, "a configuration file", &path);
   if (err == GD_OK) err = check_options(repeats, directory);
-  if (err == GD_OK) err = gd_config_create(&config, path, sets.n, sets.values);
   GD_TRY(gd_comm_agree(comm, err));
+  GD_TRY(gd_config_read(&config, comm, path, sets.n, sets.values));
   GD_REQUIRE(config);
   gd_watchdog_timeout(config->comm.timeout_seconds);
   // a step with a whole replay batch is what is timed; a pool of one batch serves for that

@@ -13,8 +13,8 @@ gd_err gd_command_classifier(const gd_comm *comm, int argc, char **argv) {
   gd_classifier *classifier = NULL;
   const gd_option options[] = {{"set", GD_OPTION_TEXTS, &sets, false}, {0}};
   err = gd_options_parse(argc, argv, options, "a configuration file", &path);
-  if (err == GD_OK) err = gd_config_create(&config, path, sets.n, sets.values);
   GD_TRY(gd_comm_agree(comm, err));
+  GD_TRY(gd_config_read(&config, comm, path, sets.n, sets.values));
   GD_REQUIRE(config);
   gd_watchdog_timeout(config->comm.timeout_seconds);
   GD_TRY(gd_dataset_read(&train, comm, config, GD_TRAIN));

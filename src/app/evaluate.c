@@ -29,15 +29,15 @@ static gd_err parse(int argc, char **argv, gd_evaluate_options *o) {
   return GD_OK;
 }
 
-// The run's own configuration, or that of --config, which must be of the same run then.
-static gd_err make_config(const gd_evaluate_options *o, gd_config **out) {
+// The run's own configuration, or that of --config, which must be of the same run then. Collective on comm.
+static gd_err make_config(const gd_comm *comm, const gd_evaluate_options *o, gd_config **out) {
   gd_err err;
   gd_config *stored = NULL;
   char *own = gd_format("%s/config.resolved.yaml", o->path);
-  GD_TRY(gd_config_create(out, o->config ? o->config : own, o->sets.n, o->sets.values));
+  GD_TRY(gd_config_read(out, comm, o->config ? o->config : own, o->sets.n, o->sets.values));
   gd_watchdog_timeout((*out)->comm.timeout_seconds);
   if (!o->is_run) goto done;
-  GD_TRY(gd_config_create(&stored, own, 0, NULL));
+  GD_TRY(gd_config_read(&stored, comm, own, 0, NULL));
   GD_TRY(gd_error_context(gd_config_require_same_run(stored, *out), "%s", own));
   gd_free((*out)->output.directory);
   (*out)->output.directory = gd_strdup(o->path);
@@ -94,9 +94,8 @@ gd_err gd_command_evaluate(const gd_comm *comm, int argc, char **argv) {
   gd_folder_lock *lock = NULL;
   gd_evaluator *evaluator = NULL;
   int n_tasks = 0;
-  err = parse(argc, argv, &o);
-  if (err == GD_OK) err = make_config(&o, &config);
-  GD_TRY(gd_comm_agree(comm, err));
+  GD_TRY(gd_comm_agree(comm, parse(argc, argv, &o)));
+  GD_TRY(make_config(comm, &o, &config));
   GD_REQUIRE(config);
   if (o.is_run) {
     GD_TRY(count_tasks(comm, config, &n_tasks));

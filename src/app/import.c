@@ -35,8 +35,8 @@ gd_err gd_command_import(const gd_comm *comm, int argc, char **argv) {
                                {"set", GD_OPTION_TEXTS, &sets, false},
                                {0}};
   err = gd_options_parse(argc, argv, options, NULL, NULL);
-  if (err == GD_OK) err = gd_config_create(&config, config_path, sets.n, sets.values);
   GD_TRY(gd_comm_agree(comm, err));
+  GD_TRY(gd_config_read(&config, comm, config_path, sets.n, sets.values));
   GD_REQUIRE(config);
   GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? check_output(output, safetensors, config_path) : GD_OK));
   gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));

@@ -84,8 +84,8 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
                                {0}};
   err = gd_options_parse(argc, argv, options, "a configuration file", &path);
   if (err == GD_OK && time_limit < 0) err = gd_error(GD_ERR_INPUT, "--time-limit: must be seconds, or 0 for none");
-  if (err == GD_OK) err = gd_config_create(&config, path, sets.n, sets.values);
   GD_TRY(gd_comm_agree(comm, err));
+  GD_TRY(gd_config_read(&config, comm, path, sets.n, sets.values));
   GD_REQUIRE(config);
   gd_watchdog_timeout(config->comm.timeout_seconds);
   if (dry_run) {

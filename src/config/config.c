@@ -95,3 +95,17 @@ done:
   gd_free(text);
   return err;
 }
+
+gd_err gd_config_read(gd_config **out, const gd_comm *comm, const char *path, int n_sets, const char *const *sets) {
+  *out = NULL;
+  gd_err err = gd_comm_agree(comm, comm->rank == 0 ? gd_config_create(out, path, n_sets, sets) : GD_OK);
+  if (err != GD_OK) return err;
+  char *text = comm->rank == 0 ? gd_config_dump(*out) : NULL;
+  int64_t nbytes = text ? (int64_t)strlen(text) + 1 : 0;
+  MPI_Bcast(&nbytes, 1, MPI_INT64_T, 0, comm->mpi);
+  if (!text) text = gd_alloc((size_t)nbytes);
+  gd_comm_broadcast(comm, text, nbytes, MPI_CHAR, 0);
+  if (comm->rank != 0) err = gd_config_create_from_text(out, path ? path : "rank 0", text, 0, NULL);
+  gd_free(text);
+  return gd_comm_agree(comm, err);
+}
