@@ -141,6 +141,17 @@ const char *gd_progress_call(const char *name);
 /* What was noted last. Local; by any thread. */
 gd_progress_state gd_progress_read(void);
 
+/* ---- A thread beside the main one ---------------------------------------------------------------- */
+
+typedef struct gd_side_thread gd_side_thread;
+
+/* Starts a thread that calls run(thread, context) once; no signal is delivered to it. Local. Returns 0, or errno. */
+int gd_side_thread_start(gd_side_thread **out, void (*run)(gd_side_thread *thread, void *context), void *context);
+/* Waits for so many seconds; false, at once, when the thread is to end. Local; by the thread itself. */
+bool gd_side_thread_rest(gd_side_thread *thread, double seconds);
+/* Ends the thread at its next rest, and waits for that. Local. Accepts NULL, sets NULL. */
+void gd_side_thread_end(gd_side_thread **thread);
+
 /* ---- Digest ---------------------------------------------------------------------------------- */
 
 /* 64-bit XXH3 digest of `nbytes` bytes, continuing from `seed` (0 to start). Local. */

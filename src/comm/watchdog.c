@@ -3,13 +3,9 @@
  * Each rank's thread sends rank 0 what its rank does, several times a time-out; rank 0 judges, and answers so that the
  * others notice when rank 0 itself is gone. Messages go over a communicator of the watchdog's own. The thread must not
  * wait for anything: what cannot be sent now is left out. */
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/rank.h"
@@ -38,10 +34,7 @@ struct gd_watchdog {
   gd_comm *comm;
   bool is_connected;  // messages between threads are possible, and there are other ranks
   peer *peers;        // (size)
-  pthread_t thread;
-  pthread_mutex_t mutex;
-  pthread_cond_t wake;
-  bool is_over;
+  gd_side_thread *thread;
   uint64_t count;  // of the last look at this rank's progress ...
   double changed;  // ... and when it had changed
 };
@@ -195,21 +188,6 @@ static void judge(gd_watchdog *w, double now, double limit) {
   if (least > patience) end_job(w, now, limit);
 }
 
-// Waits for so many seconds or until the watchdog is over, which it returns.
-static bool wait_a_while(gd_watchdog *w, double seconds) {
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  int64_t nanoseconds = until.tv_nsec + (int64_t)(seconds * 1e9);
-  until.tv_sec += nanoseconds / 1000000000;
-  until.tv_nsec = nanoseconds % 1000000000;
-  pthread_mutex_lock(&w->mutex);
-  int code = 0;
-  while (!w->is_over && code != ETIMEDOUT) code = pthread_cond_timedwait(&w->wake, &w->mutex, &until);
-  bool is_over = w->is_over;
-  pthread_mutex_unlock(&w->mutex);
-  return is_over;
-}
-
 // Everything heard so far counts as heard now.
 static void forget_the_past(gd_watchdog *w, double now) {
   for (int rank = 0; rank < w->comm->size; rank++) {
@@ -219,14 +197,13 @@ static void forget_the_past(gd_watchdog *w, double now) {
   w->changed = now;
 }
 
-static void *watch(void *argument) {
-  gd_watchdog *w = argument;
+static void watch(gd_side_thread *thread, void *context) {
+  gd_watchdog *w = context;
   double last = gd_seconds(), last_limit = 0;
   for (;;) {
     double limit = atomic_load(&timeout), tick = limit > 0 ? limit / TICKS : 1;
     if (tick > 10) tick = 10;
-    bool is_over = wait_a_while(w, tick < 0.5 ? tick : 0.5);  // a shorter time-out may come
-    if (is_over) return NULL;
+    if (!gd_side_thread_rest(thread, tick < 0.5 ? tick : 0.5)) return;  // a shorter time-out may come
     double now = gd_seconds();
     // a job that was suspended as a whole, or begins to be watched, has its full time
     bool afresh = now - last > 5 * tick || limit != last_limit;
@@ -271,25 +248,14 @@ void gd_watchdog_start(gd_watchdog **out, const gd_comm *comm) {
     if (is_partner(w, rank))
       MPI_Send_init(&p->outgoing, sizeof p->outgoing, MPI_BYTE, rank, 0, w->comm->mpi, &p->sending);
   }
-  pthread_mutex_init(&w->mutex, NULL);
-  pthread_cond_init(&w->wake, NULL);
-  sigset_t all, before;  // signals are for the main thread
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int code = pthread_create(&w->thread, NULL, watch, w);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  require_on_all(comm, code);
+  require_on_all(comm, gd_side_thread_start(&w->thread, watch, w));
   *out = w;
 }
 
 void gd_watchdog_stop(gd_watchdog **watchdog) {
   gd_watchdog *w = *watchdog;
   if (!w) return;
-  pthread_mutex_lock(&w->mutex);
-  w->is_over = true;
-  pthread_cond_signal(&w->wake);
-  pthread_mutex_unlock(&w->mutex);
-  pthread_join(w->thread, NULL);
+  gd_side_thread_end(&w->thread);
   // a last word to each partner, and all that is still on the way up to theirs
   for (int rank = 0; rank < w->comm->size; rank++)
     while (is_partner(w, rank) && !send_to(w, rank, &(beat){.is_last = 1})) continue;
@@ -298,8 +264,6 @@ void gd_watchdog_stop(gd_watchdog **watchdog) {
   MPI_Barrier(w->comm->mpi);  // all that was sent has been received
   for (int rank = 0; rank < w->comm->size; rank++)
     if (is_partner(w, rank)) MPI_Request_free(&w->peers[rank].sending);
-  pthread_cond_destroy(&w->wake);
-  pthread_mutex_destroy(&w->mutex);
   gd_comm_destroy(&w->comm);
   gd_free(w->peers);
   gd_free(w);

@@ -12,8 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,10 +34,7 @@ struct gd_folder_lock {
   int fd;
   json_t *holder;               // this job
   char written[RECORD_NBYTES];  // the record as this job wrote it last
-  pthread_t thread;             // raises the counter
-  pthread_mutex_t mutex;
-  pthread_cond_t wake;
-  bool is_over;
+  gd_side_thread *thread;       // raises the counter
 };
 
 /* ---- Who holds it ---- */
@@ -144,20 +139,6 @@ static bool is_still_ours(const gd_folder_lock *lock) {
 
 /* ---- The thread that raises the counter ---- */
 
-static bool wait_for_the_end(gd_folder_lock *lock, double seconds) {
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  int64_t nanoseconds = until.tv_nsec + (int64_t)(seconds * 1e9);
-  until.tv_sec += nanoseconds / 1000000000;
-  until.tv_nsec = nanoseconds % 1000000000;
-  pthread_mutex_lock(&lock->mutex);
-  int code = 0;
-  while (!lock->is_over && code != ETIMEDOUT) code = pthread_cond_timedwait(&lock->wake, &lock->mutex, &until);
-  bool is_over = lock->is_over;
-  pthread_mutex_unlock(&lock->mutex);
-  return is_over;
-}
-
 // A job that was stopped for longer than others wait may have lost the folder where locks do not reach other nodes.
 static void end_if_taken(const gd_folder_lock *lock) {
   char record[RECORD_NBYTES];
@@ -170,35 +151,13 @@ static void end_if_taken(const gd_folder_lock *lock) {
 }
 
 // What cannot be written now is written the next time: the fcntl lock holds meanwhile.
-static void *raise_counter(void *argument) {
-  gd_folder_lock *lock = argument;
-  for (int64_t count = 1; !wait_for_the_end(lock, patience / 6); count++) {
+static void raise_counter(gd_side_thread *thread, void *context) {
+  gd_folder_lock *lock = context;
+  for (int64_t count = 1; gd_side_thread_rest(thread, patience / 6); count++) {
     end_if_taken(lock);
     json_object_set_new(lock->holder, "count", json_integer(count));
     write_record(lock, lock->holder);
   }
-  return NULL;
-}
-
-static void start_thread(gd_folder_lock *lock) {
-  sigset_t all, before;  // signals are for the main thread
-  pthread_mutex_init(&lock->mutex, NULL);
-  pthread_cond_init(&lock->wake, NULL);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int code = pthread_create(&lock->thread, NULL, raise_counter, lock);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (code != 0) gd_abort("no thread for %s: %s", lock->path, strerror(code));
-}
-
-static void stop_thread(gd_folder_lock *lock) {
-  pthread_mutex_lock(&lock->mutex);
-  lock->is_over = true;
-  pthread_cond_signal(&lock->wake);
-  pthread_mutex_unlock(&lock->mutex);
-  pthread_join(lock->thread, NULL);
-  pthread_cond_destroy(&lock->wake);
-  pthread_mutex_destroy(&lock->mutex);
 }
 
 /* ---- Taking it ---- */
@@ -305,7 +264,8 @@ static gd_err take(gd_folder_lock **out, const char *folder, const char *work) {
   *lock = (gd_folder_lock){.path = gd_format("%s/run.lock", folder), .fd = -1, .holder = describe_this_job(work)};
   GD_TRY(gd_folder_make(folder));
   GD_TRY(acquire(lock));
-  start_thread(lock);
+  int reason = gd_side_thread_start(&lock->thread, raise_counter, lock);
+  if (reason) GD_TRY(gd_file_error(GD_ERR_FAILED, lock->path, "no thread to hold the lock", reason));
   *out = lock;
   lock = NULL;
 done:
@@ -320,7 +280,7 @@ gd_err gd_folder_lock_take(gd_folder_lock **out, const gd_comm *comm, const char
 
 void gd_folder_lock_release(gd_folder_lock **lock) {
   if (!*lock) return;
-  stop_thread(*lock);
+  gd_side_thread_end(&(*lock)->thread);
   json_t *nobody = json_object();
   if (is_still_ours(*lock)) write_record(*lock, nobody);
   json_decref(nobody);
