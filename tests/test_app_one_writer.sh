@@ -47,9 +47,21 @@ start 2 "${train[@]}" --set training.epochs=2000 --set output.checkpoint_steps=5
 wait_until 20 grep -q "task 1 of 3: " "$folder/err" || fail "a killed run's lock is in the way"
 grep -q '"process":'"${pids[0]}," "$run/run.lock" || grep -q '"process":'"${pids[1]}," "$run/run.lock" ||
   fail "run.lock names neither of the processes ${pids[*]}"
+taken_over() { # TEXT: the run that was started last ends, with TEXT
+  wait_until 60 gone "$mpirun" || fail "a run whose folder was taken over does not end"
+  status=0
+  wait "$mpirun" || status=$?
+  [ "$status" -ne 0 ] || fail "a run whose folder was taken over ends with status 0"
+  has "$folder/err" "run.lock: the folder was taken over by $1" "train"
+}
 printf '%-1022s\n' '{"work": "train", "host": "node9", "boot": "b", "process": 9, "since": "today"}' >"$run/run.lock"
-wait_until 60 gone "$mpirun" || fail "a run whose folder was taken over does not end"
-status=0
-wait "$mpirun" || status=$?
-[ "$status" -ne 0 ] || fail "a run whose folder was taken over ends with status 0"
-has "$folder/err" "taken over by \`train\`, process 9 on node9, since today" "train"
+taken_over "\`train\`, process 9 on node9, since today"
+
+# Removed, and begun anew by another job.
+rm -r "$run"
+start 1 "${train[@]}" --set training.epochs=2000
+wait_until 20 grep -q "task 1 of 3: " "$folder/err" || fail "no run in 20 seconds"
+rm -r "$run"
+mkdir "$run"
+touch "$run/run.lock"
+taken_over "another process"

@@ -130,7 +130,9 @@ static gd_err check_depth(const gd_config_reader *reader, const char *text) {
     line = event.start_mark.line;
     yaml_event_delete(&event);
   }
+  bool is_memory = parser.error == YAML_MEMORY_ERROR;
   yaml_parser_delete(&parser);
+  if (is_memory) gd_out_of_memory("for the YAML parser");
   if (depth <= MAX_DEPTH) return GD_OK;
   if (reader->set) return gd_error(GD_ERR_INPUT, "--set %.100s: nested too deeply", reader->set);
   return gd_error(GD_ERR_INPUT, "%s:%zu: nested too deeply", reader->file, line + 1);

@@ -47,10 +47,9 @@ static void sync_folder_of(const char *path) {
   gd_free(folder);
 }
 
-// False: another process has put its own draft there.
-static bool is_at(int fd, const char *tmp) {
+bool gd_file_is_at(int fd, const char *path) {
   struct stat opened, named;
-  return fstat(fd, &opened) == 0 && stat(tmp, &named) == 0 && opened.st_dev == named.st_dev &&
+  return fstat(fd, &opened) == 0 && stat(path, &named) == 0 && opened.st_dev == named.st_dev &&
          opened.st_ino == named.st_ino;
 }
 
@@ -62,13 +61,13 @@ gd_err gd_tmp_create(const char *tmp, const char *path, int *fd) {
 }
 
 void gd_tmp_remove(const char *tmp, int fd) {
-  if (fd >= 0 && is_at(fd, tmp)) unlink(tmp);
+  if (fd >= 0 && gd_file_is_at(fd, tmp)) unlink(tmp);
 }
 
 gd_err gd_tmp_commit(const char *tmp, const char *path, int fd) {
   const char *what = "cannot make the file durable";
   int reason = sync_path(tmp, O_RDWR);
-  if (!is_at(fd, tmp))
+  if (!gd_file_is_at(fd, tmp))
     return gd_error(GD_ERR_FAILED, "%s: cannot write the file: another process writes to the same name", path);
   if (!reason && rename(tmp, path) != 0) {
     what = "cannot give the file its final name";

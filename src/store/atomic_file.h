@@ -17,6 +17,9 @@ gd_err gd_tmp_create(const char *tmp, const char *path, int *fd);
  * another process has put its own draft there. */
 gd_err gd_tmp_commit(const char *tmp, const char *path, int fd);
 
+/* Whether `path` names the file that `fd` is of; false where another process has put its own file there. */
+bool gd_file_is_at(int fd, const char *path);
+
 /* Removes `tmp` if it is still the file that `fd` is of. */
 void gd_tmp_remove(const char *tmp, int fd);
 

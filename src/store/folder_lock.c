@@ -144,7 +144,8 @@ static void end_if_taken(const gd_folder_lock *lock) {
   char record[RECORD_NBYTES];
   read_record(lock->fd, record);
   json_t *holder = strcmp(record, lock->written) != 0 ? holder_in(record) : NULL;
-  if (!holder) return;  // ours, or emptied by hand: nobody else writes here
+  bool is_removed = access(lock->path, F_OK) == 0 && !gd_file_is_at(lock->fd, lock->path);  // with the folder, perhaps
+  if (!holder && !is_removed) return;  // ours, or emptied by hand: nobody else writes here
   char *name = name_holder(holder);
   gd_log(GD_LOG_ERROR, "%s: the folder was taken over by %s, while this job did not run", lock->path, name);
   MPI_Abort(MPI_COMM_WORLD, GD_ERR_FAILED);
