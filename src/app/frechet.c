@@ -27,7 +27,7 @@ gd_err gd_command_frechet(const gd_comm *comm, int argc, char **argv) {
   gd_err err;
   const char *real_path = NULL, *generated_path = NULL;
   gd_features real = {0}, generated = {0};
-  gd_frechet frechet;
+  gd_frechet frechet = {0};
   const gd_option options[] = {
       {"real", GD_OPTION_TEXT, &real_path, true}, {"generated", GD_OPTION_TEXT, &generated_path, true}, {0}};
   GD_TRY(gd_comm_agree(comm, gd_options_parse(argc, argv, options, NULL, NULL)));
