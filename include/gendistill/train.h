@@ -10,6 +10,16 @@
 
 /* ---- Loss of one batch of rows ------------------------------------------------------------------- */
 
+/* What the halves of the loss count for: L = L_data / data_divisor + replay L_replay. */
+typedef struct gd_loss_weights {
+  double data_divisor, replay;
+} gd_loss_weights;
+
+/* At task `task` (from 1) L = L_data / task + (1 - 1 / task) lambda L_replay; L = L_data where nothing is replayed.
+ * Local. Source: Masip et al. 2024. */
+gd_loss_weights gd_loss_weigh(int task, bool replays, double lambda);
+double gd_loss_total(gd_loss_weights weights, double loss_data, double loss_replay);
+
 /* Rows of a student batch: current images stand in rows 0 .. n_current-1, replay images in rows replay_row ..
  * replay_row+n_replay-1 (replay_row is 0 where the replay input is the current batch itself). */
 typedef struct gd_loss_rows {

@@ -3,6 +3,15 @@
 
 #include "gendistill/train.h"
 
+gd_loss_weights gd_loss_weigh(int task, bool replays, double lambda) {
+  if (!replays) return (gd_loss_weights){.data_divisor = 1, .replay = 0};
+  return (gd_loss_weights){.data_divisor = task, .replay = (1.0 - 1.0 / task) * lambda};
+}
+
+double gd_loss_total(gd_loss_weights weights, double loss_data, double loss_replay) {
+  return loss_data / weights.data_divisor + weights.replay * loss_replay;
+}
+
 // Adds weight d(sum of squares)/d(output) of n rows; returns the sum of squares, row by row in a fixed order.
 static double add_rows(const float *output, const float *target, int n, int64_t n_elements, double weight,
                        float *gradient) {

@@ -22,6 +22,22 @@ static gd_random keyed(const gd_step_context *s, gd_purpose purpose) {
   return key;
 }
 
+// Image i of the batch, its noise, and its timestep, which is returned.
+static int draw_current(const gd_step_context *s, int64_t i, float *image, float *noise) {
+  const gd_trainer *t = s->t;
+  bool flip = t->config->dataset.horizontal_flip && gd_random_below(keyed(s, GD_RANDOM_FLIP), (uint64_t)i, 2);
+  gd_dataset_image(t->dataset, s->indices[i], flip, image);
+  gd_random_normal(keyed(s, GD_RANDOM_NOISE), (uint64_t)i, (size_t)t->n_elements, noise);
+  return (int)gd_random_below(keyed(s, GD_RANDOM_TIMESTEP), (uint64_t)i, (uint32_t)t->schedule->timesteps);
+}
+
+static int take_current(const gd_trainer *t, int64_t i, float *image, float *noise) {
+  size_t nbytes = (size_t)t->n_elements * sizeof(float);
+  memcpy(image, t->given->images + i * t->n_elements, nbytes);
+  memcpy(noise, t->given->noise + i * t->n_elements, nbytes);
+  return t->given->timesteps[i];
+}
+
 // Rows of the current images: x_t, t, and their noise, which is the target.
 static void fill_current(const gd_step_context *s, gd_range images, float *x, float *t) {
   gd_trainer *tr = s->t;
@@ -29,13 +45,19 @@ static void fill_current(const gd_step_context *s, gd_range images, float *x, fl
   for (int64_t i = images.begin; i < images.end; i++) {
     int64_t row = i - images.begin;
     float *image = x + row * tr->n_elements, *noise = tr->noise_current + row * tr->n_elements;
-    bool flip = tr->config->dataset.horizontal_flip && gd_random_below(keyed(s, GD_RANDOM_FLIP), (uint64_t)i, 2);
-    int time = (int)gd_random_below(keyed(s, GD_RANDOM_TIMESTEP), (uint64_t)i, (uint32_t)tr->schedule->timesteps);
-    gd_dataset_image(tr->dataset, s->indices[i], flip, image);
-    gd_random_normal(keyed(s, GD_RANDOM_NOISE), (uint64_t)i, (size_t)tr->n_elements, noise);
+    int time = tr->given ? take_current(tr, i, image, noise) : draw_current(s, i, image, noise);
     gd_schedule_add_noise(tr->schedule, time, tr->n_elements, image, noise, image);
     t[row] = (float)time;
   }
+}
+
+static void take_replay(const gd_trainer *t, int64_t first, int n) {
+  const gd_replay_draws *given = &t->given->replay;
+  if (t->strategy->input == GD_INPUT_CURRENT) return;
+  size_t nbytes = (size_t)n * (size_t)t->n_elements * sizeof(float);
+  memcpy(t->draws.start, given->start + first * t->n_elements, nbytes);
+  memcpy(t->draws.noise, given->noise + first * t->n_elements, nbytes);
+  memcpy(t->draws.timesteps, given->timesteps + first, (size_t)n * sizeof(int));
 }
 
 // Rows of the replay images, made by the teacher, and their targets.
@@ -45,8 +67,11 @@ static void fill_replay(const gd_step_context *s, gd_range images, float *x, flo
   if (n == 0) return;
   gd_strategy_id strategy = tr->config->strategy.name;
   const gd_config_sampling *sampling = tr->pool ? NULL : &tr->config->replay.sampling;
-  gd_replay_draw(strategy, s->key, (uint64_t)images.begin, tr->schedule->timesteps, tr->n_elements, n, !tr->pool,
-                 &tr->draws);
+  if (tr->given)
+    take_replay(tr, images.begin, n);
+  else
+    gd_replay_draw(strategy, s->key, (uint64_t)images.begin, tr->schedule->timesteps, tr->n_elements, n, !tr->pool,
+                   &tr->draws);
   if (tr->pool) {
     int64_t first = images.begin - gd_trainer_images(tr, tr->comm->rank, s->n_replay).begin;
     gd_pixels_normalise(tr->drawn + first * tr->n_elements, n * tr->n_elements, tr->draws.start);
@@ -75,13 +100,17 @@ static void gradient_ready(void *context, int64_t first) {
   gd_slot_sum_ready(context, true, first);
 }
 
+static gd_loss_weights loss_weights(const gd_trainer *t) {
+  return gd_loss_weigh(t->task + 1, gd_trainer_replays(t), t->config->strategy.lambda);
+}
+
 // Forward, loss and backward of one unit; leaves gradient and tail in `out`. last: of this rank's units.
 static void work_unit(const gd_step_context *s, gd_range slots, bool last, float *out) {
   gd_trainer *t = s->t;
   gd_range current = unit_images(t, slots, s->n_batch), replay = unit_images(t, slots, s->n_replay);
   int replay_row = t->strategy->input == GD_INPUT_CURRENT ? 0 : t->n_current;
   float *x = gd_plan_input(t->plan, 0), *times = gd_plan_input(t->plan, 1);
-  double task = t->task + 1.0, data_share = gd_trainer_replays(t) ? 1.0 / task : 1.0;
+  gd_loss_weights weights = loss_weights(t);
   double batch_elements = (double)s->n_batch * (double)t->n_elements;
   double replay_elements = (double)s->n_replay * (double)t->n_elements, squares_current, squares_replay;
 
@@ -91,16 +120,15 @@ static void work_unit(const gd_step_context *s, gd_range slots, bool last, float
   double seconds_replay = gd_seconds() - start;
   s->metrics->replay.seconds += seconds_replay;
   const float *output = gd_plan_forward(t->plan);
-  gd_loss_rows rows = {
-      .n_current = (int)(current.end - current.begin),
-      .n_replay = (int)(replay.end - replay.begin),
-      .replay_row = replay_row,
-      .n_rows = gd_plan_batch(t->plan),
-      .n_elements = t->n_elements,
-      .target_current = t->noise_current,
-      .target_replay = t->target_replay,
-      .weight_current = data_share / batch_elements,
-      .weight_replay = s->n_replay ? (1.0 - 1.0 / task) * t->config->strategy.lambda / replay_elements : 0};
+  gd_loss_rows rows = {.n_current = (int)(current.end - current.begin),
+                       .n_replay = (int)(replay.end - replay.begin),
+                       .replay_row = replay_row,
+                       .n_rows = gd_plan_batch(t->plan),
+                       .n_elements = t->n_elements,
+                       .target_current = t->noise_current,
+                       .target_replay = t->target_replay,
+                       .weight_current = 1.0 / weights.data_divisor / batch_elements,
+                       .weight_replay = s->n_replay ? weights.replay / replay_elements : 0};
   gd_loss_gradient(&rows, output, gd_plan_output_gradient(t->plan), &squares_current, &squares_replay);
   float *tail = out + t->table->total;
   tail[TAIL_LOSS_DATA] = (float)(squares_current / batch_elements);
@@ -184,9 +212,7 @@ gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int
   t->replay_seconds += tail[TAIL_REPLAY_SECONDS] / t->comm->size;
   if (tail[TAIL_CHECKPOINT] > 0) out->requests |= GD_REQUEST_CHECKPOINT;
   if (tail[TAIL_STOP] > 0) out->requests |= GD_REQUEST_STOP;
-  double share = t->task + 1.0;
-  out->loss = replays ? out->loss_data / share + (1.0 - 1.0 / share) * t->config->strategy.lambda * out->loss_replay
-                      : out->loss_data;
+  out->loss = gd_loss_total(loss_weights(t), out->loss_data, out->loss_replay);
   out->gradient_norm = gd_gradient_norm(t->table, grads);
   out->skipped = !isfinite(out->loss) || !isfinite(out->gradient_norm);
   if (out->skipped) {

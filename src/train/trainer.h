@@ -10,6 +10,14 @@
 /* What travels behind the gradient in each slot's array, and so is summed over all slots and ranks. */
 enum { TAIL_LOSS_DATA, TAIL_LOSS_REPLAY, TAIL_REPLAY_SECONDS, TAIL_CHECKPOINT, TAIL_STOP, N_TAIL };
 
+/* All that a step draws, for the whole batch of all ranks. */
+typedef struct gd_step_draws {
+  const float *images;    /* x_0 (n, H, W, C), in place of the data set's */
+  const float *noise;     /* (n, H, W, C) */
+  const int *timesteps;   /* (n) */
+  gd_replay_draws replay; /* of n_replay images; not looked at where none are made */
+} gd_step_draws;
+
 struct gd_trainer {
   const gd_comm *comm;
   const gd_config *config;
@@ -34,11 +42,12 @@ struct gd_trainer {
   gd_generator *generator; /* teacher: n_replay rows */
 
   /* Work arrays of a unit. */
-  float *noise_current;  /* (n_current, H, W, C) the current images' eps */
-  float *target_replay;  /* (n_replay, H, W, C) */
-  gd_replay_draws draws; /* (n_replay) */
-  uint8_t *drawn;        /* (images of the step on this rank, H, W, C) from the pool */
-  int64_t n_elements;    /* of one image */
+  float *noise_current;       /* (n_current, H, W, C) the current images' eps */
+  float *target_replay;       /* (n_replay, H, W, C) */
+  gd_replay_draws draws;      /* (n_replay) */
+  const gd_step_draws *given; /* in place of what is drawn, for tests; otherwise NULL */
+  uint8_t *drawn;             /* (images of the step on this rank, H, W, C) from the pool */
+  int64_t n_elements;         /* of one image */
 };
 
 /* Whether the replay half is there at this task. */

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# run_digests.sh PROGRAM MAKE_FIXTURE: the digests that short runs end with, one run per line: every strategy, images made
+# online or from a pool, both precisions, both reductions, with and without averaged parameters, on one rank and two.
+# Before and after a change that must not alter what a run computes, on one machine:
+#
+#   tests/run_digests.sh OLD/gendistill OLD/tests/make_fixture >before
+#   tests/run_digests.sh NEW/gendistill NEW/tests/make_fixture >after
+#   cmp before after
+#
+# A line: the settings, the digest of the parameters, of the losses in metrics.jsonl, and of the last sample set's images.
+set -eu
+# shellcheck source=app_support.sh
+. "$(dirname "$0")/app_support.sh"
+
+write_config "$folder/run.yaml"
+
+losses() {
+  sed -n 's/.*"event": "step".*\("global_step".*"gradient_norm": [^,]*\).*/\1/p' "$folder/run/metrics.jsonl" | cksum | cut -d ' ' -f 1
+}
+
+images() {
+  h5dump -d /images -y -w 0 "$folder"/run/samples/samples-task03.h5 | sed 1d | cksum | cut -d ' ' -f 1
+}
+
+one() { # RANKS KEY=VALUE...
+  local ranks=$1 sets=() set
+  shift
+  for set in "$@"; do sets+=(--set "$set"); done
+  rm -rf "$folder/run"
+  succeeds "$ranks" train "$folder/run.yaml" --set training.epochs=1 --set evaluation.samples=20 "${sets[@]}"
+  echo "ranks=$ranks $* $(digest) $(losses) $(images)"
+}
+
+for strategy in finetune joint cumulative lwf gaussian generative_replay generative_distillation; do
+  sources=(online)
+  batch=6
+  case $strategy in
+    generative_*) sources+=(pool) ;;
+    lwf) batch=0 ;; # it replays the current batch
+  esac
+  for source in "${sources[@]}"; do
+    for precision in float32 bfloat16; do
+      for reduction in tree fast; do
+        for ema in 0 0.9; do
+          for ranks in 1 2; do
+            one $ranks "strategy.name=$strategy" "replay.batch=$batch" "replay.source=$source" replay.pool_images=40 \
+              "training.precision=$precision" "training.reduction=$reduction" "training.ema_decay=$ema"
+          done
+        done
+      done
+    done
+  done
+done
