@@ -1,5 +1,6 @@
 #!/bin/sh
-# mpirun.sh RANKS PROGRAM [ARG ...]: runs a test with RANKS ranks on this machine, one thread each past one rank.
+# mpirun.sh RANKS PROGRAM [ARG ...]: runs a test with RANKS ranks on this machine, one thread each past one rank. One rank
+# runs without mpirun, whose start takes longer than most tests.
 ranks=$1
 shift
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_base_warn_component_unused=0
@@ -19,4 +20,5 @@ if [ -n "${GD_VALGRIND:-}" ]; then # a folder for its reports
     --child-silent-after-fork=yes --vex-guest-max-insns=25 \
     --log-file="$GD_VALGRIND/%p" --suppressions="$here/valgrind.supp" "$@"
 fi
+[ "$ranks" -gt 1 ] || exec env OMPI_MCA_ess_singleton_isolated=1 "$@"
 exec mpirun --oversubscribe --bind-to none -n "$ranks" "$@"

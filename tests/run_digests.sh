@@ -19,7 +19,8 @@ losses() {
 }
 
 images() {
-  h5dump -d /images -y -w 0 "$folder"/run/samples/samples-task03.h5 | sed 1d | cksum | cut -d ' ' -f 1
+  local sets=("$folder"/run/samples/*.h5)
+  h5dump -d /images -y -w 0 "${sets[-1]}" | sed 1d | cksum | cut -d ' ' -f 1
 }
 
 one() { # RANKS KEY=VALUE...
