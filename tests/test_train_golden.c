@@ -110,11 +110,11 @@ static void check_params(const gd_fixture *f) {
   if (n_off * 1000 > n) fail_msg("%s: %d of %d parameters differ", f->name, (int)n_off, (int)n);
 }
 
-static void check_strategy(const char *name) {
+static void strategy_holds(void **state) {
   gd_fixture f;
   gd_step_metrics metrics;
   uint32_t indices[N] = {0, 1, 2, 3};
-  open_fixture(&f, name);
+  open_fixture(&f, *state);
   assert_ok(gd_trainer_step(f.trainer, 1, indices, N, 0, &metrics));
   check_number(&f, "data_loss", metrics.loss_data, 1e-5);
   if (gd_trainer_replays(f.trainer)) check_number(&f, "replay_loss", metrics.loss_replay, 1e-5);
@@ -124,34 +124,10 @@ static void check_strategy(const char *name) {
   close_fixture(&f);
 }
 
-static void finetune_holds(void **state) {
-  (void)state;
-  check_strategy("finetune");
-}
-
-static void generative_replay_holds(void **state) {
-  (void)state;
-  check_strategy("generative_replay");
-}
-
-static void generative_distillation_holds(void **state) {
-  (void)state;
-  check_strategy("generative_distillation");
-}
-
-static void lwf_holds(void **state) {
-  (void)state;
-  check_strategy("lwf");
-}
-
-static void gaussian_holds(void **state) {
-  (void)state;
-  check_strategy("gaussian");
-}
+#define STRATEGY(name) cmocka_unit_test_prestate(strategy_holds, name)
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(finetune_holds), cmocka_unit_test(generative_replay_holds),
-                                     cmocka_unit_test(generative_distillation_holds), cmocka_unit_test(lwf_holds),
-                                     cmocka_unit_test(gaussian_holds)};
+  const struct CMUnitTest tests[] = {STRATEGY("finetune"), STRATEGY("generative_replay"),
+                                     STRATEGY("generative_distillation"), STRATEGY("lwf"), STRATEGY("gaussian")};
   return GD_TEST_MAIN(tests);
 }

@@ -9,8 +9,8 @@
 static gd_err check_path(const char *text) {
   if (*text != '~' && *text != '$') return GD_OK;
   return gd_error(GD_ERR_INPUT,
-                  "%s: the shell has not expanded this: write no quotes around it, and a space, not =, before it (./%s "
-                  "for a file of this name)",
+                  "%s: the shell has not expanded this: do not quote it, and put a space before it, not = (./%s for a "
+                  "file of this name)",
                   text, text);
 }
 

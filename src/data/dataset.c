@@ -153,10 +153,11 @@ void gd_dataset_image(const gd_dataset *dataset, int64_t index, bool flip, float
   GD_REQUIRE(index < dataset->n);
   int size = dataset->size, channels = dataset->channels;
   gd_images images = gd_dataset_images(dataset, index);
-  uint8_t *image = gd_images_get(&images, 0, size);
+  uint8_t *enlarged = images.held_size == size ? NULL : gd_images_get(&images, 0, size);
+  const uint8_t *image = enlarged ? enlarged : images.held;
   if (!flip) gd_pixels_normalise(image, (int64_t)size * size * channels, out);
   for (int y = 0; flip && y < size; y++)
     for (int x = size - 1; x >= 0; x--, out += channels)
       gd_pixels_normalise(image + (y * size + x) * channels, channels, out);
-  gd_free(image);
+  gd_free(enlarged);
 }

@@ -38,11 +38,15 @@ gd_err gd_tmp_reserve(const char *tmp, const char *path, int64_t nbytes) {
   return reason ? gd_file_error(GD_ERR_FAILED, path, "cannot reserve disk space", reason) : GD_OK;
 }
 
+char *gd_folder_of(const char *path) {
+  const char *slash = strrchr(path, '/');
+  if (!slash) return gd_strdup(".");
+  return gd_format("%.*s", slash == path ? 1 : (int)(slash - path), path);
+}
+
 // Some file systems cannot sync a folder; the file is whole all the same, so that is no error.
 static void sync_folder_of(const char *path) {
-  const char *slash = strrchr(path, '/');
-  char *folder = slash ? gd_strdup(path) : gd_strdup(".");
-  if (slash) folder[slash == path ? 1 : slash - path] = 0;
+  char *folder = gd_folder_of(path);
   sync_path(folder, O_RDONLY | O_DIRECTORY);
   gd_free(folder);
 }

@@ -9,6 +9,9 @@
 /* "PATH.tmp"; new string, gd_free. */
 char *gd_tmp_name(const char *path);
 
+/* "FOLDER" of FOLDER/NAME, "." of NAME; new string, gd_free. */
+char *gd_folder_of(const char *path);
+
 /* Creates `tmp`, the draft of `path`, as a new file in place of one that was left behind. *fd stays open until after
  * the commit and tells the file from another process's draft of the same name. GD_ERR_FAILED naming the file. */
 gd_err gd_tmp_create(const char *tmp, const char *path, int *fd);

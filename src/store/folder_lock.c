@@ -183,11 +183,6 @@ static void close_file(gd_folder_lock *lock) {
   lock->fd = -1;
 }
 
-static void rest(double seconds) {
-  struct timespec pause = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
-  nanosleep(&pause, NULL);
-}
-
 typedef enum verdict { TAKE, WATCH, REFUSE } verdict;
 
 // has_changed: the record did, since it was seen first; watched: seconds since then.
@@ -235,15 +230,16 @@ static gd_err acquire(gd_folder_lock *lock) {
     bool is_first = first.since == 0;
     GD_TRY(try_once(lock, &first, &decided));
     if (decided == TAKE) break;
-    if (is_first) gd_log(GD_LOG_INFO, "%s: waiting whether its holder on another node is alive", lock->path);
+    if (is_first) gd_log(GD_LOG_INFO, "%s: waiting to see whether its holder on another node is alive", lock->path);
     close_file(lock);
-    rest(patience / 30);
+    usleep((useconds_t)(patience / 30 * 1e6));
     gd_progress(NULL);
     GD_TRY(gd_stop_check());
   }
   int reason = write_record(lock, lock->holder);
   if (reason) GD_TRY(gd_file_error(GD_ERR_FAILED, lock->path, "cannot write the file", reason));
-  rest(patience / 1000);  // where there are no locks two may come here at once: the last to write stays
+  usleep((useconds_t)(patience / 1000 *
+                      1e6));  // where there are no locks two may come here at once: the last to write stays
   if (!is_still_ours(lock)) err = refuse(lock, NULL);
 done:
   return err;

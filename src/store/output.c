@@ -9,13 +9,6 @@
 #include "gendistill/store.h"
 #include "store/atomic_file.h"
 
-// "FOLDER" of FOLDER/NAME, "." of NAME; new string.
-static char *folder_of(const char *path) {
-  const char *slash = strrchr(path, '/');
-  if (!slash) return gd_strdup(".");
-  return gd_format("%.*s", slash == path ? 1 : (int)(slash - path), path);
-}
-
 static const char *name_of(const char *path) {
   const char *slash = strrchr(path, '/');
   return slash ? slash + 1 : path;
@@ -25,7 +18,7 @@ static const char *name_of(const char *path) {
 static char *resolve(const char *path) {
   char real[PATH_MAX];
   if (realpath(path, real)) return gd_strdup(real);
-  char *folder = folder_of(path);
+  char *folder = gd_folder_of(path);
   char *resolved = realpath(folder, real) ? gd_format("%s/%s", real, name_of(path)) : gd_strdup(path);
   gd_free(folder);
   return resolved;
@@ -43,7 +36,7 @@ static bool is_same_file(const char *a, const char *b) {
 
 static gd_err check_folder(const char *option, const char *path) {
   struct stat status;
-  char *folder = folder_of(path);
+  char *folder = gd_folder_of(path);
   gd_err err = GD_OK;
   if (stat(folder, &status) != 0)
     err = gd_error(GD_ERR_INPUT, "--%s %s: cannot write there: %s: %s", option, path, folder, strerror(errno));
