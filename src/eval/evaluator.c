@@ -9,6 +9,7 @@
 
 #include "eval/cache.h"
 #include "eval/inception.h"
+#include "eval/json.h"
 #include "eval/solver_training.h"
 #include "gendistill/eval.h"
 #include "gendistill/replay.h"
@@ -215,11 +216,6 @@ static void put_digest(json_t *object, const char *key, uint64_t digest) {
   json_object_set_new(object, key, json_string(text));
 }
 
-// NAN, where there are no test images to measure by, becomes null.
-static void put_real(json_t *object, const char *key, double value) {
-  json_object_set_new(object, key, isnan(value) ? json_null() : json_real(value));
-}
-
 // As a text where JSON readers that know signed integers only, as ours, would refuse the number or round it.
 static json_t *seed_json(uint64_t seed) {
   if (seed <= INT64_MAX) return json_integer((json_int_t)seed);
@@ -268,11 +264,11 @@ static gd_err put_whole(gd_evaluator *e, int task, const sample_view *view, json
   if (n_real > 0) balance = gd_class_balance(n_classes, real_counts, view->counts);
   json_object_set_new(out, "n_real", json_integer(n_real));
   char *name = gd_frechet_name(e->config->evaluation.features);
-  put_real(out, name, frechet.distance);
+  json_object_set_new(out, name, gd_real_or_null(frechet.distance));
   gd_free(name);
-  put_real(out, "frechet_clipped", frechet.clipped);
-  put_real(out, "kld", balance.kld);
-  put_real(out, "absolute_ratio_difference", balance.absolute_ratio_difference);
+  json_object_set_new(out, "frechet_clipped", gd_real_or_null(frechet.clipped));
+  json_object_set_new(out, "kld", gd_real_or_null(balance.kld));
+  json_object_set_new(out, "absolute_ratio_difference", gd_real_or_null(balance.absolute_ratio_difference));
   json_object_set_new(out, "true_counts", counts_json(real_counts, n_classes));
   json_object_set_new(out, "generated_counts", counts_json(view->counts, n_classes));
   return GD_OK;

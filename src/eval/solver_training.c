@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "eval/cache.h"
+#include "eval/json.h"
 #include "eval/learner.h"
 #include "eval/look.h"
 #include "gendistill/eval.h"
@@ -324,16 +325,12 @@ gd_err gd_solver_training_reach(gd_solver_training *s, int task) {
   return err;
 }
 
-static json_t *real_or_null(double value) {
-  return isnan(value) ? json_null() : json_real(value);
-}
-
 json_t *gd_solver_training_json(const gd_solver_training *s) {
   int n = gd_tasks_seen(s->config, s->task), n_before = n == s->task + 1 ? s->task : 0, n_known = 0;
   double sum = 0;
   json_t *accuracy = json_array();
   for (int t = 0; t < n; t++) {
-    json_array_append_new(accuracy, real_or_null(s->accuracy[t]));
+    json_array_append_new(accuracy, gd_real_or_null(s->accuracy[t]));
     if (isnan(s->accuracy[t])) continue;
     sum += s->accuracy[t];
     n_known++;
@@ -341,6 +338,6 @@ json_t *gd_solver_training_json(const gd_solver_training *s) {
   return json_pack("{s:i, s:i, s:I, s:f, s:o, s:o, s:o}", "epochs", s->config->solver.epochs, "batch_size",
                    s->config->solver.batch_size, "replay_images", (json_int_t)s->n_replay, "temperature",
                    s->config->solver.temperature, "task_accuracy", accuracy, "average_accuracy",
-                   real_or_null(n_known ? sum / n_known : NAN), "forgetting",
-                   real_or_null(gd_forgetting(n_before, s->best, s->accuracy)));
+                   gd_real_or_null(n_known ? sum / n_known : NAN), "forgetting",
+                   gd_real_or_null(gd_forgetting(n_before, s->best, s->accuracy)));
 }
