@@ -20,5 +20,8 @@ if [ -n "${GD_VALGRIND:-}" ]; then # a folder for its reports
     --child-silent-after-fork=yes --vex-guest-max-insns=25 \
     --log-file="$GD_VALGRIND/%p" --suppressions="$here/valgrind.supp" "$@"
 fi
-[ "$ranks" -gt 1 ] || exec env OMPI_MCA_ess_singleton_isolated=1 "$@"
+# By default all processes that start like this have one folder for their files; the first that ends takes it from the
+# others.
+[ "$ranks" -gt 1 ] ||
+  exec env OMPI_MCA_ess_singleton_isolated=1 OMPI_MCA_orte_top_session_dir="${TMPDIR:-/tmp}/ompi-$$" "$@"
 exec mpirun --oversubscribe --bind-to none -n "$ranks" "$@"

@@ -13,14 +13,13 @@ echo "GD_TEST_SEED=${GD_TEST_SEED:-$$}"
 
 n_places=0
 
-# with RANK PLACE RANKS ARGUMENT...: like run. One rank runs without mpirun, which takes longer than some commands.
+# with RANK PLACE RANKS ARGUMENT...: like run.
 with() {
-  local fault="$1 $object $2" launch=("$tests/mpirun.sh" "$3")
-  [ "$3" -gt 1 ] || launch=(env OMPI_MCA_ess_singleton_isolated=1)
+  local fault="$1 $object $2" ranks=$3
   shift 3
   status=0
-  GD_MEMORY=$fault timeout -k 5 100 "${launch[@]}" "$folder/with-pid" "$program" "$@" >"$folder/out" 2>"$folder/err" </dev/null ||
-    status=$?
+  GD_MEMORY=$fault timeout -k 5 100 "$tests/mpirun.sh" "$ranks" "$folder/with-pid" "$program" "$@" \
+    >"$folder/out" 2>"$folder/err" </dev/null || status=$?
 }
 
 # places RANK RANKS ARGUMENT...: leaves how many there are on that rank in $n.

@@ -31,8 +31,12 @@ int MPI_Abort(MPI_Comm comm, int code) {
   abort();
 }
 
-// MPI starts by itself, as one process, and leaves signals to libFuzzer, which would not keep the input otherwise.
+// MPI starts by itself, as one process with a folder of its own, and leaves signals to libFuzzer, which would not keep
+// the input otherwise.
 static void set_environment(void) {
+  char folder[64];
+  snprintf(folder, sizeof folder, "/tmp/ompi-%d", (int)getpid());
+  setenv("OMPI_MCA_orte_top_session_dir", folder, 0);
   setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
   setenv("OMPI_MCA_opal_signal", "", 0);
   setenv("OMP_NUM_THREADS", "1", 0);
