@@ -21,24 +21,24 @@ typedef enum gd_err {
   GD_OK = 0,
   GD_ERR_FAILED = 1, /* the surroundings failed: disk full, file vanished */
   GD_ERR_INPUT = 2,  /* the user's input is wrong: configuration, file, shape */
-  GD_STOPPED = 75,   /* stopped early with a checkpoint: resume me */
+  GD_STOPPED = 75,   /* stopped early, with a checkpoint to resume from */
 } gd_err;
 
-/* Records the formatted message of an error. Local. The message replaces the one before it; it should name the file,
- * line, key or object. No trailing newline. */
+/* Records the formatted message of an error. Local. It replaces the previous message; it should name the file, line,
+ * key or object. No trailing newline. */
 void gd_error_record(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 static inline gd_err gd_error_return(gd_err err) {
   return err;
 }
 
-/* Records a message like gd_error_record and returns `err`; a macro, so that compilers see what it returns. */
+/* Records a message like gd_error_record and returns `err`. A macro, so that compilers see which value is returned. */
 #define gd_error(err, ...) (gd_error_record(__VA_ARGS__), gd_error_return(err))
 
 /* Puts "prefix: " in front of the recorded message and returns `err`; does nothing for GD_OK. Local. */
 gd_err gd_error_context(gd_err err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The message recorded last on this rank; "" if none. Local. Valid until the next error. */
+/* The last message recorded on this rank; "" if none. Local. Valid until the next error. */
 const char *gd_error_message(void);
 
 /* Returns from the enclosing function through its `done:` label when `expr` fails.
@@ -54,7 +54,7 @@ _Noreturn void gd_abort_at(const char *file, int line, const char *format, ...) 
 
 #define gd_abort(...) gd_abort_at(__FILE__, __LINE__, __VA_ARGS__)
 
-/* An invariant of the program itself; never for checking input. */
+/* Checks an invariant of the program itself. Never for input. */
 #define GD_REQUIRE(cond)                                  \
   do {                                                    \
     if (!(cond)) gd_abort("broken invariant: %s", #cond); \
@@ -64,8 +64,8 @@ _Noreturn void gd_abort_at(const char *file, int line, const char *format, ...) 
 
 typedef enum gd_log_level { GD_LOG_ERROR, GD_LOG_WARN, GD_LOG_INFO, GD_LOG_DEBUG } gd_log_level;
 
-/* Sets this process's rank (named in abort messages) and the least important level it prints. Local.
- * Ranks other than 0 print errors only, whatever the level. */
+/* Sets this process's rank, which abort messages name, and the most detailed level that it prints. Local. Ranks other
+ * than 0 print errors only, whatever the level. */
 void gd_log_setup(int rank, gd_log_level level);
 
 /* Parses "error", "warn", "info" or "debug". Local. GD_ERR_INPUT for anything else. */
@@ -74,11 +74,11 @@ gd_err gd_log_level_parse(const char *text, gd_log_level *level);
 /* Writes one line to stderr. Local. */
 void gd_log(gd_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- Memory: ends all ranks when there is none, so results need no check --------------------- */
+/* ---- Memory: a failed allocation ends all ranks, so results need no check --------------------- */
 
-/* Prints "out of memory: " with the message, how much this rank holds and what helps, then ends all ranks with
- * MPI_Abort. For memory that a library could not get; gd_alloc and its like call it themselves. Local, does not return.
- */
+/* Prints "out of memory: " with the message, this rank's peak memory and what helps, then ends all ranks with
+ * MPI_Abort. For allocations that fail inside a library; the functions below call it themselves. Local, does not
+ * return. */
 _Noreturn void gd_out_of_memory(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 void *gd_alloc(size_t nbytes);      /* uninitialised, 64-byte aligned; free with gd_free */
@@ -87,8 +87,8 @@ void gd_free(void *pointer);        /* accepts NULL */
 char *gd_strdup(const char *text);
 char *gd_format(const char *format, ...) __attribute__((format(printf, 1, 2))); /* new string */
 
-/* A stream whose text becomes a new string in `*text` when gd_text_end closes it; `text` must live until then. Local.
- */
+/* Opens a stream whose text becomes a new string in `*text` when gd_text_end closes it; `text` must stay valid until
+ * then. Local. */
 FILE *gd_text_begin(char **text);
 void gd_text_end(FILE *stream);
 
@@ -97,59 +97,59 @@ void gd_text_end(FILE *stream);
 
 /* ---- Clock --------------------------------------------------------------------------------- */
 
-/* Seconds since some fixed moment, monotonic. Local. */
+/* Seconds since a fixed point in time, monotonic. Local. */
 double gd_seconds(void);
 
 /* ---- Early stop ------------------------------------------------------------------------------ */
 
-/* From now on a file that grows past its limit (ulimit -f) gives an error of the write instead of a signal, and the
- * limit of CPU time (ulimit -t) ends the process with a message and status GD_ERR_FAILED. Local. */
+/* From now on a write past the limit of file size (ulimit -f) fails with an error instead of a signal, and the limit of
+ * CPU time (ulimit -t) ends the process with a message and status GD_ERR_FAILED. Local. */
 void gd_stop_at_limits(void);
 
-/* From now on SIGTERM, SIGUSR1 and SIGXCPU, the soft limit of CPU time, do not end the process but ask it to stop by
- * itself. Local. */
+/* From now on SIGTERM, SIGUSR1 and SIGXCPU (the soft limit of CPU time) request a stop instead of ending the process.
+ * Local. */
 void gd_stop_on_signals(void);
 
-/* Asks to stop in so many seconds from now; of several such requests the earliest counts. Local. */
+/* Requests a stop `seconds` from now; the earliest of several requests counts. Local. */
 void gd_stop_in(double seconds);
 
-/* GD_STOPPED, with the reason as the message, once a stop was asked for. Local: ranks hear of it at different times, so
- * a collective loop asks gd_comm_agree(comm, gd_stop_check()). */
+/* GD_STOPPED, with the reason as the message, once a stop was requested. Local: ranks see the request at different
+ * times, so a collective loop calls gd_comm_agree(comm, gd_stop_check()). */
 gd_err gd_stop_check(void);
 
-/* ---- Progress: what a rank does, for the watchdog of comm.h ------------------------------------ */
+/* ---- Progress of this rank, for the watchdog of comm.h ------------------------------------------ */
 
 typedef struct gd_progress_state {
-  uint64_t count;   /* grows with every sign of progress */
+  uint64_t count;   /* rises with every sign of progress */
   const char *work; /* the piece of work; never NULL */
-  const char *call; /* the MPI function that it is in, or NULL */
-  int task;         /* from 1 on; 0: none yet */
-  int64_t step;     /* of the task, from 1 on; 0: none yet */
+  const char *call; /* the MPI function that the rank is in, or NULL */
+  int task;         /* from 1; 0: none yet */
+  int64_t step;     /* of the task, from 1; 0: none yet */
 } gd_progress_state;
 
-/* A sign of progress: a new piece of work, or NULL: a further part of the one before. `work` is a string that lives as
- * long as the program. Local; by the main thread. */
+/* Records a sign of progress: the start of a new piece of work, or with NULL a further part of the current one. `work`
+ * is a string that lives as long as the program. Local; main thread only. */
 void gd_progress(const char *work);
 
-/* The step that comes now. Local; by the main thread. */
+/* Records which step begins now. Local; main thread only. */
 void gd_progress_step(int task, int64_t step);
 
-/* Notes that an MPI function was entered, or NULL that it was left, and returns what was noted before. Local; by the
- * main thread. */
+/* Records the MPI function that is entered, or NULL when it is left, and returns the previous record. Local; main
+ * thread only. */
 const char *gd_progress_call(const char *name);
 
-/* What was noted last. Local; by any thread. */
+/* What was recorded last. Local; any thread. */
 gd_progress_state gd_progress_read(void);
 
 /* ---- A thread beside the main one ---------------------------------------------------------------- */
 
 typedef struct gd_side_thread gd_side_thread;
 
-/* Starts a thread that calls run(thread, context) once; no signal is delivered to it. Local. Returns 0, or errno. */
+/* Starts a thread that calls run(thread, context) once; it receives no signals. Local. Returns 0 or an errno value. */
 int gd_side_thread_start(gd_side_thread **out, void (*run)(gd_side_thread *thread, void *context), void *context);
-/* Waits for so many seconds; false, at once, when the thread is to end. Local; by the thread itself. */
+/* Waits for `seconds`; returns false at once when the thread is asked to end. Local; called by the thread itself. */
 bool gd_side_thread_rest(gd_side_thread *thread, double seconds);
-/* Ends the thread at its next rest, and waits for that. Local. Accepts NULL, sets NULL. */
+/* Ends the thread at its next gd_side_thread_rest and waits for it. Local. Accepts NULL, sets NULL. */
 void gd_side_thread_end(gd_side_thread **thread);
 
 /* ---- Digest ---------------------------------------------------------------------------------- */
@@ -157,30 +157,30 @@ void gd_side_thread_end(gd_side_thread **thread);
 /* 64-bit XXH3 digest of `nbytes` bytes, continuing from `seed` (0 to start). Local. */
 uint64_t gd_digest(const void *data, size_t nbytes, uint64_t seed);
 
-/* The digest of data that come piece by piece: the same as that of all pieces in one array. Local. */
+/* Digest of data that arrive in pieces: the same as gd_digest of all pieces in one array. Local. */
 typedef struct gd_digest_stream gd_digest_stream;
 gd_digest_stream *gd_digest_begin(uint64_t seed);
 void gd_digest_add(gd_digest_stream *stream, const void *data, size_t nbytes);
 uint64_t gd_digest_end(gd_digest_stream *stream); /* frees it */
 
-/* ---- Input that is not what it should be -------------------------------------------------------- */
+/* ---- Invalid input ------------------------------------------------------------------------------ */
 
 /* Index of the first of n numbers that is infinite or not a number, or -1. Local. */
 int64_t gd_first_nonfinite(const float *values, int64_t n);
 int64_t gd_first_nonfinite_double(const double *values, int64_t n);
 
-/* Whether a file that begins with these bytes is a Git LFS pointer, which stands in a clone for a file that was not
+/* Refuses a file that begins with these bytes if they are a Git LFS pointer, the placeholder of a file that was not
  * fetched. Local. GD_ERR_INPUT naming the file. */
 gd_err gd_refuse_lfs_pointer(const char *path, const void *bytes, size_t nbytes);
 
 /* ---- Random numbers ------------------------------------------------------------------------ */
 
-/* What a random number is for; part of its key, so that no two uses share a stream. The numbers are
- * part of a run's reproducibility: never renumber. */
+/* What a random number is used for: a part of its key, so that no two uses share a stream. Never renumber: results
+ * depend on these values. */
 typedef enum gd_purpose {
   GD_RANDOM_INIT = 1,           /* parameter initialisation; index = parameter number */
   GD_RANDOM_TASK_ORDER = 2,     /* classes to tasks */
-  GD_RANDOM_SUBSET = 3,         /* dataset.limit: which images of a task */
+  GD_RANDOM_SUBSET = 3,         /* dataset.limit: which images of a task are used */
   GD_RANDOM_EPOCH_ORDER = 4,    /* permutation of a task's images; step = epoch */
   GD_RANDOM_FLIP = 5,           /* horizontal flips */
   GD_RANDOM_TIMESTEP = 6,       /* t of the current images */
@@ -199,8 +199,8 @@ typedef enum gd_purpose {
   GD_RANDOM_POOL_ORDER = 19,    /* permutation in which a pool is drawn from; step = pass */
 } gd_purpose;
 
-/* Key of a stream (Philox4x32-10). A number depends on this key, the sample index and the element
- * only: never on rank, batch or call order. */
+/* Key of a stream (Philox4x32-10). A number depends on this key, the sample index and the element only, never on rank,
+ * batch or call order. */
 typedef struct gd_random {
   uint64_t seed;
   gd_purpose purpose;

@@ -28,7 +28,7 @@ gd_err gd_error_context(gd_err err, const char *format, ...) {
   vsnprintf(prefix, sizeof prefix, format, args);
   va_end(args);
   char old[sizeof message - sizeof prefix - 2];
-  memcpy(old, message, sizeof old - 1);  // a message too long for its prefix loses its end
+  memcpy(old, message, sizeof old - 1);  // cut where prefix and message are too long together
   old[sizeof old - 1] = 0;
   snprintf(message, sizeof message, "%s: %s", prefix, old);
   return err;
@@ -57,7 +57,7 @@ void gd_abort_at(const char *file, int line, const char *format, ...) {
   end_all_ranks();
 }
 
-// Ranks often run out of memory together: the lowest of them says so, and ends the others meanwhile.
+// Ranks often run out of memory at the same time: only the lowest of them should print a message and end the others.
 static void wait_for_lower_ranks(void) {
   bool was_asked = gd_stop_check() != GD_OK;
   for (int i = 0; i < gd_rank_for_messages && i < 10; i++) usleep(300000);
@@ -74,7 +74,7 @@ void gd_out_of_memory(const char *format, ...) {
   struct rusage usage;
   getrusage(RUSAGE_SELF, &usage);
   fprintf(stderr,
-          "gendistill: rank %d: out of memory: %s; this rank has held %ld MiB at most. What helps: a smaller "
+          "gendistill: rank %d: out of memory: %s; peak memory of this rank: %ld MiB. What helps: a smaller "
           "dataset.image_size or network, more training.slots (fewer images at a time), fewer ranks per node, a higher "
           "limit (sbatch --mem, ulimit -v)\n",
           gd_rank_for_messages, text, usage.ru_maxrss / 1024);

@@ -1,11 +1,11 @@
-/* Input that readers of several formats refuse: numbers that are not finite, and Git LFS pointers. */
+/* Input that the readers of several formats refuse: non-finite numbers and Git LFS pointers. */
 #include <math.h>
 #include <string.h>
 
 #include "gendistill/base.h"
 
 int64_t gd_first_nonfinite(const float *values, int64_t n) {
-  float product = 0;  // a value times zero is zero, or else not finite: a loop that vectorises
+  float product = 0;  // stays zero while all values are finite; the loop vectorises
 #pragma omp simd reduction(+ : product)
   for (int64_t i = 0; i < n; i++) product += values[i] * 0.0f;
   if (product == 0) return -1;

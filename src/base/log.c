@@ -1,4 +1,4 @@
-/* One line a message on stderr; rank 0 speaks, the others only of errors. */
+/* One line per message on stderr; ranks other than 0 print errors only. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,17 +7,17 @@
 
 int gd_rank_for_messages = 0;
 
-static gd_log_level least = GD_LOG_INFO;
-static const char *const names[] = {"error", "warn", "info", "debug"};
+static gd_log_level max_level = GD_LOG_INFO;
+static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 void gd_log_setup(int rank, gd_log_level level) {
   gd_rank_for_messages = rank;
-  least = level;
+  max_level = level;
 }
 
 gd_err gd_log_level_parse(const char *text, gd_log_level *level) {
   for (int i = 0; i < 4; i++) {
-    if (strcmp(text, names[i]) == 0) {
+    if (strcmp(text, level_names[i]) == 0) {
       *level = (gd_log_level)i;
       return GD_OK;
     }
@@ -26,15 +26,15 @@ gd_err gd_log_level_parse(const char *text, gd_log_level *level) {
 }
 
 void gd_log(gd_log_level level, const char *format, ...) {
-  if (level > least || (gd_rank_for_messages != 0 && level != GD_LOG_ERROR)) return;
+  if (level > max_level || (gd_rank_for_messages != 0 && level != GD_LOG_ERROR)) return;
   char line[4096];
   va_list args;
   va_start(args, format);
   vsnprintf(line, sizeof line, format, args);
   va_end(args);
   if (gd_rank_for_messages == 0)
-    fprintf(stderr, "gendistill: %s%s%s\n", level == GD_LOG_INFO ? "" : names[level], level == GD_LOG_INFO ? "" : ": ",
-            line);
+    fprintf(stderr, "gendistill: %s%s%s\n", level == GD_LOG_INFO ? "" : level_names[level],
+            level == GD_LOG_INFO ? "" : ": ", line);
   else
-    fprintf(stderr, "gendistill: rank %d: %s: %s\n", gd_rank_for_messages, names[level], line);
+    fprintf(stderr, "gendistill: rank %d: %s: %s\n", gd_rank_for_messages, level_names[level], line);
 }

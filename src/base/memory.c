@@ -6,22 +6,22 @@
 
 #include "gendistill/base.h"
 
-// Size of a huge page on x86-64 and most others; where it is another, advice is rounded or ignored.
+// Size of a huge page on x86-64 and most other processors. Where it differs, the advice below is rounded or ignored.
 enum { HUGE_PAGE = 2 << 20 };
 
-// Large arrays stand on huge pages where the system gives them on request: weight gradients, which are written in
-// blocks spread over megabytes, are a third faster with them.
+// Large arrays ask for huge pages: weight gradients, which are written in blocks spread over megabytes, are a third
+// faster with them.
 void *gd_alloc(size_t nbytes) {
   size_t alignment = nbytes >= HUGE_PAGE ? HUGE_PAGE : 64, rounded = (nbytes + alignment - 1) / alignment * alignment;
   void *pointer = rounded >= nbytes ? aligned_alloc(alignment, rounded ? rounded : alignment) : NULL;
-  if (!pointer) gd_out_of_memory("%zu bytes asked for", nbytes);
+  if (!pointer) gd_out_of_memory("%zu bytes requested", nbytes);
 #ifdef MADV_HUGEPAGE
-  if (alignment == HUGE_PAGE) madvise(pointer, rounded, MADV_HUGEPAGE);  // advice only: failing changes nothing
+  if (alignment == HUGE_PAGE) madvise(pointer, rounded, MADV_HUGEPAGE);  // advice only: a failure changes nothing
 #endif
   return pointer;
 }
 
-// All threads take part in the first touch, so that large arrays spread over the memory of all cores of a rank.
+// All threads take part in the first touch, so that large arrays are spread over the memory of all cores of a rank.
 void *gd_alloc_zero(size_t nbytes) {
   char *pointer = gd_alloc(nbytes);
 #pragma omp parallel for schedule(static) if (nbytes >= HUGE_PAGE)
@@ -53,7 +53,7 @@ char *gd_format(const char *format, ...) {
 }
 
 FILE *gd_text_begin(char **text) {
-  static size_t nbytes;  // nobody asks for it
+  static size_t nbytes;  // open_memstream wants it, nobody reads it
   FILE *stream = open_memstream(text, &nbytes);
   if (!stream) gd_out_of_memory("for a text");
   return stream;

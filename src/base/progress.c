@@ -1,4 +1,4 @@
-/* What this rank does, noted by the thread that works and read by the one that watches it. */
+/* What this rank is doing: recorded by the main thread, read by the watchdog's. */
 #include <stdatomic.h>
 
 #include "gendistill/base.h"
@@ -9,23 +9,23 @@ static _Atomic(const char *) current_call;
 static atomic_int current_task;
 static atomic_int_fast64_t current_step;
 
-static void advance(void) {
+static void count_progress(void) {
   atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
 }
 
 void gd_progress(const char *work) {
   if (work) atomic_store_explicit(&current_work, work, memory_order_relaxed);
-  advance();
+  count_progress();
 }
 
 void gd_progress_step(int task, int64_t step) {
   atomic_store_explicit(&current_task, task, memory_order_relaxed);
   atomic_store_explicit(&current_step, step, memory_order_relaxed);
-  advance();
+  count_progress();
 }
 
 const char *gd_progress_call(const char *name) {
-  advance();
+  count_progress();
   return atomic_exchange_explicit(&current_call, name, memory_order_relaxed);
 }
 

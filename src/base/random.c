@@ -7,7 +7,7 @@
 
 #include "gendistill/base.h"
 
-static philox4x32_ctr_t block_at(gd_random key, uint64_t index, uint32_t block) {
+static philox4x32_ctr_t random_block(gd_random key, uint64_t index, uint32_t block) {
   philox4x32_key_t k = {{(uint32_t)key.seed, (uint32_t)(key.seed >> 32)}};
   philox4x32_ctr_t c = {{block, (uint32_t)index, key.step,
                          (uint32_t)key.purpose << 24 | (key.task & 0xffffu) << 8 | (uint32_t)(index >> 32 & 0xffu)}};
@@ -15,24 +15,24 @@ static philox4x32_ctr_t block_at(gd_random key, uint64_t index, uint32_t block) 
 }
 
 // 24 bits: every value is exact in float32 and below 1.
-static float unit(uint32_t word) {
+static float unit_float(uint32_t word) {
   return (float)(word >> 8) * 0x1p-24f;
 }
 
 void gd_random_uniform(gd_random key, uint64_t index, size_t n, float *out) {
   for (size_t i = 0; i < n; i += 4) {
-    philox4x32_ctr_t words = block_at(key, index, (uint32_t)(i / 4));
-    for (size_t j = 0; j < 4 && i + j < n; j++) out[i + j] = unit(words.v[j]);
+    philox4x32_ctr_t words = random_block(key, index, (uint32_t)(i / 4));
+    for (size_t j = 0; j < 4 && i + j < n; j++) out[i + j] = unit_float(words.v[j]);
   }
 }
 
 void gd_random_normal(gd_random key, uint64_t index, size_t n, float *out) {
   for (size_t i = 0; i < n; i += 4) {
-    philox4x32_ctr_t words = block_at(key, index, (uint32_t)(i / 4));
+    philox4x32_ctr_t words = random_block(key, index, (uint32_t)(i / 4));
     float normal[4];
     for (int j = 0; j < 4; j += 2) {  // Box-Muller; 1 - u is in (0, 1]
-      float radius = sqrtf(-2.0f * logf(1.0f - unit(words.v[j])));
-      float angle = 6.28318530717958648f * unit(words.v[j + 1]);
+      float radius = sqrtf(-2.0f * logf(1.0f - unit_float(words.v[j])));
+      float angle = 6.28318530717958648f * unit_float(words.v[j + 1]);
       normal[j] = radius * cosf(angle);
       normal[j + 1] = radius * sinf(angle);
     }
@@ -42,7 +42,7 @@ void gd_random_normal(gd_random key, uint64_t index, size_t n, float *out) {
 
 uint32_t gd_random_below(gd_random key, uint64_t index, uint32_t bound) {
   // 64 random bits times the bound: the bias is below 2^-32
-  philox4x32_ctr_t words = block_at(key, index, 0);
+  philox4x32_ctr_t words = random_block(key, index, 0);
   uint64_t bits = (uint64_t)words.v[0] << 32 | words.v[1];
   return (uint32_t)(((unsigned __int128)bits * bound) >> 64);
 }

@@ -1,4 +1,4 @@
-/* This process's rank, for messages only; set by gd_log_setup. */
+/* This process's rank, for messages only. Set by gd_log_setup. */
 #ifndef GD_BASE_RANK_H
 #define GD_BASE_RANK_H
 

@@ -1,4 +1,4 @@
-/* A thread that works every now and then beside the main one. */
+/* A thread that works from time to time beside the main one. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,7 +15,7 @@ struct gd_side_thread {
   bool is_over;
 };
 
-static void *begin(void *argument) {
+static void *side_thread_main(void *argument) {
   gd_side_thread *t = argument;
   t->run(t, t->context);
   return NULL;
@@ -36,7 +36,7 @@ int gd_side_thread_start(gd_side_thread **out, void (*run)(gd_side_thread *threa
   pthread_cond_init(&t->wake, NULL);
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  int reason = pthread_create(&t->thread, NULL, begin, t);
+  int reason = pthread_create(&t->thread, NULL, side_thread_main, t);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (reason) side_thread_free(t);
   *out = reason ? NULL : t;

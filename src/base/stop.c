@@ -1,5 +1,5 @@
-/* Requests to stop early: a signal, or a moment that has come. Only the note is made here; who works looks at it
- * between two pieces of work. */
+/* Requests to stop early: a signal, or a deadline. They are only recorded here; the main thread checks for them between
+ * two pieces of work. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,24 +7,24 @@
 
 #include "gendistill/base.h"
 
-static volatile sig_atomic_t caught;  // number of the signal, 0 before
+static volatile sig_atomic_t caught;  // number of the last signal, 0: none
 static bool has_deadline;
 static double deadline;  // on the clock of gd_seconds
 
-static void note(int number) {
+static void record_signal(int number) {
   caught = number;
 }
 
-static void handle(int number, void (*handler)(int)) {
+static void set_signal_handler(int number, void (*handler)(int)) {
   struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
   sigemptyset(&action.sa_mask);
   sigaction(number, &action, NULL);
 }
 
 void gd_stop_on_signals(void) {
-  handle(SIGTERM, note);
-  handle(SIGUSR1, note);
-  handle(SIGXCPU, note);
+  set_signal_handler(SIGTERM, record_signal);
+  set_signal_handler(SIGUSR1, record_signal);
+  set_signal_handler(SIGXCPU, record_signal);
 }
 
 static void end_at_cpu_limit(int number) {
@@ -36,7 +36,7 @@ static void end_at_cpu_limit(int number) {
 
 void gd_stop_at_limits(void) {
   signal(SIGXFSZ, SIG_IGN);  // a write past the limit is then an error like a full disk
-  handle(SIGXCPU, end_at_cpu_limit);
+  set_signal_handler(SIGXCPU, end_at_cpu_limit);
 }
 
 void gd_stop_in(double seconds) {
