@@ -21,8 +21,8 @@ ended_by_watchdog() {
   wait_until 60 gone "$mpirun" || fail "$1: the job does not end"
   wait "$mpirun" || status=$?
   [ "$status" -eq 134 ] || fail "$1: exit status $status instead of 134"
-  [ "$(grep -c 'error: the job stands still' "$folder/err")" -eq 1 ] || fail "$1: not one message of the watchdog"
-  message=$(grep 'error: the job stands still' "$folder/err")
+  [ "$(grep -c 'error: the job has stalled' "$folder/err")" -eq 1 ] || fail "$1: not one message of the watchdog"
+  message=$(grep 'error: the job has stalled' "$folder/err")
   echo "$1: $message"
 }
 

@@ -1,12 +1,10 @@
-/* The communicator handle, the agreement on errors, transfers of any size and block ranges.
- *
- * The gradient reduction stands in slot_sum.c. */
+/* The communicator handle, the agreement on errors, transfers of any size and block ranges. */
 #include "gendistill/comm.h"
 
 #include <stdio.h>
 
-// Takes over `mpi`.
-static gd_comm *wrap(MPI_Comm mpi) {
+// Takes ownership of `mpi`.
+static gd_comm *comm_of(MPI_Comm mpi) {
   gd_comm *comm = GD_NEW(gd_comm);
   comm->mpi = mpi;
   MPI_Comm_set_errhandler(comm->mpi, MPI_ERRORS_ARE_FATAL);
@@ -18,13 +16,13 @@ static gd_comm *wrap(MPI_Comm mpi) {
 void gd_comm_create(gd_comm **out, MPI_Comm mpi) {
   MPI_Comm copy;
   MPI_Comm_dup(mpi, &copy);
-  *out = wrap(copy);
+  *out = comm_of(copy);
 }
 
 gd_comm *gd_comm_first(const gd_comm *comm, int n) {
   MPI_Comm part;
   MPI_Comm_split(comm->mpi, comm->rank < n ? 0 : MPI_UNDEFINED, comm->rank, &part);
-  return part == MPI_COMM_NULL ? NULL : wrap(part);
+  return part == MPI_COMM_NULL ? NULL : comm_of(part);
 }
 
 void gd_comm_destroy(gd_comm **comm) {
@@ -39,7 +37,7 @@ gd_err gd_comm_agree(const gd_comm *comm, gd_err local) {
     int err;
     int rank;
   } mine = {(int)local, comm->rank}, worst;
-  MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm->mpi);  // lowest rank where several have the worst
+  MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm->mpi);  // the lowest rank with the worst status
   if (worst.err == GD_OK) return GD_OK;
   char message[4096] = "";
   if (comm->rank == worst.rank) snprintf(message, sizeof message, "%s", gd_error_message());
@@ -61,8 +59,8 @@ void gd_transfer_limit(size_t nbytes) {
   piece_nbytes = nbytes ? nbytes : PIECE_NBYTES;
 }
 
-static int64_t lesser(int64_t a, int64_t b) {
-  return a < b ? a : b;
+static int piece_length(int64_t left, int64_t piece) {
+  return (int)(left < piece ? left : piece);
 }
 
 void gd_comm_broadcast(const gd_comm *comm, void *data, int64_t n, MPI_Datatype type, int root) {
@@ -70,7 +68,7 @@ void gd_comm_broadcast(const gd_comm *comm, void *data, int64_t n, MPI_Datatype 
   MPI_Type_size(type, &size);
   int64_t piece = gd_transfer_piece((size_t)size);
   for (int64_t at = 0; at < n; at += piece)
-    MPI_Bcast((char *)data + at * size, (int)lesser(n - at, piece), type, root, comm->mpi);
+    MPI_Bcast((char *)data + at * size, piece_length(n - at, piece), type, root, comm->mpi);
 }
 
 void gd_comm_allreduce(const gd_comm *comm, void *data, int64_t n, MPI_Datatype type, MPI_Op op) {
@@ -78,7 +76,7 @@ void gd_comm_allreduce(const gd_comm *comm, void *data, int64_t n, MPI_Datatype 
   MPI_Type_size(type, &size);
   int64_t piece = gd_transfer_piece((size_t)size);
   for (int64_t at = 0; at < n; at += piece)
-    MPI_Allreduce(MPI_IN_PLACE, (char *)data + at * size, (int)lesser(n - at, piece), type, op, comm->mpi);
+    MPI_Allreduce(MPI_IN_PLACE, (char *)data + at * size, piece_length(n - at, piece), type, op, comm->mpi);
 }
 
 /* ---- Ranges ---- */

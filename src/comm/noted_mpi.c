@@ -1,8 +1,9 @@
-/* MPI functions that may wait for other ranks or for a file system, each noted for the watchdog while it runs.
+/* Wrappers of the MPI functions that may wait for other ranks or for a file system: each is recorded for the watchdog
+ * while it runs.
  *
- * MPI's profiling interface: a program's own MPI_X stands before the library's, which is PMPI_X. So the calls of HDF5
- * and ScaLAPACK are noted as well. Only the main thread may call these; the watchdog's uses PMPI_X.
- * Opening files and writing to them are noted by store/write_errors.c. */
+ * By MPI's profiling interface a program's own MPI_X replaces the library's, which is also called PMPI_X. So the calls
+ * of HDF5 and ScaLAPACK are recorded as well. Only the main thread may call these; the watchdog's thread calls PMPI_X.
+ * store/write_errors.c does the same for opening and writing files. */
 #include <mpi.h>
 
 #include "gendistill/base.h"

@@ -8,7 +8,7 @@
 
 enum {
   ROUNDS = 2000,    // of small messages
-  CHUNK = 1 << 18,  // floats a message, and an addition: slot_sum.c's
+  CHUNK = 1 << 18,  // floats a message, and an addition: GD_SLOT_CHUNK's
   N_CHUNKS = 160,   // 168 MB
   REPEATS = 15,
 };

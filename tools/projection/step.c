@@ -1,4 +1,4 @@
-/* A GD step on SimGrid's SMPI: the messages are those of the project's own src/comm/slot_sum.c, computation is a delay
+/* A GD step on SimGrid's SMPI: the messages are those of the project's own src/comm/slot_sum*.c, computation is a delay
  * of the time that `gendistill bench --profile` measured for it, op by op, on one rank of one core.
  *
  *   step PROFILE.json [KEY=VALUE]...          (the keys: see `settings`)
@@ -80,7 +80,7 @@ static void work(double seconds) {
   if (seconds > 0) sg_actor_sleep_for(seconds);  // one rank a node: nobody else wants its cores
 }
 
-void add(float *into, const float *values, int64_t n) {
+void gd_slot_add(float *into, const float *values, int64_t n) {
   (void)into;
   (void)values;
   work((double)n / (set.add_rate * set.memory));
@@ -193,7 +193,7 @@ static void allreduce_blocking(const gd_comm *comm, float *values, int64_t n) {
     gd_range other = upper ? low : high;
     MPI_Sendrecv(values + other.begin, (int)(other.end - other.begin), MPI_FLOAT, partner, 0, values,
                  (int)(mine.end - mine.begin), MPI_FLOAT, partner, 0, comm->mpi, MPI_STATUS_IGNORE);
-    add(values + mine.begin, values, mine.end - mine.begin);
+    gd_slot_add(values + mine.begin, values, mine.end - mine.begin);
     begin[level + 1] = mine.begin;
     end[level + 1] = mine.end;
   }
