@@ -5,6 +5,7 @@
 #ifndef GENDISTILL_TESTS_NN_CHECK_H
 #define GENDISTILL_TESTS_NN_CHECK_H
 
+#include "nn/net.h"
 #include "nn_reference.h"
 #include "support.h"
 

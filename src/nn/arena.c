@@ -1,10 +1,11 @@
-/* Greedy placement by size: each block takes the lowest offset at which no block that lives at the same time stands. */
+/* Greedy placement, largest blocks first: each gets the lowest offset where it overlaps no placed block that is in use
+ * at the same time. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "nn/plan.h"
 
-void gd_arena_want(gd_arena *arena, size_t nbytes, gd_lifetime life, void **target) {
+void gd_arena_request(gd_arena *arena, size_t nbytes, gd_lifetime life, void **target) {
   if (arena->n == arena->capacity) {
     arena->capacity = arena->capacity ? 2 * arena->capacity : 64;
     gd_block *bigger = gd_alloc((size_t)arena->capacity * sizeof(gd_block));
@@ -16,35 +17,42 @@ void gd_arena_want(gd_arena *arena, size_t nbytes, gd_lifetime life, void **targ
   arena->blocks[arena->n++] = (gd_block){.nbytes = nbytes, .life = life, .target = target};
 }
 
-static int larger_first(const void *a, const void *b) {
+static int larger_block_first(const void *a, const void *b) {
   const gd_block *x = a, *y = b;
   if (x->nbytes != y->nbytes) return x->nbytes > y->nbytes ? -1 : 1;
   return (x->life.first > y->life.first) - (x->life.first < y->life.first);
 }
 
-static int lower_first(const void *a, const void *b) {
+static int lower_block_first(const void *a, const void *b) {
   const gd_block *x = *(gd_block *const *)a, *y = *(gd_block *const *)b;
   return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
-static bool alive_together(const gd_block *a, const gd_block *b) {
+static bool are_alive_together(const gd_block *a, const gd_block *b) {
   return a->life.first <= b->life.last && b->life.first <= a->life.last;
 }
 
+// For block number i, among the blocks before it. others: room for that many pointers.
+static size_t lowest_free_offset(const gd_arena *arena, int i, gd_block **others) {
+  const gd_block *block = &arena->blocks[i];
+  int n_others = 0;
+  size_t offset = 0;
+  for (int j = 0; j < i; j++)
+    if (are_alive_together(block, &arena->blocks[j])) others[n_others++] = &arena->blocks[j];
+  qsort(others, (size_t)n_others, sizeof *others, lower_block_first);
+  for (int j = 0; j < n_others && others[j]->offset < offset + block->nbytes; j++) {
+    size_t end = others[j]->offset + others[j]->nbytes;
+    if (end > offset) offset = end;
+  }
+  return offset;
+}
+
 void gd_arena_place(gd_arena *arena) {
-  qsort(arena->blocks, (size_t)arena->n, sizeof(gd_block), larger_first);
+  qsort(arena->blocks, (size_t)arena->n, sizeof(gd_block), larger_block_first);
   gd_block **others = GD_NEW_ARRAY(gd_block *, arena->n);
   for (int i = 0; i < arena->n; i++) {
     gd_block *block = &arena->blocks[i];
-    int n_others = 0;
-    for (int j = 0; j < i; j++)
-      if (alive_together(block, &arena->blocks[j])) others[n_others++] = &arena->blocks[j];
-    qsort(others, (size_t)n_others, sizeof *others, lower_first);
-    for (int j = 0; j < n_others; j++) {
-      if (others[j]->offset >= block->offset + block->nbytes) break;
-      size_t end = others[j]->offset + others[j]->nbytes;
-      if (end > block->offset) block->offset = end;
-    }
+    block->offset = lowest_free_offset(arena, i, others);
     if (block->offset + block->nbytes > arena->nbytes) arena->nbytes = block->offset + block->nbytes;
   }
   gd_free(others);

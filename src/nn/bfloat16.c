@@ -1,23 +1,23 @@
-/* Conversion between bfloat16 and float32, and what plans do with whole tensors: see bfloat16.h. */
+/* Conversion between bfloat16 and float32, and operations on whole tensors: see bfloat16.h. */
 #include "nn/bfloat16.h"
 
 #include <string.h>
 
 #include "nn/simd.h"
 
-// Work on whole tensors is cut into pieces of this many elements.
+// Elements per piece of a whole tensor.
 enum { PIECE = 4096 };
 
-GD_SIMD static void widen(const gd_bfloat16 *restrict x, int64_t n, float *restrict out) {
+GD_SIMD static void widen_bfloat16(const gd_bfloat16 *restrict x, int64_t n, float *restrict out) {
   for (int64_t i = 0; i < n; i++) {
     uint32_t bits = (uint32_t)x[i] << 16;
     memcpy(&out[i], &bits, sizeof bits);
   }
 }
 
-// Half of the dropped range is added first, a little less where the kept part is even. That would carry a NaN's bits
-// over into the exponent: NaNs are only cut.
-GD_SIMD static void narrow(const float *restrict x, int64_t n, gd_bfloat16 *restrict out) {
+// Rounds to nearest even: adds half a unit of the last kept bit, or slightly less where that bit is even, and
+// truncates. The carry would destroy a NaN, so NaNs are only truncated.
+GD_SIMD static void narrow_to_bfloat16(const float *restrict x, int64_t n, gd_bfloat16 *restrict out) {
   for (int64_t i = 0; i < n; i++) {
     uint32_t bits;
     memcpy(&bits, &x[i], sizeof bits);
@@ -29,7 +29,7 @@ GD_SIMD static void narrow(const float *restrict x, int64_t n, gd_bfloat16 *rest
 
 const float *gd_floats_read(gd_precision type, const void *x, int64_t first, int64_t n, float *buffer) {
   if (type == GD_FLOAT32) return (const float *)x + first;
-  widen((const gd_bfloat16 *)x + first, n, buffer);
+  widen_bfloat16((const gd_bfloat16 *)x + first, n, buffer);
   return buffer;
 }
 
@@ -38,7 +38,7 @@ float *gd_floats_begin(gd_precision type, void *y, int64_t first, float *buffer)
 }
 
 void gd_floats_end(gd_precision type, void *y, int64_t first, int64_t n, const float *buffer) {
-  if (type == GD_BFLOAT16) narrow(buffer, n, (gd_bfloat16 *)y + first);
+  if (type == GD_BFLOAT16) narrow_to_bfloat16(buffer, n, (gd_bfloat16 *)y + first);
 }
 
 void gd_tensor_convert(gd_precision from_type, const void *from, gd_precision to_type, void *to, int64_t n) {
@@ -48,9 +48,9 @@ void gd_tensor_convert(gd_precision from_type, const void *from, gd_precision to
     if (from_type == to_type)
       memcpy(gd_element(to_type, to, i), gd_element(from_type, from, i), (size_t)length * gd_element_nbytes(to_type));
     else if (to_type == GD_BFLOAT16)
-      narrow((const float *)from + i, length, (gd_bfloat16 *)to + i);
+      narrow_to_bfloat16((const float *)from + i, length, (gd_bfloat16 *)to + i);
     else
-      widen((const gd_bfloat16 *)from + i, length, (float *)to + i);
+      widen_bfloat16((const gd_bfloat16 *)from + i, length, (float *)to + i);
   }
 }
 

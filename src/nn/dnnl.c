@@ -14,20 +14,24 @@ dnnl_engine_t gd_dnnl_engine(void) {
   return engine;
 }
 
-static bool has(dnnl_cpu_isa_t isa) {
+static bool has_isa(dnnl_cpu_isa_t isa) {
   return (dnnl_get_effective_cpu_isa() & isa) == isa;
 }
 
 bool gd_dnnl_has_avx512(void) {
-  return has(dnnl_cpu_isa_avx512_core);
+  return has_isa(dnnl_cpu_isa_avx512_core);
 }
 
 bool gd_dnnl_has_amx(void) {
-  return has(dnnl_cpu_isa_avx512_core_amx);
+  return has_isa(dnnl_cpu_isa_avx512_core_amx);
 }
 
 dnnl_data_type_t gd_dnnl_type(gd_precision type) {
   return type == GD_BFLOAT16 ? dnnl_bf16 : dnnl_f32;
+}
+
+dnnl_prop_kind_t gd_dnnl_forward_kind(const gd_op *op) {
+  return op->training ? dnnl_forward_training : dnnl_forward_inference;
 }
 
 dnnl_memory_desc_t gd_dnnl_nhwc(int batch, gd_shape shape, gd_precision type) {
@@ -50,7 +54,7 @@ dnnl_memory_desc_t gd_dnnl_vector(int64_t n) {
   return md;
 }
 
-// oneDNN crashes where there is no memory for the code that it makes, so there must be some.
+// oneDNN crashes when it gets no memory for the code that it generates: fail here instead.
 static dnnl_status_t create_primitive(dnnl_primitive_t *out, const_dnnl_primitive_desc_t desc) {
   enum { ROOM = 4 << 20 };
   gd_free(gd_alloc(ROOM));
@@ -70,15 +74,15 @@ static dnnl_primitive_attr_t attributes_create(bool accumulates) {
   return attr;
 }
 
-static const char *implementation(const_dnnl_primitive_desc_t desc) {
+static const char *implementation_name(const_dnnl_primitive_desc_t desc) {
   const char *name = "";
   GD_DNNL(dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name));
   return name;
 }
 
-// oneDNN lists its implementations best first, by its own rules. On maps of 4 x 4 pixels its AVX-512 convolutions built
-// of small matrix products take 1.5 to 2 times as long as the plain ones that stand behind them.
-static bool passes_over(const char *name, const gd_primitive_options *options) {
+// oneDNN lists its implementations in an order of preference. On maps of 4 x 4 pixels its AVX-512 convolutions made of
+// small matrix products take 1.5 to 2 times as long as the plain ones that follow them in the list.
+static bool skips_implementation(const char *name, const gd_primitive_options *options) {
   return options->small_map && strncmp(name, "brgconv:", 8) == 0 && !strstr(name, "amx");
 }
 
@@ -89,7 +93,8 @@ static dnnl_status_t choose_implementation(dnnl_primitive_desc_t *out, const_dnn
   if (status != dnnl_success) return status;
   *out = dnnl_primitive_desc_iterator_fetch(iterator);
   if (!*out) return dnnl_out_of_memory;
-  if (passes_over(implementation(*out), options) && dnnl_primitive_desc_iterator_next(iterator) == dnnl_success) {
+  if (skips_implementation(implementation_name(*out), options) &&
+      dnnl_primitive_desc_iterator_next(iterator) == dnnl_success) {
     GD_DNNL(dnnl_primitive_desc_destroy(*out));
     *out = dnnl_primitive_desc_iterator_fetch(iterator);
   }
@@ -110,7 +115,7 @@ gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const_dnnl_op_desc_t de
   const dnnl_memory_desc_t *md = gd_primitive_md(out, dnnl_query_scratchpad_md, 0);
   size_t nbytes = dnnl_memory_desc_get_size(md);
   if (nbytes > op->scratch_nbytes) op->scratch_nbytes = nbytes;
-  gd_primitive_arg(out, DNNL_ARG_SCRATCHPAD, md);  // argument 0
+  gd_primitive_arg(out, DNNL_ARG_SCRATCHPAD, md);
   return GD_OK;
 }
 
@@ -125,20 +130,22 @@ const dnnl_memory_desc_t *gd_primitive_md(const gd_primitive *primitive, dnnl_qu
   return dnnl_primitive_desc_query_md(primitive->desc, what, index);
 }
 
-int gd_primitive_arg(gd_primitive *primitive, int name, const dnnl_memory_desc_t *md) {
+void gd_primitive_arg(gd_primitive *primitive, int name, const dnnl_memory_desc_t *md) {
   GD_REQUIRE(primitive->n_args < GD_MAX_ARGS && md);
-  dnnl_exec_arg_t *arg = &primitive->args[primitive->n_args];
+  dnnl_exec_arg_t *arg = &primitive->args[primitive->n_args++];
   arg->arg = name;
   GD_DNNL(dnnl_memory_create(&arg->memory, md, gd_dnnl_engine(), DNNL_MEMORY_NONE));
-  return primitive->n_args++;
 }
 
-void gd_primitive_set(gd_primitive *primitive, int arg, const void *data) {
-  GD_DNNL(dnnl_memory_set_data_handle(primitive->args[arg].memory, (void *)data));
+void gd_primitive_set(gd_primitive *primitive, int name, const void *data) {
+  int i = 0;
+  while (i < primitive->n_args && primitive->args[i].arg != name) i++;
+  GD_REQUIRE(i < primitive->n_args);
+  GD_DNNL(dnnl_memory_set_data_handle(primitive->args[i].memory, (void *)data));
 }
 
 void gd_primitive_run(gd_primitive *primitive, const gd_op *op) {
-  gd_primitive_set(primitive, 0, op->scratch);
+  gd_primitive_set(primitive, DNNL_ARG_SCRATCHPAD, op->scratch);
   GD_DNNL(dnnl_primitive_execute(primitive->primitive, stream, primitive->n_args, primitive->args));
   GD_DNNL(dnnl_stream_wait(stream));
 }

@@ -1,5 +1,5 @@
-/* The little of oneDNN (2.x C API) that the ops share: engine, memories, primitives with their arguments.
- * No file outside src/nn calls oneDNN. */
+/* What the ops share of oneDNN (2.x C API): engine, memory layouts, primitives with their arguments. No file outside
+ * src/nn calls oneDNN. */
 #ifndef GD_NN_DNNL_H
 #define GD_NN_DNNL_H
 
@@ -7,7 +7,7 @@
 
 #include "nn/net.h"
 
-/* A failed call here is a broken invariant, since shapes were checked before, or out of memory. */
+/* A failed call is out of memory, or else a broken invariant, because shapes were checked before. */
 #define GD_DNNL(call)                                                                     \
   do {                                                                                    \
     dnnl_status_t status_ = (call);                                                       \
@@ -15,9 +15,9 @@
     if (status_ != dnnl_success) gd_abort("oneDNN status %d in %s", (int)status_, #call); \
   } while (0)
 
-enum { GD_MAX_ARGS = 10 }; /* batch norm backward: nine and the scratchpad */
+enum { GD_MAX_ARGS = 5 }; /* gradient by weights: x, dy, weights, bias and the scratchpad */
 
-/* A primitive and its arguments; memories belong to it. */
+/* A primitive and its arguments, whose memory objects it owns. */
 typedef struct gd_primitive {
   dnnl_primitive_t primitive;
   dnnl_primitive_desc_t desc;
@@ -27,39 +27,41 @@ typedef struct gd_primitive {
 
 dnnl_engine_t gd_dnnl_engine(void);
 
-/* Whether oneDNN uses this CPU's vectors of 512 bits, and its matrix unit. */
+/* Whether oneDNN uses AVX-512, and AMX, on this CPU. */
 bool gd_dnnl_has_avx512(void);
 bool gd_dnnl_has_amx(void);
 
 dnnl_data_type_t gd_dnnl_type(gd_precision type);
+dnnl_prop_kind_t gd_dnnl_forward_kind(const gd_op *op);
 
-/* Channels-last activations of `batch` images. */
+/* Layout of the channels-last activations of `batch` images. */
 dnnl_memory_desc_t gd_dnnl_nhwc(int batch, gd_shape shape, gd_precision type);
-/* The same as a matrix: a row per pixel. */
+/* The same as a matrix with one row per pixel. */
 dnnl_memory_desc_t gd_dnnl_rows(int batch, gd_shape shape, gd_precision type);
 dnnl_memory_desc_t gd_dnnl_vector(int64_t n);
 
 typedef struct gd_primitive_options {
   const_dnnl_primitive_desc_t hint; /* of backward: forward's descriptor */
-  bool accumulates;                 /* adds to what stands in the output */
-  bool small_map;                   /* the output has few pixels an image */
+  bool accumulates;                 /* adds to the content of the output */
+  bool small_map;                   /* the output has few pixels per image */
 } gd_primitive_options;
 
-/* Makes a primitive from an operation descriptor; scratch comes from the op. GD_ERR_FAILED if there is no
- * implementation. */
+/* Creates a primitive from an operation descriptor and raises the op's scratch_nbytes to what it needs. GD_ERR_FAILED
+ * if oneDNN has no implementation. */
 gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const_dnnl_op_desc_t desc, gd_primitive_options options);
 void gd_primitive_release(gd_primitive *primitive);
 
 const dnnl_memory_desc_t *gd_primitive_md(const gd_primitive *primitive, dnnl_query_t what, int index);
 
-/* Adds an argument; returns its number for gd_primitive_set. */
-int gd_primitive_arg(gd_primitive *primitive, int name, const dnnl_memory_desc_t *md);
-void gd_primitive_set(gd_primitive *primitive, int arg, const void *data);
+/* Adds an argument with oneDNN's name for it (DNNL_ARG_SRC ...) and its layout. */
+void gd_primitive_arg(gd_primitive *primitive, int name, const dnnl_memory_desc_t *md);
+/* Sets the data of an argument that was added. */
+void gd_primitive_set(gd_primitive *primitive, int name, const void *data);
 
-/* Runs it to the end, with the op's scratch. */
+/* Runs the primitive with the op's scratch, until it is done. */
 void gd_primitive_run(gd_primitive *primitive, const gd_op *op);
 
-/* A copy from one layout to another, or nothing where they are the same. */
+/* A copy from one layout to another. All zero: none is needed. */
 typedef struct gd_reorder {
   dnnl_primitive_t primitive;
   dnnl_memory_t from, to;

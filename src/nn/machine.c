@@ -1,19 +1,19 @@
-/* What this machine can do: its instructions, and its measured rates, which are the limits of everything else. A rate
- * is that of the fastest of several runs, since what disturbs a run only makes it slower. */
+/* What this machine can do: its instructions, and its measured rates, which limit everything else. A rate is that of
+ * the fastest of several runs, because disturbances only make a run slower. */
 #include <float.h>
 
 #include "nn/bfloat16.h"
 #include "nn/dnnl.h"
 
 enum {
-  LEAST_RUNS = 3,
+  MIN_RUNS = 3,
   SMALL_SIDE = 512,  // of a matrix
   LARGE_SIDE = 2048,
-  TRIAD_FLOATS = 1 << 24,  // 64 MiB an array
+  TRIAD_FLOATS = 1 << 24,  // 64 MiB per array
 };
 
-static const double least_seconds = 0.3;
-static const double slow_matmul_seconds = 0.05;  // of the small one; the large one takes 64 times as long
+static const double min_seconds = 0.3;
+static const double slow_matmul_seconds = 0.05;  // of the small product; the large one takes 64 times as long
 
 bool gd_precision_supported(gd_precision precision) {
   return precision == GD_FLOAT32 ||
@@ -33,11 +33,11 @@ gd_precision gd_precision_agree(const gd_comm *comm, gd_precision wanted) {
   return GD_FLOAT32;
 }
 
-// Of the fastest run; one more comes before the clock.
+// Of the fastest run, after one that is not measured.
 static double best_seconds(void (*run)(void *), void *context) {
   run(context);
   double best = DBL_MAX, begin = gd_seconds();
-  for (int i = 0; i < LEAST_RUNS || gd_seconds() - begin < least_seconds; i++) {
+  for (int i = 0; i < MIN_RUNS || gd_seconds() - begin < min_seconds; i++) {
     double start = gd_seconds();
     run(context);
     double seconds = gd_seconds() - start;
@@ -58,15 +58,15 @@ static void run_matmul(void *context) {
   gd_primitive_run(&m->primitive, &m->op);
 }
 
-static dnnl_memory_desc_t matrix(int side, gd_precision precision, dnnl_format_tag_t layout) {
+static dnnl_memory_desc_t square_matrix(int side, gd_precision precision, dnnl_format_tag_t layout) {
   dnnl_memory_desc_t md;
   dnnl_dims_t dims = {side, side};
   GD_DNNL(dnnl_memory_desc_init_by_tag(&md, 2, dims, gd_dnnl_type(precision), layout));
   return md;
 }
 
-// Memory for an argument, filled with made-up numbers; gd_free.
-static void *make_matrix(matmul *m, int name, dnnl_query_t which, gd_precision precision) {
+// Adds an argument and its memory, filled with arbitrary numbers; gd_free.
+static void *add_matrix(matmul *m, int name, dnnl_query_t which, gd_precision precision) {
   const dnnl_memory_desc_t *md = gd_primitive_md(&m->primitive, which, 0);
   size_t nbytes = dnnl_memory_desc_get_size(md);
   int64_t n = (int64_t)(nbytes / gd_element_nbytes(precision));
@@ -75,7 +75,8 @@ static void *make_matrix(matmul *m, int name, dnnl_query_t which, gd_precision p
   void *data = gd_alloc(nbytes);
   gd_tensor_convert(GD_FLOAT32, numbers, precision, data, n);
   gd_free(numbers);
-  gd_primitive_set(&m->primitive, gd_primitive_arg(&m->primitive, name, md), data);
+  gd_primitive_arg(&m->primitive, name, md);
+  gd_primitive_set(&m->primitive, name, data);
   return data;
 }
 
@@ -83,17 +84,18 @@ static double matmul_seconds(int side, gd_precision precision) {
   const gd_op_class kind = {.kind = "matrix product"};
   const gd_node node = {.kind = &kind};
   matmul m = {.op = {.node = &node, .batch = 1}};
-  // the weights in the layout that suits oneDNN, as those of a plan
-  dnnl_memory_desc_t src = matrix(side, precision, dnnl_ab), weights = matrix(side, precision, dnnl_format_tag_any),
-                     dst = matrix(side, GD_FLOAT32, dnnl_ab);
+  // the weights in oneDNN's preferred layout, like those of a plan
+  dnnl_memory_desc_t src = square_matrix(side, precision, dnnl_ab),
+                     weights = square_matrix(side, precision, dnnl_format_tag_any),
+                     dst = square_matrix(side, GD_FLOAT32, dnnl_ab);
   dnnl_matmul_desc_t desc;
   GD_DNNL(dnnl_matmul_desc_init(&desc, &src, &weights, NULL, &dst));
   if (gd_primitive_create(&m.primitive, &m.op, &desc, (gd_primitive_options){0}) != GD_OK)
     gd_abort("%s", gd_error_message());
   m.op.scratch = gd_alloc(m.op.scratch_nbytes);
-  void *a = make_matrix(&m, DNNL_ARG_SRC, dnnl_query_src_md, precision);
-  void *b = make_matrix(&m, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, precision);
-  void *c = make_matrix(&m, DNNL_ARG_DST, dnnl_query_dst_md, GD_FLOAT32);
+  void *a = add_matrix(&m, DNNL_ARG_SRC, dnnl_query_src_md, precision);
+  void *b = add_matrix(&m, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, precision);
+  void *c = add_matrix(&m, DNNL_ARG_DST, dnnl_query_dst_md, GD_FLOAT32);
   double seconds = best_seconds(run_matmul, &m);
   gd_primitive_release(&m.primitive);
   gd_free(m.op.scratch);
@@ -130,7 +132,7 @@ static void run_triad(void *context) {
 double gd_measure_memory(void) {
   size_t nbytes = TRIAD_FLOATS * sizeof(float);
   triad t = {.a = gd_alloc(nbytes), .b = gd_alloc(nbytes), .c = gd_alloc(nbytes)};
-  // written first by the threads that work on them, so that they lie in those threads' memory
+  // first touched by the threads that work on them, so that they are placed in those threads' memory
 #pragma omp parallel for simd schedule(static)
   for (int64_t i = 0; i < TRIAD_FLOATS; i++) {
     t.a[i] = 0;

@@ -1,5 +1,5 @@
-/* Describing a network: each function adds one node, its output tensor and its parameters.
- * Wrong shapes here are mistakes of the model code, not of the user: they abort. */
+/* The description of a network: each function adds one node, its output tensor and its parameters. Wrong shapes are
+ * errors in the code of a model, not in the user's input: they abort. */
 #include "nn/net.h"
 
 #include <stdlib.h>
@@ -44,8 +44,8 @@ gd_shape gd_net_output_shape(const gd_net *net) {
   return net->shapes[net->output];
 }
 
-// Room for one more element; grows by doubling at powers of two.
-static void *grown(void *array, int n, size_t size) {
+// Makes room for one more element; the array doubles when n is a power of two.
+static void *grow_array(void *array, int n, size_t size) {
   if (n & (n - 1)) return array;
   void *bigger = gd_alloc((size_t)(n ? 2 * n : 1) * size);
   if (n) memcpy(bigger, array, (size_t)n * size);
@@ -55,8 +55,8 @@ static void *grown(void *array, int n, size_t size) {
 
 static gd_tensor add_tensor(gd_net *net, gd_shape shape, bool needs_grad) {
   GD_REQUIRE(shape.h > 0 && shape.w > 0 && shape.c > 0);
-  net->shapes = grown(net->shapes, net->n_tensors, sizeof *net->shapes);
-  net->needs_grad = grown(net->needs_grad, net->n_tensors, sizeof *net->needs_grad);
+  net->shapes = grow_array(net->shapes, net->n_tensors, sizeof *net->shapes);
+  net->needs_grad = grow_array(net->needs_grad, net->n_tensors, sizeof *net->needs_grad);
   net->shapes[net->n_tensors] = shape;
   net->needs_grad[net->n_tensors] = needs_grad;
   return net->n_tensors++;
@@ -65,7 +65,7 @@ static gd_tensor add_tensor(gd_net *net, gd_shape shape, bool needs_grad) {
 static int add_param(gd_net *net, const char *prefix, const char *suffix, int n_dims, const int *dims, gd_init init,
                      int64_t fan_in) {
   gd_param_table *table = &net->table;
-  table->params = grown(table->params, table->n, sizeof *table->params);
+  table->params = grow_array(table->params, table->n, sizeof *table->params);
   gd_param *param = &table->params[table->n];
   *param = (gd_param){.n_dims = n_dims, .offset = table->total, .count = 1, .init = init, .fan_in = fan_in};
   param->name = gd_format("%s.%s", prefix, suffix);
@@ -78,7 +78,7 @@ static int add_param(gd_net *net, const char *prefix, const char *suffix, int n_
 }
 
 gd_tensor gd_net_input(gd_net *net, gd_shape shape) {
-  net->inputs = grown(net->inputs, net->n_inputs, sizeof *net->inputs);
+  net->inputs = grow_array(net->inputs, net->n_inputs, sizeof *net->inputs);
   return net->inputs[net->n_inputs++] = add_tensor(net, shape, false);
 }
 
@@ -96,22 +96,22 @@ static gd_tensor add_node(gd_net *net, gd_node node, const char *name, gd_shape 
   bool needs_grad = node.n_params > 0;
   for (int i = 0; i < node.n_inputs; i++) needs_grad |= net->needs_grad[node.inputs[i]];
   if (node.kind == &gd_op_time_embedding) needs_grad = false;
-  net->nodes = grown(net->nodes, net->n_nodes, sizeof *net->nodes);
+  net->nodes = grow_array(net->nodes, net->n_nodes, sizeof *net->nodes);
   node.output = add_tensor(net, out, needs_grad);
   node.name = gd_format("%s", name);
   net->nodes[net->n_nodes++] = node;
   return node.output;
 }
 
-// Pixels along one side after a window has slid over n of them. No window may lie in the padding alone.
-static int n_windows(int n, int kernel, int stride, int pad) {
+// Output pixels along one side for a filter or pooling window over n pixels. None may cover only padding.
+static int count_outputs(int n, int kernel, int stride, int pad) {
   GD_REQUIRE(kernel > 0 && stride > 0 && pad >= 0 && pad < kernel && kernel <= n + 2 * pad);
   return (n + 2 * pad - kernel) / stride + 1;
 }
 
-static gd_shape window_shape(gd_shape in, const gd_attributes *a, int c_out) {
-  return (gd_shape){n_windows(in.h, a->kernel[0], a->stride, a->pad[0]),
-                    n_windows(in.w, a->kernel[1], a->stride, a->pad[1]), c_out};
+static gd_shape output_shape(gd_shape in, const gd_attributes *a, int c_out) {
+  return (gd_shape){count_outputs(in.h, a->kernel[0], a->stride, a->pad[0]),
+                    count_outputs(in.w, a->kernel[1], a->stride, a->pad[1]), c_out};
 }
 
 static bool same_shape(gd_shape a, gd_shape b) {
@@ -120,7 +120,7 @@ static bool same_shape(gd_shape a, gd_shape b) {
 
 enum { NO_RESIDUAL = -1 };
 
-// A node with weight, bias where its attributes say so, and a residual that is added to the output.
+// A node with a weight, optionally a bias, and optionally a residual that is added to its output.
 static gd_tensor add_weighted(gd_net *net, gd_node node, gd_tensor x, gd_tensor residual, const char *name, int n_dims,
                               const int *dims, gd_shape out) {
   int64_t fan_in = 1;
@@ -141,7 +141,7 @@ static gd_tensor add_conv(gd_net *net, gd_tensor x, gd_tensor residual, const ch
   gd_shape in = net->shapes[x];
   gd_node node = {.kind = &gd_op_conv, .attributes = attributes};
   return add_weighted(net, node, x, residual, name, 4, (int[]){c_out, in.c, attributes.kernel[0], attributes.kernel[1]},
-                      window_shape(in, &attributes, c_out));
+                      output_shape(in, &attributes, c_out));
 }
 
 gd_tensor gd_net_conv_rect(gd_net *net, gd_tensor x, const char *name, int c_out, int kernel_h, int kernel_w,
@@ -175,19 +175,19 @@ gd_tensor gd_net_linear_add(gd_net *net, gd_tensor x, gd_tensor residual, const 
   return add_linear(net, x, residual, name, c_out);
 }
 
-// All weights stand together in the table, and then all biases: to the op they are one matrix and one vector.
+// The table has all weights one after another, then all biases: for the op they are one matrix and one vector.
 gd_tensor gd_net_linear_group(gd_net *net, gd_tensor x, int n, const char *const *names, const int *c_out) {
   gd_shape in = net->shapes[x], out = {in.h, in.w, 0};
   gd_node node = {.kind = &gd_op_linear, .n_inputs = 1, .inputs = {x}, .attributes.bias = true};
-  int last_weight = 0;
+  int last = 0;
   for (int i = 0; i < n; i++) {
-    last_weight = add_param(net, names[i], "weight", 2, (int[]){c_out[i], in.c}, GD_INIT_UNIFORM, in.c);
+    last = add_param(net, names[i], "weight", 2, (int[]){c_out[i], in.c}, GD_INIT_UNIFORM, in.c);
     out.c += c_out[i];
   }
-  node.params[0] = last_weight - n + 1;
-  for (int i = 0; i < n; i++) last_weight = add_param(net, names[i], "bias", 1, &c_out[i], GD_INIT_UNIFORM, in.c);
-  node.params[1] = last_weight - n + 1;
-  node.params[2] = last_weight;  // the end of what backward writes
+  node.params[0] = last - n + 1;
+  for (int i = 0; i < n; i++) last = add_param(net, names[i], "bias", 1, &c_out[i], GD_INIT_UNIFORM, in.c);
+  node.params[1] = last - n + 1;
+  node.params[2] = last;  // the last parameter whose gradient backward writes
   node.n_params = 3;
   return add_node(net, node, names[0], out);
 }
@@ -265,35 +265,35 @@ gd_tensor gd_net_upsample(gd_net *net, gd_tensor x) {
   return add_node(net, node, "", (gd_shape){2 * in.h, 2 * in.w, in.c});
 }
 
-static gd_tensor add_pool(gd_net *net, gd_tensor x, gd_attributes attributes) {
+static gd_tensor add_pooling(gd_net *net, gd_tensor x, gd_attributes attributes) {
   gd_shape in = net->shapes[x];
   gd_node node = {.kind = &gd_op_pool, .n_inputs = 1, .inputs = {x}, .attributes = attributes};
-  return add_node(net, node, "", window_shape(in, &attributes, in.c));
+  return add_node(net, node, "", output_shape(in, &attributes, in.c));
 }
 
 gd_tensor gd_net_max_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad) {
-  return add_pool(net, x, (gd_attributes){.kernel = {kernel, kernel}, .stride = stride, .pad = {pad, pad}});
+  return add_pooling(net, x, (gd_attributes){.kernel = {kernel, kernel}, .stride = stride, .pad = {pad, pad}});
 }
 
 gd_tensor gd_net_avg_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad, bool count_padding) {
-  return add_pool(net, x,
-                  (gd_attributes){.kernel = {kernel, kernel},
-                                  .stride = stride,
-                                  .pad = {pad, pad},
-                                  .average = true,
-                                  .count_padding = count_padding});
+  return add_pooling(net, x,
+                     (gd_attributes){.kernel = {kernel, kernel},
+                                     .stride = stride,
+                                     .pad = {pad, pad},
+                                     .average = true,
+                                     .count_padding = count_padding});
 }
 
 gd_tensor gd_net_global_avg_pool(gd_net *net, gd_tensor x) {
   gd_shape in = net->shapes[x];
   GD_REQUIRE(in.h == in.w);
-  return add_pool(net, x, (gd_attributes){.kernel = {in.h, in.w}, .stride = 1, .average = true});
+  return add_pooling(net, x, (gd_attributes){.kernel = {in.h, in.w}, .stride = 1, .average = true});
 }
 
 gd_tensor gd_net_global_max_pool(gd_net *net, gd_tensor x) {
   gd_shape in = net->shapes[x];
   GD_REQUIRE(in.h == in.w);
-  return add_pool(net, x, (gd_attributes){.kernel = {in.h, in.w}, .stride = 1});
+  return add_pooling(net, x, (gd_attributes){.kernel = {in.h, in.w}, .stride = 1});
 }
 
 gd_tensor gd_net_time_embedding(gd_net *net, gd_tensor t, int channels) {

@@ -1,16 +1,16 @@
-/* Batch normalisation, channels-last: the plan's batch in training, running statistics in inference.
+/* Batch normalisation, channels-last: statistics of the plan's batch in training, running statistics in inference.
  *
- * Sums run over fixed blocks of rows (one row per pixel) in double precision: results do not depend on the thread
- * count, and deep stacks of small batches lose nothing in them, as they do with oneDNN's float sums. The batch's mean
- * and unbiased variance leave through the "gradients" of running_mean and running_var, so that the reduction over
- * slots and ranks makes them independent of the rank count. */
+ * Sums are over fixed blocks of rows (one row per pixel) in double precision. So results do not depend on the thread
+ * count, and deep networks with small batches do not lose accuracy as they do with oneDNN's float sums. The batch's
+ * mean and unbiased variance are returned as the "gradients" of running_mean and running_var, so that the reduction
+ * over slots and ranks makes them independent of the rank count. */
 #include <math.h>
 #include <string.h>
 
 #include "nn/net.h"
 #include "nn/simd.h"
 
-enum { WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR };
+enum { WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR };  // the op's parameters
 
 enum { BLOCK = 128 };  // rows
 
@@ -39,7 +39,7 @@ GD_SIMD static void sum_block(const float *a, const float *b, int rows, int chan
   }
 }
 
-// The same over all rows; returns where they stand in scratch.
+// The same over all rows; the result is in scratch.
 static const double *sum_all(const gd_op *op, const float *a, const float *b) {
   int channels = op->in[0].c;
   double *sums = op->scratch;
@@ -51,7 +51,7 @@ static const double *sum_all(const gd_op *op, const float *a, const float *b) {
   return sums;
 }
 
-// Factors of each channel, C floats each, behind the sums in scratch.
+// Coefficients of each channel, (C) each, after the sums in scratch.
 typedef struct gd_coefficients {
   float *scale, *shift, *slope;
 } gd_coefficients;
@@ -81,14 +81,14 @@ GD_SIMD static void input_gradient(const float *restrict x, const float *restric
   }
 }
 
-static gd_err prepare(gd_op *op) {
+static gd_err batch_norm_prepare(gd_op *op) {
   size_t channels = (size_t)op->in[0].c;
   op->saved_nbytes = 2 * channels * sizeof(float);  // mean, variance
   op->scratch_nbytes = (size_t)n_blocks(op) * 2 * channels * sizeof(double) + 3 * channels * sizeof(float);
   return GD_OK;
 }
 
-static void forward(gd_op *op) {
+static void batch_norm_forward(gd_op *op) {
   int channels = op->in[0].c;
   const float *x = op->x[0];
   float *y = op->y, *mean = op->saved, *variance = mean + channels;
@@ -114,7 +114,7 @@ static void forward(gd_op *op) {
 }
 
 // dbias = sum dy, dweight = sum dy xhat, dx = weight / sd (dy - dbias / n - xhat dweight / n); xhat = (x - mean) / sd.
-static void backward(gd_op *op, float *grads) {
+static void batch_norm_backward(gd_op *op, float *grads) {
   int channels = op->in[0].c;
   const float *mean = op->saved, *variance = mean + channels, *weight = gd_op_param(op, WEIGHT);
   const float *x = op->x[0], *dy = op->dy;
@@ -143,5 +143,8 @@ static void backward(gd_op *op, float *grads) {
   }
 }
 
-const gd_op_class gd_op_batch_norm = {
-    .kind = "batch_norm", .backward_reads_inputs = 1, .prepare = prepare, .forward = forward, .backward = backward};
+const gd_op_class gd_op_batch_norm = {.kind = "batch_norm",
+                                      .backward_reads_inputs = 1,
+                                      .prepare = batch_norm_prepare,
+                                      .forward = batch_norm_forward,
+                                      .backward = batch_norm_backward};

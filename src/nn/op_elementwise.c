@@ -7,7 +7,7 @@
 #include "nn/net.h"
 #include "nn/simd.h"
 
-static gd_err prepare_nothing(gd_op *op) {
+static gd_err elementwise_prepare(gd_op *op) {
   (void)op;
   return GD_OK;
 }
@@ -16,7 +16,7 @@ static int64_t batch_count(const gd_op *op, gd_shape shape) {
   return op->batch * gd_shape_count(shape);
 }
 
-// Work is cut into pieces of this many floats, one call of a GD_SIMD function each.
+// Floats per call of a GD_SIMD function.
 enum { PIECE = 4096 };
 
 /* ---- activation: silu(x) = x sigmoid(x), relu(x) = max(x, 0) ---- */
@@ -64,7 +64,7 @@ static void activation_backward(gd_op *op, float *grads) {
 
 const gd_op_class gd_op_activation = {.kind = "activation",
                                       .backward_reads_inputs = 1,
-                                      .prepare = prepare_nothing,
+                                      .prepare = elementwise_prepare,
                                       .forward = activation_forward,
                                       .backward = activation_backward};
 
@@ -85,7 +85,7 @@ static void add_backward(gd_op *op, float *grads) {
 const gd_op_class gd_op_add = {.kind = "add",
                                .passes_gradient = 3,
                                .overwrites_inputs = 3,
-                               .prepare = prepare_nothing,
+                               .prepare = elementwise_prepare,
                                .forward = add_forward,
                                .backward = add_backward};
 
@@ -108,7 +108,7 @@ static void multiply_backward(gd_op *op, float *grads) {
 
 const gd_op_class gd_op_multiply = {.kind = "multiply",
                                     .backward_reads_inputs = 3,
-                                    .prepare = prepare_nothing,
+                                    .prepare = elementwise_prepare,
                                     .forward = multiply_forward,
                                     .backward = multiply_backward};
 
@@ -141,7 +141,7 @@ static void concat_backward(gd_op *op, float *grads) {
 
 const gd_op_class gd_op_concat = {.kind = "concat",
                                   .bfloat16 = true,
-                                  .prepare = prepare_nothing,
+                                  .prepare = elementwise_prepare,
                                   .forward = concat_forward,
                                   .backward = concat_backward};
 
@@ -169,9 +169,9 @@ static void upsample_forward(gd_op *op) {
   }
 }
 
-// One row of dx from the two rows of dy below it: 2 x 2 pixels are added up.
-static void add_up(const float *restrict first, const float *restrict second, int width, int channels,
-                   float *restrict dx) {
+// One row of dx from its two rows of dy: the sums of 2 x 2 pixels.
+static void sum_2x2(const float *restrict first, const float *restrict second, int width, int channels,
+                    float *restrict dx) {
   for (int w = 0; w < width; w++) {
     const float *a = first + (int64_t)2 * w * channels, *b = second + (int64_t)2 * w * channels;
     for (int c = 0; c < channels; c++)
@@ -189,7 +189,7 @@ static void upsample_backward(gd_op *op, float *grads) {
     float *buffer = (float *)op->scratch + omp_get_thread_num() * 5 * n;  // two rows of dy, one of dx
     const float *dy = gd_floats_read(type, op->dy, r * 4 * n, 4 * n, buffer);
     float *dx = gd_floats_begin(type, op->dx[0], r * n, buffer + 4 * n);
-    add_up(dy, dy + 2 * n, width, channels, dx);
+    sum_2x2(dy, dy + 2 * n, width, channels, dx);
     gd_floats_end(type, op->dx[0], r * n, n, dx);
   }
 }
@@ -220,6 +220,6 @@ static void time_embedding_backward(gd_op *op, float *grads) {
 }
 
 const gd_op_class gd_op_time_embedding = {.kind = "time_embedding",
-                                          .prepare = prepare_nothing,
+                                          .prepare = elementwise_prepare,
                                           .forward = time_embedding_forward,
                                           .backward = time_embedding_backward};

@@ -1,8 +1,8 @@
-/* GroupNorm with an optional SiLU behind it, channels-last, one image a thread (Wu and He 2018); also of x + v with a
- * vector v for each image, which costs no pass of its own: v only enters the sums and the coefficients.
+/* GroupNorm (Wu and He 2018) and an optional SiLU, channels-last, one image per thread. Also GroupNorm of x + v with
+ * one vector v per image, without an extra pass over x: v only enters the sums and the coefficients.
  *
  * Saved for backward: mean and 1/sqrt(var + eps) of each image and group, and with a shift each channel's sum of x.
- * Sums over pixels run per channel, so that they vectorise and do not depend on the thread count; parameter gradients
+ * Sums over pixels are per channel, so that they vectorise and do not depend on the thread count; parameter gradients
  * are summed over the images in order. bfloat16 images are widened once; all arithmetic is float32. */
 #include <math.h>
 #include <omp.h>
@@ -76,8 +76,8 @@ GD_SIMD static void plain_gradient(const float *restrict x, const float *restric
 }
 
 // dx = a dz + b x + d, in place over dz.
-GD_SIMD static void combine(float *restrict dz, const float *restrict x, int pixels, int channels,
-                            const float *restrict a, const float *restrict b, const float *restrict d) {
+GD_SIMD static void combine_gradient(float *restrict dz, const float *restrict x, int pixels, int channels,
+                                     const float *restrict a, const float *restrict b, const float *restrict d) {
   for (int p = 0; p < pixels; p++) {
     for (int c = 0; c < channels; c++) {
       int64_t i = (int64_t)p * channels + c;
@@ -86,10 +86,10 @@ GD_SIMD static void combine(float *restrict dz, const float *restrict x, int pix
   }
 }
 
-// Scratch: of each image, rows of C floats; then two rows of each image for weight and bias gradients; then, for
-// bfloat16, the widened images that each thread works on, and a tile of pixels.
+// Scratch: per image N_ROWS rows of C floats; then per image two rows for weight and bias gradients; then, for
+// bfloat16, per thread two widened images and a tile of pixels.
 enum { SUMS, SUMS_X, MEANS, SCALE, SHIFT, COEFF_A, COEFF_B, COEFF_D, N_ROWS };
-enum { TILE = 2048 };  // floats: a tile and what it is made from stay in the first cache
+enum { TILE = 2048 };  // floats: a tile and its input stay in the first-level cache
 
 static int n_pixels(const gd_op *op) {
   return op->in[0].h * op->in[0].w;
@@ -99,13 +99,13 @@ static bool is_shifted(const gd_op *op) {
   return op->node->n_inputs == 2;
 }
 
-// Pixels worked on at once: all of them where nothing has to be widened.
+// Pixels per tile: all of them where nothing has to be widened.
 static int tile_pixels(const gd_op *op) {
   if (op->y_type == GD_FLOAT32) return n_pixels(op);
   return op->in[0].c < TILE ? TILE / op->in[0].c : 1;
 }
 
-// Floats that a thread needs: two images and a tile.
+// Floats per thread: two images and a tile.
 static size_t widened_floats(const gd_op *op) {
   if (op->y_type == GD_FLOAT32) return 0;
   return (2 * (size_t)n_pixels(op) + (size_t)tile_pixels(op)) * (size_t)op->in[0].c;
@@ -115,7 +115,7 @@ static size_t saved_floats(const gd_op *op) {
   return 2 * (size_t)op->node->attributes.groups + (is_shifted(op) ? (size_t)op->in[0].c : 0);
 }
 
-static gd_err prepare(gd_op *op) {
+static gd_err group_norm_prepare(gd_op *op) {
   size_t channels = (size_t)op->in[0].c, batch = (size_t)op->batch, threads = (size_t)omp_get_max_threads();
   op->saved_nbytes = batch * saved_floats(op) * sizeof(float);
   op->scratch_nbytes = ((N_ROWS + 2) * batch * channels + threads * widened_floats(op)) * sizeof(float);
@@ -126,7 +126,7 @@ static float *image_rows(const gd_op *op, int n) {
   return (float *)op->scratch + (size_t)n * N_ROWS * (size_t)op->in[0].c;
 }
 
-// One image's part of everything.
+// One image's part of tensors, scratch and saved memory.
 typedef struct gd_image {
   int64_t first, n;             // its elements of the tensors
   float *rows;                  // (N_ROWS, C)
@@ -153,11 +153,11 @@ static gd_image image_of(const gd_op *op, int n) {
   return image;
 }
 
-static float shift_of(const gd_image *image, int c) {
+static float channel_shift(const gd_image *image, int c) {
   return image->shift ? image->shift[c] : 0;
 }
 
-// Mean and 1/sd of each group of one image.
+// Mean and 1/sqrt(var + eps) of each group of one image.
 static void image_statistics(const gd_op *op, const gd_image *image, const float *x) {
   int channels = op->in[0].c, groups = op->node->attributes.groups, width = channels / groups, pixels = n_pixels(op);
   float *sums = image->sums_x ? image->sums_x : image->rows + SUMS * channels, *means = image->rows + MEANS * channels;
@@ -165,9 +165,9 @@ static void image_statistics(const gd_op *op, const gd_image *image, const float
   channel_sums(x, pixels, channels, sums);
   for (int g = 0; g < groups; g++) {
     double total = 0;
-    for (int c = g * width; c < (g + 1) * width; c++) total += sums[c] + (double)pixels * shift_of(image, c);
+    for (int c = g * width; c < (g + 1) * width; c++) total += sums[c] + (double)pixels * channel_shift(image, c);
     image->mean[g] = (float)(total / count);
-    for (int c = g * width; c < (g + 1) * width; c++) means[c] = image->mean[g] - shift_of(image, c);
+    for (int c = g * width; c < (g + 1) * width; c++) means[c] = image->mean[g] - channel_shift(image, c);
   }
   sums = image->rows + SUMS * channels;
   channel_squares(x, pixels, channels, means, sums);
@@ -185,11 +185,11 @@ static void image_affine(const gd_op *op, const gd_image *image) {
   float *scale = image->rows + SCALE * channels, *shift = image->rows + SHIFT * channels;
   for (int c = 0; c < channels; c++) {
     scale[c] = weight[c] * image->rstd[c / width];
-    shift[c] = bias[c] - (image->mean[c / width] - shift_of(image, c)) * scale[c];
+    shift[c] = bias[c] - (image->mean[c / width] - channel_shift(image, c)) * scale[c];
   }
 }
 
-static void forward_image(const gd_op *op, int n) {
+static void group_norm_forward_image(const gd_op *op, int n) {
   int channels = op->in[0].c, pixels = n_pixels(op), step = tile_pixels(op);
   gd_image image = image_of(op, n);
   const float *x = gd_floats_read(op->x_type[0], op->x[0], image.first, image.n, image.x);
@@ -200,15 +200,17 @@ static void forward_image(const gd_op *op, int n) {
     int length = pixels - p < step ? pixels - p : step;
     int64_t o = (int64_t)p * channels;
     float *y = gd_floats_begin(op->y_type, op->y, image.first + o, image.tile);
-    (op->node->attributes.activation == GD_SILU ? scale_shift_silu : scale_shift)(x + o, length, channels, scale, shift,
-                                                                                  y);
+    if (op->node->attributes.activation == GD_SILU)
+      scale_shift_silu(x + o, length, channels, scale, shift, y);
+    else
+      scale_shift(x + o, length, channels, scale, shift, y);
     gd_floats_end(op->y_type, op->y, image.first + o, (int64_t)length * channels, y);
   }
 }
 
-static void forward(gd_op *op) {
+static void group_norm_forward(gd_op *op) {
 #pragma omp parallel for
-  for (int n = 0; n < op->batch; n++) forward_image(op, n);
+  for (int n = 0; n < op->batch; n++) group_norm_forward_image(op, n);
 }
 
 // From the channel sums of dz and dz x: this image's parameter gradients, and dx = a dz + b x + d.
@@ -224,7 +226,7 @@ static void image_coefficients(const gd_op *op, const gd_image *image, float *d_
     double sum_a = 0, sum_b = 0;  // of weight dz, and of weight dz xhat
     for (int c = g * width; c < (g + 1) * width; c++) {
       d_bias[c] = sum_dz[c];
-      d_weight[c] = (sum_dzx[c] - (mean - shift_of(image, c)) * sum_dz[c]) * rstd;
+      d_weight[c] = (sum_dzx[c] - (mean - channel_shift(image, c)) * sum_dz[c]) * rstd;
       sum_a += (double)weight[c] * d_bias[c];
       sum_b += (double)weight[c] * d_weight[c];
     }
@@ -232,7 +234,7 @@ static void image_coefficients(const gd_op *op, const gd_image *image, float *d_
     for (int c = g * width; c < (g + 1) * width; c++) {  // dx = rstd (weight dz - mean_a - xhat mean_b)
       a[c] = rstd * weight[c];
       b[c] = -rstd * rstd * mean_b;
-      d[c] = -rstd * mean_a + rstd * rstd * mean_b * (mean - shift_of(image, c));
+      d[c] = -rstd * mean_a + rstd * rstd * mean_b * (mean - channel_shift(image, c));
     }
   }
 }
@@ -246,7 +248,7 @@ static void shift_gradient(const gd_op *op, int n, const gd_image *image) {
   for (int c = 0; c < channels; c++) dv[c] = a[c] * sum_dz[c] + b[c] * image->sums_x[c] + d[c] * (float)n_pixels(op);
 }
 
-static void backward_image(const gd_op *op, int n, float *d_weight, float *d_bias) {
+static void group_norm_backward_image(const gd_op *op, int n, float *d_weight, float *d_bias) {
   int channels = op->in[0].c, pixels = n_pixels(op), step = tile_pixels(op);
   gd_image image = image_of(op, n);
   const float *x = gd_floats_read(op->x_type[0], op->x[0], image.first, image.n, image.x);
@@ -266,19 +268,19 @@ static void backward_image(const gd_op *op, int n, float *d_weight, float *d_bia
       plain_gradient(x + o, dy, length, channels, dz + o, sum_dz, sum_dzx);
   }
   image_coefficients(op, &image, d_weight, d_bias);
-  combine(dz, x, pixels, channels, image.rows + COEFF_A * channels, image.rows + COEFF_B * channels,
-          image.rows + COEFF_D * channels);
+  combine_gradient(dz, x, pixels, channels, image.rows + COEFF_A * channels, image.rows + COEFF_B * channels,
+                   image.rows + COEFF_D * channels);
   gd_floats_end(op->x_type[0], op->dx[0], image.first, image.n, dz);
   if (is_shifted(op) && op->dx[1]) shift_gradient(op, n, &image);
 }
 
-static void backward(gd_op *op, float *grads) {
-  GD_REQUIRE(op->dx[0]);  // its place holds dz meanwhile; a norm straight behind an input does not occur
+static void group_norm_backward(gd_op *op, float *grads) {
+  GD_REQUIRE(op->dx[0]);  // holds dz meanwhile; no network normalises an input directly
   int channels = op->in[0].c;
   float *d_weights = image_rows(op, op->batch), *d_biases = d_weights + (size_t)op->batch * (size_t)channels;
 #pragma omp parallel for
   for (int n = 0; n < op->batch; n++)
-    backward_image(op, n, d_weights + (size_t)n * (size_t)channels, d_biases + (size_t)n * (size_t)channels);
+    group_norm_backward_image(op, n, d_weights + (size_t)n * (size_t)channels, d_biases + (size_t)n * (size_t)channels);
   channel_sums(d_weights, op->batch, channels, gd_op_grad(op, grads, 0));
   channel_sums(d_biases, op->batch, channels, gd_op_grad(op, grads, 1));
 }
@@ -287,6 +289,6 @@ const gd_op_class gd_op_group_norm = {.kind = "group_norm",
                                       .backward_reads_inputs = 3,
                                       .reads_part = 2,
                                       .bfloat16 = true,
-                                      .prepare = prepare,
-                                      .forward = forward,
-                                      .backward = backward};
+                                      .prepare = group_norm_prepare,
+                                      .forward = group_norm_forward,
+                                      .backward = group_norm_backward};

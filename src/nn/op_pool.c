@@ -1,13 +1,12 @@
-/* Maximum and average pooling, windowed and global (a window as large as the image), by oneDNN. */
+/* Maximum and average pooling by oneDNN, over windows or globally (a window as large as the image). */
 #include "nn/dnnl.h"
 
 typedef struct gd_pool {
   gd_primitive forward, backward;
-  int fwd_x, fwd_y, fwd_ws;
-  int bwd_dy, bwd_dx, bwd_ws;
+  bool has_workspace;  // forward notes there which pixels were the maxima
 } gd_pool;
 
-static gd_err prepare(gd_op *op) {
+static gd_err pool_prepare(gd_op *op) {
   gd_err err = GD_OK;
   const gd_attributes *a = &op->node->attributes;
   gd_pool *pool = op->state = GD_NEW(gd_pool);
@@ -17,44 +16,44 @@ static gd_err prepare(gd_op *op) {
   dnnl_memory_desc_t x = gd_dnnl_nhwc(op->batch, op->in[0], GD_FLOAT32),
                      y = gd_dnnl_nhwc(op->batch, op->out, GD_FLOAT32);
   dnnl_pooling_desc_t desc;
-  GD_DNNL(dnnl_pooling_forward_desc_init(&desc, op->training ? dnnl_forward_training : dnnl_forward_inference, alg, &x,
-                                         &y, strides, kernel, pad, pad));
+  GD_DNNL(dnnl_pooling_forward_desc_init(&desc, gd_dnnl_forward_kind(op), alg, &x, &y, strides, kernel, pad, pad));
   GD_TRY(gd_primitive_create(&pool->forward, op, &desc, (gd_primitive_options){0}));
-  pool->fwd_x = gd_primitive_arg(&pool->forward, DNNL_ARG_SRC, &x);
-  pool->fwd_y = gd_primitive_arg(&pool->forward, DNNL_ARG_DST, &y);
+  gd_primitive_arg(&pool->forward, DNNL_ARG_SRC, &x);
+  gd_primitive_arg(&pool->forward, DNNL_ARG_DST, &y);
   const dnnl_memory_desc_t *workspace = gd_primitive_md(&pool->forward, dnnl_query_workspace_md, 0);
-  if (op->training && workspace && dnnl_memory_desc_get_size(workspace) > 0) {
+  pool->has_workspace = op->training && workspace && dnnl_memory_desc_get_size(workspace) > 0;
+  if (pool->has_workspace) {
     op->saved_nbytes = dnnl_memory_desc_get_size(workspace);
-    pool->fwd_ws = gd_primitive_arg(&pool->forward, DNNL_ARG_WORKSPACE, workspace);
+    gd_primitive_arg(&pool->forward, DNNL_ARG_WORKSPACE, workspace);
   }
   if (!op->wants_dx[0]) goto done;
   GD_DNNL(dnnl_pooling_backward_desc_init(&desc, alg, &x, &y, strides, kernel, pad, pad));
   GD_TRY(gd_primitive_create(&pool->backward, op, &desc, (gd_primitive_options){.hint = pool->forward.desc}));
-  pool->bwd_dy = gd_primitive_arg(&pool->backward, DNNL_ARG_DIFF_DST, &y);
-  pool->bwd_dx = gd_primitive_arg(&pool->backward, DNNL_ARG_DIFF_SRC, &x);
-  if (pool->fwd_ws) pool->bwd_ws = gd_primitive_arg(&pool->backward, DNNL_ARG_WORKSPACE, workspace);
+  gd_primitive_arg(&pool->backward, DNNL_ARG_DIFF_DST, &y);
+  gd_primitive_arg(&pool->backward, DNNL_ARG_DIFF_SRC, &x);
+  if (pool->has_workspace) gd_primitive_arg(&pool->backward, DNNL_ARG_WORKSPACE, workspace);
 done:
   return err;
 }
 
-static void forward(gd_op *op) {
+static void pool_forward(gd_op *op) {
   gd_pool *pool = op->state;
-  gd_primitive_set(&pool->forward, pool->fwd_x, op->x[0]);
-  gd_primitive_set(&pool->forward, pool->fwd_y, op->y);
-  if (pool->fwd_ws) gd_primitive_set(&pool->forward, pool->fwd_ws, op->saved);
+  gd_primitive_set(&pool->forward, DNNL_ARG_SRC, op->x[0]);
+  gd_primitive_set(&pool->forward, DNNL_ARG_DST, op->y);
+  if (pool->has_workspace) gd_primitive_set(&pool->forward, DNNL_ARG_WORKSPACE, op->saved);
   gd_primitive_run(&pool->forward, op);
 }
 
-static void backward(gd_op *op, float *grads) {
+static void pool_backward(gd_op *op, float *grads) {
   (void)grads;
   gd_pool *pool = op->state;
-  gd_primitive_set(&pool->backward, pool->bwd_dy, op->dy);
-  gd_primitive_set(&pool->backward, pool->bwd_dx, op->dx[0]);
-  if (pool->fwd_ws) gd_primitive_set(&pool->backward, pool->bwd_ws, op->saved);
+  gd_primitive_set(&pool->backward, DNNL_ARG_DIFF_DST, op->dy);
+  gd_primitive_set(&pool->backward, DNNL_ARG_DIFF_SRC, op->dx[0]);
+  if (pool->has_workspace) gd_primitive_set(&pool->backward, DNNL_ARG_WORKSPACE, op->saved);
   gd_primitive_run(&pool->backward, op);
 }
 
-static void release(gd_op *op) {
+static void pool_release(gd_op *op) {
   gd_pool *pool = op->state;
   if (!pool) return;
   gd_primitive_release(&pool->forward);
@@ -62,5 +61,8 @@ static void release(gd_op *op) {
   gd_free(pool);
 }
 
-const gd_op_class gd_op_pool = {
-    .kind = "pooling", .prepare = prepare, .forward = forward, .backward = backward, .release = release};
+const gd_op_class gd_op_pool = {.kind = "pooling",
+                                .prepare = pool_prepare,
+                                .forward = pool_forward,
+                                .backward = pool_backward,
+                                .release = pool_release};

@@ -1,5 +1,5 @@
-/* Adam (Kingma and Ba 2015), the global gradient norm, and the exponential moving average: each treats the model as one
- * flat array. Sums run in blocks of fixed size, so that results do not depend on the thread count. */
+/* Adam (Kingma and Ba 2015), the global gradient norm and the exponential moving average, on the flat arrays of all
+ * parameters. Sums are over blocks of fixed size, so that results do not depend on the thread count. */
 #include <math.h>
 
 #include "nn/net.h"
@@ -7,7 +7,7 @@
 
 enum { BLOCK = 8192 };
 
-// Weight with which a running statistic moves towards the batch's (PyTorch's momentum).
+// Weight of the batch in a running statistic (PyTorch's momentum).
 static const float statistic_momentum = 0.1f;
 
 GD_SIMD static double square_sum(const float *restrict x, int64_t n) {

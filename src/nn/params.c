@@ -1,4 +1,4 @@
-/* The parameter table: names, shapes and places in the flat arrays; initial values; digest. */
+/* The parameter table: lookup by name, initial values, digest. */
 #include <math.h>
 #include <string.h>
 

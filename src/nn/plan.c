@@ -1,5 +1,5 @@
-/* A network compiled for a batch: making it, running its ops in order, and what the time was spent on. Memory is
- * plan_memory.c's. */
+/* A network compiled for a batch: creating it, running its ops in order, and their profile. plan_memory.c places its
+ * memory. */
 #include "nn/plan.h"
 
 #include "nn/bfloat16.h"
@@ -20,10 +20,10 @@ bool gd_plan_runs_backward(const gd_plan *plan, int node) {
   return plan->mode == GD_TRAINING && plan->net->needs_grad[plan->net->nodes[node].output];
 }
 
-// ---- Making
+// ---- Create and destroy
 
-// Backward runs from the last op to the first; what earlier ops own is still to come.
-static void find_ready(gd_plan *plan) {
+// Backward runs from the last op to the first, so the gradients of earlier ops' parameters follow later.
+static void compute_ready(gd_plan *plan) {
   const gd_param_table *table = &plan->net->table;
   int64_t end = 0;
   for (int i = 0; i < plan->net->n_nodes; i++) {
@@ -36,12 +36,12 @@ static void find_ready(gd_plan *plan) {
   }
 }
 
-// Parts of vectors are float32; all other inputs have the type of the first.
-static gd_err check_types(const gd_op *op) {
+// Inputs that are read in parts are float32; all others have the type of the first.
+static gd_err check_op_types(const gd_op *op) {
   const gd_op_class *kind = op->node->kind;
   for (int k = 0; k < op->node->n_inputs; k++) {
-    gd_precision wanted = kind->reads_part >> k & 1 ? GD_FLOAT32 : op->x_type[0];
-    if (op->x_type[k] != wanted)
+    gd_precision expected = kind->reads_part >> k & 1 ? GD_FLOAT32 : op->x_type[0];
+    if (op->x_type[k] != expected)
       return gd_error(GD_ERR_FAILED, "the op %s would mix bfloat16 and float32 in its inputs", kind->kind);
   }
   if (op->dy_type == GD_BFLOAT16 && !kind->bfloat16)
@@ -84,10 +84,10 @@ gd_err gd_plan_create(gd_plan **out, const gd_net *net, int batch, gd_mode mode,
   for (int i = 0; i < net->n_nodes; i++) describe_op(plan, i);
   gd_plan_choose_types(plan, precision);
   for (int i = 0; i < net->n_nodes; i++) plan->ops[i].passes = passes_of(&plan->ops[i]);
-  for (int i = 0; i < net->n_nodes; i++) GD_TRY(check_types(&plan->ops[i]));
+  for (int i = 0; i < net->n_nodes; i++) GD_TRY(check_op_types(&plan->ops[i]));
   for (int i = 0; i < net->n_nodes; i++) GD_TRY(plan->ops[i].passes->prepare(&plan->ops[i]));
   gd_plan_allocate(plan);
-  find_ready(plan);
+  compute_ready(plan);
 done:
   if (err != GD_OK) gd_plan_destroy(&plan);
   *out = plan;
@@ -136,7 +136,7 @@ float *gd_plan_output_gradient(gd_plan *plan) {
   return plan->output_grad;
 }
 
-// Between the caller's float32 and the tensor, where they are two.
+// Copy between the caller's float32 array and the tensor, unless they are the same array.
 static void copy_in(const gd_plan *plan, const float *port, gd_tensor t, void *tensor) {
   if (port != tensor) gd_tensor_convert(GD_FLOAT32, port, plan->types[t], tensor, gd_plan_count(plan, t));
 }
@@ -159,8 +159,8 @@ const float *gd_plan_forward(gd_plan *plan) {
   return plan->output;
 }
 
-// What the op itself did not write into the gradients of its inputs.
-static void contribute(gd_plan *plan, int i, int k) {
+// The contribution to the gradient of input k, where the op's backward did not write it there.
+static void add_contribution(gd_plan *plan, int i, int k) {
   const gd_op *op = &plan->ops[i];
   gd_tensor t = op->node->inputs[k];
   const void *term = op->node->kind->passes_gradient >> k & 1 ? op->dy : op->dx[k];
@@ -181,7 +181,7 @@ void gd_plan_backward(gd_plan *plan, float *grads, gd_gradient_ready ready, void
     gd_progress(NULL);
     op->passes->backward(op, grads);
     for (int k = 0; k < op->node->n_inputs; k++)
-      if (op->wants_dx[k]) contribute(plan, i, k);
+      if (op->wants_dx[k]) add_contribution(plan, i, k);
     plan->times[i].seconds_backward += gd_seconds() - start;
     plan->times[i].n_backward++;
     if (ready) ready(context, plan->ready[i]);
@@ -196,7 +196,7 @@ int gd_plan_n_ops(const gd_plan *plan) {
   return plan->net->n_nodes;
 }
 
-// Multiplications and additions of one image's forward run.
+// Multiplications and additions of a forward run, per image.
 static double image_flops(const gd_op *op) {
   double pixels = (double)op->out.h * op->out.w;
   const int *kernel = op->node->attributes.kernel;

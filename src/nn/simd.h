@@ -1,5 +1,5 @@
 /* Vector code without intrinsics: functions marked GD_SIMD are compiled for AVX-512, AVX2 with FMA and the baseline,
- * and the right one is chosen when the program starts. Loops inside must vectorise without reordering sums. */
+ * and the program selects one when it starts. Their loops must vectorise without reordering sums. */
 #ifndef GD_NN_SIMD_H
 #define GD_NN_SIMD_H
 
@@ -14,11 +14,11 @@
 #define GD_SIMD __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 
-/* e^x to about 2 units in the last place, without branches; x is held within +-87. */
+/* e^x to about 2 units in the last place, without branches; x is clamped to +-87. */
 static inline __attribute__((always_inline)) float gd_exp(float x) {
   x = x > 87.0f ? 87.0f : x;
   x = x < -87.0f ? -87.0f : x;
-  // x = n ln 2 + r; adding 1.5 * 2^23 rounds to an integer that then stands in the low mantissa bits
+  // x = n ln 2 + r; adding 1.5 * 2^23 rounds to an integer, which is then in the low mantissa bits
   float shifted = x * 1.44269504088896341f + 12582912.0f;
   float n = shifted - 12582912.0f;
   float r = x - n * 0.693359375f;

@@ -1,4 +1,4 @@
-/* Transforms: see winograd_form.h. */
+/* Transforms of Winograd convolution: see winograd_form.h. */
 #include "nn/winograd_form.h"
 
 #include "nn/simd.h"
@@ -39,7 +39,7 @@ GD_SIMD static void output_gradient_2(const float *const in[], int n, float *out
   }
 }
 
-GD_SIMD static void window_2(const float *const in[], int n, float *out, int64_t stride) {
+GD_SIMD static void filter_2(const float *const in[], int n, float *out, int64_t stride) {
   const float *a = in[0], *b = in[1], *c = in[2];
   float *p = out, *q = out + stride, *r = out + 2 * stride, *s = out + 3 * stride;
 #pragma omp simd
@@ -52,7 +52,7 @@ GD_SIMD static void window_2(const float *const in[], int n, float *out, int64_t
   }
 }
 
-GD_SIMD static void window_gradient_2(const float *const in[], int n, float *out, int64_t stride) {
+GD_SIMD static void filter_gradient_2(const float *const in[], int n, float *out, int64_t stride) {
   const float *a = in[0], *b = in[1], *c = in[2], *d = in[3];
   float *p = out, *q = out + stride, *r = out + 2 * stride;
 #pragma omp simd
@@ -64,8 +64,8 @@ GD_SIMD static void window_gradient_2(const float *const in[], int n, float *out
   }
 }
 
-// m = 4, by the points 0, +-1/sqrt(2), +-sqrt(2) and infinity: they round half as much as 0, +-1, +-2, and turned
-// windows want the inverse of every point.
+// m = 4, by the points 0, +-1/sqrt(2), +-sqrt(2) and infinity. They round half as much as 0, +-1, +-2, and they include
+// the inverse of each point, which reversed filters need.
 
 static const float root2 = 1.41421356f;
 
@@ -117,7 +117,7 @@ GD_SIMD static void output_gradient_4(const float *const in[], int n, float *out
   }
 }
 
-GD_SIMD static void window_4(const float *const in[], int n, float *out, int64_t stride) {
+GD_SIMD static void filter_4(const float *const in[], int n, float *out, int64_t stride) {
   const float *a = in[0], *b = in[1], *c = in[2];
   float *p = out, *q = out + stride, *r = out + 2 * stride, *s = out + 3 * stride, *t = out + 4 * stride,
         *u = out + 5 * stride;
@@ -133,7 +133,7 @@ GD_SIMD static void window_4(const float *const in[], int n, float *out, int64_t
   }
 }
 
-GD_SIMD static void window_gradient_4(const float *const in[], int n, float *out, int64_t stride) {
+GD_SIMD static void filter_gradient_4(const float *const in[], int n, float *out, int64_t stride) {
   const float *a = in[0], *b = in[1], *c = in[2], *d = in[3], *e = in[4], *f = in[5];
   float *p = out, *q = out + stride, *r = out + 2 * stride;
 #pragma omp simd
@@ -150,15 +150,15 @@ const gd_winograd_form gd_winograd_2 = {.tile = 2,
                                         .input = input_2,
                                         .output = output_2,
                                         .output_gradient = output_gradient_2,
-                                        .window = window_2,
-                                        .window_gradient = window_gradient_2,
-                                        .turned = {3, 1, 2, 0}};
+                                        .filter = filter_2,
+                                        .filter_gradient = filter_gradient_2,
+                                        .reversed = {3, 1, 2, 0}};
 
 const gd_winograd_form gd_winograd_4 = {.tile = 4,
                                         .side = 6,
                                         .input = input_4,
                                         .output = output_4,
                                         .output_gradient = output_gradient_4,
-                                        .window = window_4,
-                                        .window_gradient = window_gradient_4,
-                                        .turned = {5, 3, 4, 1, 2, 0}};
+                                        .filter = filter_4,
+                                        .filter_gradient = filter_gradient_4,
+                                        .reversed = {5, 3, 4, 1, 2, 0}};
