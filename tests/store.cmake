@@ -11,5 +11,7 @@ gd_test(test_store_png TIMEOUT 60)
 gd_test(test_store_features RANKS 1 2 3 4 TIMEOUT 60)
 gd_test(test_store_folder_lock RANKS 1 2 TIMEOUT 60)
 gd_test(test_store_output TIMEOUT 60)
-target_include_directories(test_store_folder_lock PRIVATE ${PROJECT_SOURCE_DIR}/src) # private header
 gd_test(test_store_pieces RANKS 1 2 3 4 TIMEOUT 60)
+foreach(name features folder_lock pieces) # private headers
+  target_include_directories(test_store_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+endforeach()

@@ -204,7 +204,7 @@ static void refuse_features(const char *path) {
   assert_int_equal(err, GD_ERR_INPUT);
   assert_null(features.values);
   assert_message(path);
-  assert_message("dataset '/features' is larger than what the file holds of it (0 bytes)");
+  assert_message("dataset '/features' is larger than its part of the file (0 bytes)");
 }
 
 static void refuse_array(const char *path) {
@@ -217,7 +217,7 @@ static void refuse_array(const char *path) {
   assert_int_equal(err, GD_ERR_INPUT);
   assert_null(values);
   assert_message(path);
-  assert_message("dataset '/x_T' is larger than what the file holds of it (0 bytes)");
+  assert_message("dataset '/x_T' is larger than its part of the file (0 bytes)");
 }
 
 static void test_hdf5(void **state) {

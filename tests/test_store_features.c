@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "gendistill/store.h"
+#include "store/features.h"
 #include "support.h"
 
 enum { N = 75, WIDTH = 6 };
@@ -154,7 +155,7 @@ static void values_in_another_file_are_refused(void **state) {
   char *elsewhere = gd_format("%s/values", folder);
   const hsize_t table[2] = {N, WIDTH};
   write_file(path, "features", H5T_IEEE_F64LE, 2, table, false, H5F_LIBVER_EARLIEST, 0, elsewhere);
-  refused(path, "the values of dataset '/features' stand in other files: copy them into this one");
+  refused(path, "the values of dataset '/features' are in other files: copy them into this one");
   gd_free(elsewhere);
   gd_free(path);
   test_folder_remove(folder);

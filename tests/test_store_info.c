@@ -46,7 +46,7 @@ static void test_checkpoint(void **state) {
   assert_printed(text, "\n/model: 12 datasets, 234 values\n");
   assert_printed(text, "\n/optimizer: 2 datasets, 468 values\n");
   assert_printed(text, "\n  /model/conv_in.weight float32 (5, 2, 3, 3)\n");
-  assert_printed(text, "\nchecksums: all 39 hold\n");  // 3 * 12 parameters, 2 moments, the header
+  assert_printed(text, "\nchecksums: all 39 match\n");  // 3 * 12 parameters, 2 moments, the header
   gd_free(text);
   gd_checkpoint_clear(&checkpoint);
   gd_free(path);
@@ -63,8 +63,8 @@ static void test_damage_is_named(void **state) {
   gd_err err;
   char *text = capture(folder, path, &err);
   assert_int_equal(err, GD_ERR_INPUT);
-  assert_message("/a.h5: damaged: checksums do not hold: /model/conv_in.bias");
-  assert_printed(text, "\nchecksums: 1 of 13 do NOT hold: /model/conv_in.bias\n");
+  assert_message("/a.h5: damaged: checksums do not match: /model/conv_in.bias");
+  assert_printed(text, "\nchecksums: 1 of 13 do NOT match: /model/conv_in.bias\n");
   gd_free(text);
   gd_checkpoint_clear(&checkpoint);
   gd_free(path);
@@ -85,7 +85,7 @@ static void test_sample_set(void **state) {
   assert_printed(text, "kind                 sample_set\n");
   assert_printed(text, "\nsampler              ddpm\n");
   assert_printed(text, "\n  /images uint8 (5, 2, 3, 1)\n");
-  assert_printed(text, "\nchecksums: all 4 hold\n");  // images, x_0, index, header
+  assert_printed(text, "\nchecksums: all 4 match\n");  // images, x_0, index, header
   gd_free(text);
   gd_free((float *)set.x_0);
   gd_free(images);

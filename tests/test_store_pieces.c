@@ -1,4 +1,5 @@
 /* Files written and read in pieces, as arrays are whose bytes an int cannot count: the same bytes, the same values. */
+#include "store/features.h"
 #include "store_small.h"
 
 enum { N = 131, SIDE = 3, IMAGE = SIDE * SIDE, WIDTH = 7 };

@@ -177,9 +177,11 @@ static void test_data_is_covered_once(void **state) {
   const char *overlap =
       "{" A ",\"attentions.0.to_q.weight\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[12,16]}}";
   assert_values_refused("{" A "," Q "}", data, 28,
-                        "must cover the 28 bytes of data without gap or overlap, from byte 20");
-  assert_values_refused(gap, data, 24, "must cover the 24 bytes of data without gap or overlap, from byte 16");
-  assert_values_refused(overlap, data, 20, "must cover the 20 bytes of data without gap or overlap, from byte 16");
+                        "must cover the 28 bytes of data without gap or overlap, but do not from byte 20");
+  assert_values_refused(gap, data, 24,
+                        "must cover the 24 bytes of data without gap or overlap, but do not from byte 16");
+  assert_values_refused(overlap, data, 20,
+                        "must cover the 20 bytes of data without gap or overlap, but do not from byte 16");
   assert_values_refused(overlap, data, 16, "must cover the 16 bytes of data without gap or overlap");
 }
 
@@ -198,7 +200,7 @@ static void test_wrong_tensors_are_named(void **state) {
   assert_refused("{" A "}", "tensor 'attentions.0.to_q.weight' is missing");
   assert_refused("{" A "," Q ",\"b\":{}}", "tensor 'b' is no parameter of this network");
   assert_refused("{" A "," Q ",\"attentions.0.query.weight\":{}}",
-                 "tensor 'attentions.0.query.weight' is there twice, as 'attentions.0.to_q.weight' too");
+                 "tensor 'attentions.0.query.weight' appears twice, also as 'attentions.0.to_q.weight'");
   assert_refused("{" A "," A "," Q "}", "the header is not JSON: duplicate object key");
   assert_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}," Q "}",
                  "tensor 'a' has shape [4], must be [2,2]");
@@ -240,7 +242,7 @@ static void test_wrong_headers_are_refused(void **state) {
   assert_message("not safetensors: shorter than 8 bytes");
   file_write(path, "\x09\0\0\0\0\0\0\0{}", 10);
   assert_int_equal(read_tiny(values), GD_ERR_INPUT);
-  assert_message("not safetensors: header of 9 bytes, 2 are there");
+  assert_message("not safetensors: header of 9 bytes, but the file has 2");
   file_write(path, "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10);
   assert_int_equal(read_tiny(values), GD_ERR_INPUT);
   assert_message("not safetensors: header of 18446744073709551615 bytes");

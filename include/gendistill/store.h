@@ -1,12 +1,11 @@
-/* Parallel HDF5 files (checkpoint, sample set, arrays), safetensors, PNG grids.
+/* Parallel HDF5 files (checkpoint, sample set, features, arrays), safetensors, PNG grids.
  *
- * Every HDF5 file is written to PATH.tmp by all ranks through MPI-IO, flushed, fsynced and renamed: a file with
- * its final name is whole. Datasets carry an attribute `xxh3` (64-bit digest of their bytes, written as
- * 16 hexadecimal digits) which is verified on reading; the attribute `header_xxh3` of the root does the same for all
- * attributes, names and shapes. The same content gives the same bytes for every rank count.
+ * Every HDF5 file is written to PATH.tmp by all ranks through MPI-IO, flushed, fsynced and renamed: a file with its
+ * final name is complete. Datasets have an attribute `xxh3` (64-bit digest of their bytes, as 16 hexadecimal digits),
+ * which is verified on reading; the attribute `header_xxh3` of the root group does the same for all attributes, names
+ * and shapes. The same content gives the same bytes for every rank count.
  *
- * Disk space is reserved before writing; a full disk, or a file system that fails in the middle of writing, is an error
- * like others. */
+ * Disk space is reserved before writing. A full disk, or a failing file system, is an ordinary error. */
 #ifndef GENDISTILL_STORE_H
 #define GENDISTILL_STORE_H
 
@@ -15,40 +14,39 @@
 #include "gendistill/comm.h"
 #include "gendistill/nn.h"
 
-/* Makes a folder and those above it, where they are not there. Local. GD_ERR_FAILED naming the folder. */
+/* Creates a folder and its parents where they do not exist. Local. GD_ERR_FAILED naming the folder. */
 gd_err gd_folder_make(const char *path);
 
 /* ---- One writer per folder ----------------------------------------------------------------------- */
 
 typedef struct gd_folder_lock gd_folder_lock;
 
-/* Makes the folder and takes it for this job until gd_folder_lock_release: no other job can take it meanwhile. What a
- * job leaves that was killed, on this or another node, is no obstacle; where the file system cannot tell at once
- * whether the other job is alive, this takes half a minute (folder_lock.c). `work` is the command's name, for the
- * messages of others. Collective on comm; rank 0 holds it. GD_ERR_INPUT naming work, process, host, Slurm job and time
- * of the job that has it; GD_ERR_FAILED naming the folder or FOLDER/run.lock; GD_STOPPED. */
+/* Creates the folder and locks it for this job until gd_folder_lock_release. The lock of a job that was killed, on this
+ * or another node, does not block; where the file system cannot tell at once whether that job is alive, the call takes
+ * half a minute (folder_lock.c). `work` is the command's name, for the messages of other jobs. Collective on comm; rank
+ * 0 holds the lock. GD_ERR_INPUT naming work, process, host, Slurm job and start of the job that holds it;
+ * GD_ERR_FAILED naming the folder or FOLDER/run.lock; GD_STOPPED. */
 gd_err gd_folder_lock_take(gd_folder_lock **out, const gd_comm *comm, const char *folder, const char *work);
-/* Local; rank 0's is the one that counts. Accepts NULL, sets NULL. */
+/* Releases the lock. Local; has an effect on rank 0 only. Accepts NULL, sets NULL. */
 void gd_folder_lock_release(gd_folder_lock **lock);
 
-/* ---- Files that appear whole or not at all -------------------------------------------------------- */
+/* ---- Atomic files ---------------------------------------------------------------------------------- */
 
-/* Opens PATH.tmp for writing: the file at `path` appears whole, by gd_file_end, or not at all. Local. NULL with an
+/* Opens PATH.tmp for writing: gd_file_end makes the complete file appear at `path`, or nothing. Local. NULL with an
  * error in `*err`: GD_ERR_FAILED naming the file. */
 FILE *gd_file_begin(const char *path, gd_err *err);
 
-/* Closes what gd_file_begin has opened and returns `err`, the outcome of writing it. PATH.tmp takes its final name if
- * that is GD_OK, and is removed otherwise. Local. GD_ERR_FAILED naming the file where a write has failed, now or
- * earlier. */
+/* Closes the file of gd_file_begin. `err` is the status of writing it: with GD_OK PATH.tmp gets its final name,
+ * otherwise it is removed and `err` returned. Local. GD_ERR_FAILED naming the file if any write failed. */
 gd_err gd_file_end(FILE *file, const char *path, gd_err err);
 
-/* Whether the file that --OPTION names can be written later: its folder is there and can be written to, and the path is
- * not that of a folder or device. Local. GD_ERR_INPUT, or GD_ERR_FAILED where writing is not allowed, naming the file.
- */
+/* Checks that the output file `path` of --OPTION can be written later: its folder exists and is writable, and the path
+ * is not that of a folder or device. Local. GD_ERR_INPUT, or GD_ERR_FAILED without permission to write, naming the
+ * file. */
 gd_err gd_output_check(const char *option, const char *path);
 
-/* GD_ERR_INPUT where the output `path` of --OPTION is the file `other` of another option, through links too. NULL for
- * an option that was not given. Local. */
+/* GD_ERR_INPUT if the output file `path` of --OPTION is the same file as `other` of another option, also through links.
+ * NULL for an option that was not given. Local. */
 gd_err gd_output_check_other(const char *option, const char *path, const char *other_option, const char *other);
 
 /* ---- Checkpoint ------------------------------------------------------------------------------ */
@@ -134,7 +132,7 @@ gd_err gd_sample_set_read(const gd_comm *comm, const char *path, gd_sample_set *
 
 /* ---- Feature set and its statistics ------------------------------------------------------------ */
 
-/* n_global feature vectors; this rank holds the rows gd_range_images(comm, n_global). */
+/* n_global feature vectors, of which this rank holds the rows gd_range_images(comm, n_global). */
 typedef struct gd_features {
   int64_t n_global;
   int width;
@@ -142,18 +140,14 @@ typedef struct gd_features {
   double *values; /* (local, width); float32 in the files */
 } gd_features;
 
-/* Writes /features float32 (N, width), an attribute `extractor`, and checksums. Collective on comm. GD_ERR_FAILED
- * naming the file. */
-gd_err gd_features_write(const gd_comm *comm, const char *path, const gd_features *features, const char *extractor);
-
-/* Reads this rank's rows of a two-dimensional float32 or float64 dataset into new values (gd_features_clear); any
- * program may have written the file, checksums are verified where there are some. `path` may end in
- * ":/GROUP/DATASET", otherwise the dataset is /features. Collective on comm. GD_ERR_INPUT naming file and dataset:
- * missing, not two-dimensional, not of floats, fewer than 2 rows, a value that is not finite. */
+/* Reads this rank's rows of a two-dimensional float32 or float64 dataset into new values (gd_features_clear). The file
+ * may come from any program; a checksum is verified if there is one. `path` may end in ":/GROUP/DATASET"; the default
+ * dataset is /features. Collective on comm. GD_ERR_INPUT naming file and dataset: missing, not two-dimensional, not of
+ * floats, fewer than 2 rows, a value that is not finite. */
 gd_err gd_features_read(const gd_comm *comm, const char *path, gd_features *out);
 void gd_features_clear(gd_features *features);
 
-/* Number of rows, mean and covariance of a feature set, whole on every rank. */
+/* Number of rows, mean and covariance of a feature set, complete on every rank. */
 typedef struct gd_statistics {
   int64_t n;
   int width;
@@ -164,39 +158,39 @@ typedef struct gd_statistics {
 /* Writes /mean and /covariance, float64, and the attribute n. Collective on comm. GD_ERR_FAILED naming the file. */
 gd_err gd_statistics_write(const gd_comm *comm, const char *path, const gd_statistics *statistics);
 
-/* Reads into new arrays (gd_statistics_clear). Collective on comm. GD_ERR_INPUT naming file and object: damaged, or
- * another width than `width`. */
+/* Reads into new arrays (gd_statistics_clear). Collective on comm. GD_ERR_INPUT naming file and object: damaged, or not
+ * of this width. */
 gd_err gd_statistics_read(const gd_comm *comm, const char *path, int width, gd_statistics *out);
 void gd_statistics_clear(gd_statistics *statistics);
 
 /* ---- Plain arrays ----------------------------------------------------------------------------- */
 
-/* Reads a float32 (or float64, converted) dataset whole on every rank: new array, gd_free; dims has room for 4;
- * *n_dims: how many. Collective on comm. GD_ERR_INPUT naming file and dataset, also where a value is not finite. */
+/* Reads a complete float32 dataset (or float64, converted) on every rank into a new array (gd_free). *n_dims: 1 to 4.
+ * Collective on comm. GD_ERR_INPUT naming file and dataset, also for a value that is not finite. */
 gd_err gd_array_read(const gd_comm *comm, const char *path, const char *dataset, float **values, int *n_dims,
                      int64_t dims[4]);
 
 /* ---- Inspection -------------------------------------------------------------------------------- */
 
-/* Prints what is in a file gendistill wrote (kind, attributes, datasets with shapes, whether checksums hold)
- * to stdout on rank 0. Collective on comm. */
+/* Prints the content of an HDF5 file to stdout on rank 0: kind, attributes, datasets with shapes, and whether the
+ * checksums match. Collective on comm. GD_ERR_INPUT naming the file: damaged. */
 gd_err gd_store_info(const gd_comm *comm, const char *path);
 
 /* ---- safetensors ------------------------------------------------------------------------------- */
 
-/* Fills `values` (table->total) from a safetensors file whose tensors carry the table's names and shapes, dtype
- * F32 (F64, F16 and BF16 are converted). Local. GD_ERR_INPUT naming file and tensor: missing, unknown, wrong shape
- * or dtype, a value that is not finite, offsets outside the file, data that the tensors do not cover without gap or
- * overlap, a header that is not JSON or longer than the file, a Git LFS pointer. Old diffusers names
- * (attention query/key/value/proj_attn) are accepted for to_q/to_k/to_v/to_out.0. */
+/* Fills `values` (table->total) from a safetensors file whose tensors have the table's names and shapes and the dtype
+ * F32 (F64, F16 and BF16 are converted). Names of old diffusers versions (attention query/key/value/proj_attn) are
+ * accepted for to_q/to_k/to_v/to_out.0. Local. GD_ERR_INPUT naming file and tensor: missing, unknown, wrong shape or
+ * dtype, a value that is not finite, offsets outside the file, tensors with gaps or overlaps, a header that is not JSON
+ * or longer than the file, a Git LFS pointer. */
 gd_err gd_safetensors_read(const char *path, const gd_param_table *table, float *values);
 
-/* Writes all parameters as F32, to PATH.tmp first. Local. GD_ERR_FAILED naming the file. */
+/* Writes all parameters as F32, atomically. Local. GD_ERR_FAILED naming the file. */
 gd_err gd_safetensors_write(const char *path, const gd_param_table *table, const float *values);
 
 /* ---- PNG ---------------------------------------------------------------------------------------- */
 
-/* Writes n images (n, h, w, c) uint8, c 1 or 3, as a grid of `columns` columns with a 2-pixel gap, each pixel
+/* Writes n images (n, h, w, c) uint8, c 1 or 3, as a grid of `columns` columns with gaps of 2 pixels, each image
  * enlarged `zoom` times. Local. GD_ERR_FAILED naming the file. */
 gd_err gd_png_write_grid(const char *path, const uint8_t *images, int n, int h, int w, int c, int columns, int zoom);
 

@@ -1,7 +1,7 @@
-/* Files that appear whole or not at all.
+/* Atomic files.
  *
- * The order matters: the content must be on disk before the name points to it, and the name itself
- * is on disk only when its folder is. */
+ * The order matters: the content must be on disk before the name refers to it, and the name is on disk only once its
+ * folder is. */
 #include "store/atomic_file.h"
 
 #include <errno.h>
@@ -33,7 +33,7 @@ gd_err gd_tmp_reserve(const char *tmp, const char *path, int64_t nbytes) {
   if (fd < 0) return gd_file_error(GD_ERR_FAILED, path, "cannot reserve disk space", errno);
   int reason = nbytes > 0 ? posix_fallocate(fd, 0, (off_t)nbytes) : 0;
   if (reason == EOPNOTSUPP || reason == EINVAL) reason = 0;
-  if (fsync(fd) != 0 && !reason) reason = errno;  // network file systems learn only now that there is no room
+  if (fsync(fd) != 0 && !reason) reason = errno;  // network file systems report a full disk only now
   if (close(fd) != 0 && !reason) reason = errno;
   return reason ? gd_file_error(GD_ERR_FAILED, path, "cannot reserve disk space", reason) : GD_OK;
 }
@@ -44,7 +44,7 @@ char *gd_folder_of(const char *path) {
   return gd_format("%.*s", slash == path ? 1 : (int)(slash - path), path);
 }
 
-// Some file systems cannot sync a folder; the file is whole all the same, so that is no error.
+// Some file systems cannot sync a folder. The file is complete all the same, so this is no error.
 static void sync_folder_of(const char *path) {
   char *folder = gd_folder_of(path);
   sync_path(folder, O_RDONLY | O_DIRECTORY);

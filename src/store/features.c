@@ -1,15 +1,16 @@
-/* Feature sets, each rank writing and reading its own rows, and the statistics of a set, which every rank has whole.
- * Feature sets of other programs are read too. */
+/* Feature sets, of which each rank writes and reads its own rows, and the statistics of a set, which every rank has
+ * completely. Feature sets of other programs can be read too. */
+#include "store/features.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "gendistill/store.h"
 #include "store/hdf5_contents.h"
 #include "store/sample_set.h"
 
 enum { FEATURES_FORMAT = 1, STATISTICS_FORMAT = 1 };
 
-enum { MAX_WIDTH = 1 << 24 };  // no covariance could be wider
+enum { MAX_WIDTH = 1 << 24 };  // a wider covariance would not fit anywhere
 
 void gd_features_clear(gd_features *features) {
   gd_free(features->values);
@@ -34,12 +35,12 @@ done:
   return gd_comm_agree(file->comm, err);
 }
 
-// As in a sample set, no rank has all rows: the checksum is made of one digest a row.
+// No rank has all rows, so as for a sample set the checksum is that of one digest per row.
 static uint64_t rows_digest(const gd_comm *comm, const gd_features *f, const float *rows) {
   return gd_sample_images_digest(comm, f->n_global, f->local, (const uint8_t *)rows, (size_t)f->width * sizeof *rows);
 }
 
-static float *to_floats(const gd_features *f) {
+static float *features_to_floats(const gd_features *f) {
   int64_t count = (f->local.end - f->local.begin) * f->width;
   float *rows = GD_NEW_ARRAY(float, count);
   for (int64_t i = 0; i < count; i++) rows[i] = (float)f->values[i];
@@ -49,7 +50,7 @@ static float *to_floats(const gd_features *f) {
 gd_err gd_features_write(const gd_comm *comm, const char *path, const gd_features *f, const char *extractor) {
   gd_hdf5 *file = NULL;
   gd_err err;
-  float *rows = to_floats(f);
+  float *rows = features_to_floats(f);
   gd_hdf5_shape shape = {.type = GD_HDF5_FLOAT32, .n_dims = 2, .dims = {f->n_global, f->width}};
   int64_t nbytes = f->n_global * f->width * (int64_t)sizeof *rows + 8 * GD_HDF5_DATASET_NBYTES;
   GD_TRY(gd_hdf5_create(&file, comm, path, nbytes));
@@ -74,12 +75,12 @@ static gd_err check_features(const gd_hdf5 *file, const gd_object *object) {
     return gd_error(GD_ERR_INPUT, "%s: dataset '%s' holds %lld features of width %lld, at least 2 are needed",
                     file->path, name, (long long)object->dims[0], (long long)object->dims[1]);
   if (object->dims[1] > MAX_WIDTH)
-    return gd_error(GD_ERR_INPUT, "%s: dataset '%s' holds features of width %lld, at most %d are possible", file->path,
-                    name, (long long)object->dims[1], MAX_WIDTH);
+    return gd_error(GD_ERR_INPUT, "%s: dataset '%s' holds features of width %lld, the maximum is %d", file->path, name,
+                    (long long)object->dims[1], MAX_WIDTH);
   return gd_contents_check_size(file, object);
 }
 
-static gd_err check_values(const gd_hdf5 *file, const gd_object *object, const gd_features *f) {
+static gd_err check_feature_values(const gd_hdf5 *file, const gd_object *object, const gd_features *f) {
   for (int64_t i = 0; i < (f->local.end - f->local.begin) * f->width; i++)
     if (!isfinite(f->values[i]))
       return gd_error(GD_ERR_INPUT, "%s: dataset '%s': row %lld, column %lld is %g", file->path, object->name,
@@ -89,11 +90,11 @@ static gd_err check_values(const gd_hdf5 *file, const gd_object *object, const g
 
 static gd_err verify_features(const gd_hdf5 *file, const gd_object *object, const gd_features *f) {
   if (!object->has_digest || object->value_nbytes != 4) return GD_OK;
-  float *rows = to_floats(f);
+  float *rows = features_to_floats(f);
   uint64_t digest = rows_digest(file->comm, f, rows);
   gd_free(rows);
   if (digest == object->digest) return GD_OK;
-  return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not hold", file->path, object->name);
+  return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not match", file->path, object->name);
 }
 
 gd_err gd_features_read(const gd_comm *comm, const char *path, gd_features *out) {
@@ -115,7 +116,7 @@ gd_err gd_features_read(const gd_comm *comm, const char *path, gd_features *out)
   gd_hdf5_shape shape = {.type = GD_HDF5_FLOAT64, .n_dims = 2, .dims = {out->n_global, out->width}};
   GD_TRY(gd_comm_agree(comm, gd_hdf5_read_rows(file, name, shape, out->local, out->values)));
   GD_TRY(verify_features(file, &object, out));
-  GD_TRY(gd_comm_agree(comm, check_values(file, &object, out)));
+  GD_TRY(gd_comm_agree(comm, check_feature_values(file, &object, out)));
 done:
   if (err != GD_OK) gd_features_clear(out);
   gd_free(object.name);
@@ -175,7 +176,7 @@ static gd_err read_doubles(gd_hdf5 *file, const gd_contents *contents, const cha
   *out = GD_NEW_ARRAY(double, object->count);
   err = gd_hdf5_read_whole(file, name, shape, *out);
   if (err == GD_OK && gd_digest(*out, (size_t)object->count * sizeof(double), 0) != object->digest)
-    err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not hold", file->path, name);
+    err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not match", file->path, name);
   if (err == GD_OK && gd_first_nonfinite_double(*out, object->count) >= 0)
     err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' holds a value that is not finite", file->path, name);
   return gd_comm_agree(file->comm, err);

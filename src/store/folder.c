@@ -1,4 +1,4 @@
-/* Folders of results, made where needed. */
+/* Creation of folders. */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -7,8 +7,8 @@
 
 #include "gendistill/store.h"
 
-// mkdir also fails for folders that are there, with more reasons than EEXIST.
-static bool make_one(const char *path, const char **reason) {
+// mkdir also fails for folders that exist, not only with EEXIST.
+static bool make_one_folder(const char *path, const char **reason) {
   struct stat status;
   if (mkdir(path, 0777) == 0) return true;
   int why = errno;
@@ -22,8 +22,8 @@ static bool make_one(const char *path, const char **reason) {
   return false;
 }
 
-// Which folder could not be made; in full, since a relative path says little in a job's log.
-static gd_err cannot_make(const char *path, const char *part, const char *reason) {
+// Names the folder that could not be created by its absolute path, because a relative one says little in a job's log.
+static gd_err folder_error(const char *path, const char *part, const char *reason) {
   char here[PATH_MAX] = "";
   bool is_relative = *part != '/' && getcwd(here, sizeof here);
   if (!is_relative && strcmp(part, path) == 0)
@@ -40,7 +40,7 @@ gd_err gd_folder_make(const char *path) {
     bool is_end = at[1] == 0;
     if (*at != '/' && !is_end) continue;
     if (*at == '/') *at = 0;
-    if (!make_one(partial, &reason)) err = cannot_make(path, partial, reason);
+    if (!make_one_folder(partial, &reason)) err = folder_error(path, partial, reason);
     if (!is_end) *at = '/';
   }
   gd_free(partial);

@@ -1,12 +1,12 @@
 /* One writer per folder: FOLDER/run.lock, held by rank 0 for all ranks of a job.
  *
- * Two means work together, since neither suffices on every file system:
- * - An fcntl lock. It ends with its process, killed ones too. Local file systems, NFS (by its lock manager) and Lustre
- *   mounted with `flock` have it for all nodes; Lustre with `localflock` has it within a node only, without both not at
- *   all.
- * - A record of the holder in the file, with a counter that a thread raises every few seconds. Who meets the record of
- *   another node watches whether the counter rises. No clocks are compared.
- * The file stays when the lock is released: if it were removed, two processes could lock two files of one name. */
+ * It consists of two parts, because neither works on every file system:
+ * - An fcntl lock, which ends with its process, even a killed one. On local file systems, NFS (by its lock manager) and
+ *   Lustre mounted with `flock` it is valid on all nodes, on Lustre with `localflock` within a node only, on Lustre
+ *   without either option nowhere.
+ * - A record of the holder in the file, with a counter that a thread raises every few seconds. A job that finds the
+ *   record of another node watches whether the counter rises. No clocks are compared.
+ * The file stays when the lock is released. If it were removed, two processes could lock two files with one name. */
 #include "store/folder_lock.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@
 
 enum { RECORD_NBYTES = 1024 };
 
-static double patience = 30;  // seconds of silence after which the holder on another node counts as gone
+static double patience = 30;  // seconds without a sign of life after which a holder on another node is considered dead
 
 void gd_folder_lock_patience(double seconds) {
   patience = seconds;
@@ -33,18 +33,18 @@ struct gd_folder_lock {
   char *path;
   int fd;
   json_t *holder;               // this job
-  char written[RECORD_NBYTES];  // the record as this job wrote it last
+  char written[RECORD_NBYTES];  // the last record that this job wrote
   gd_side_thread *thread;       // raises the counter
 };
 
 /* ---- Who holds it ---- */
 
-static const char *environment(const char *name) {
+static const char *environment_text(const char *name) {
   const char *value = getenv(name);
   return value ? value : "";
 }
 
-// Processes with the same one see each other's fcntl locks on any file system that has them.
+// Processes with the same id are on one node, where any file system with fcntl locks supports them.
 static void read_boot_id(char id[64]) {
   FILE *file = fopen("/proc/sys/kernel/random/boot_id", "r");
   if (!file || !fgets(id, 64, file)) id[0] = 0;
@@ -60,40 +60,40 @@ static json_t *describe_this_job(const char *work) {
   read_boot_id(boot);
   strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&now, &utc));
   json_t *holder = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:s}", "work", work, "host", host, "boot", boot, "process",
-                             (int)getpid(), "job", environment("SLURM_JOB_ID"), "restart",
-                             environment("SLURM_RESTART_COUNT"), "since", since);
-  if (!holder) gd_abort("no record of the lock's holder");  // a host name that is no UTF-8
+                             (int)getpid(), "job", environment_text("SLURM_JOB_ID"), "restart",
+                             environment_text("SLURM_RESTART_COUNT"), "since", since);
+  if (!holder) gd_abort("no record of the lock's holder");  // a host name that is not UTF-8
   return holder;
 }
 
-static const char *text_of(const json_t *holder, const char *key) {
+static const char *record_text(const json_t *holder, const char *key) {
   const char *text = json_string_value(json_object_get(holder, key));
   return text ? text : "";
 }
 
 static bool same_text(const json_t *a, const json_t *b, const char *key) {
-  return strcmp(text_of(a, key), text_of(b, key)) == 0;
+  return strcmp(record_text(a, key), record_text(b, key)) == 0;
 }
 
-// Slurm starts a requeued job only after the job's ranks have ended.
+// Slurm starts a requeued job only after all its ranks have ended.
 static bool is_earlier_start(const json_t *holder, const json_t *mine) {
-  return *text_of(mine, "job") && same_text(holder, mine, "job") && !same_text(holder, mine, "restart");
+  return *record_text(mine, "job") && same_text(holder, mine, "job") && !same_text(holder, mine, "restart");
 }
 
 static bool is_same_boot(const json_t *holder, const json_t *mine) {
-  return *text_of(mine, "boot") && same_text(holder, mine, "boot");
+  return *record_text(mine, "boot") && same_text(holder, mine, "boot");
 }
 
 // "`train`, process 77 on node3, Slurm job 12, since ..."; new string.
 static char *name_holder(const json_t *holder) {
-  const char *job = text_of(holder, "job");
+  const char *job = record_text(holder, "job");
   if (!holder) return gd_strdup("another process");
-  return gd_format("`%s`, process %d on %s%s%s, since %s", text_of(holder, "work"),
-                   (int)json_integer_value(json_object_get(holder, "process")), text_of(holder, "host"),
-                   *job ? ", Slurm job " : "", job, text_of(holder, "since"));
+  return gd_format("`%s`, process %d on %s%s%s, since %s", record_text(holder, "work"),
+                   (int)json_integer_value(json_object_get(holder, "process")), record_text(holder, "host"),
+                   *job ? ", Slurm job " : "", job, record_text(holder, "since"));
 }
 
-static gd_err refuse(const gd_folder_lock *lock, const json_t *holder) {
+static gd_err refuse_folder(const gd_folder_lock *lock, const json_t *holder) {
   char *name = name_holder(holder);
   gd_error_record("%s: the folder is in use by %s; wait until that has ended, or choose another folder", lock->path,
                   name);
@@ -108,7 +108,7 @@ static void read_record(int fd, char record[RECORD_NBYTES]) {
   if (pread(fd, record, RECORD_NBYTES - 1, 0) < 0) record[0] = 0;
 }
 
-// NULL where nobody holds the lock, and for what is no record.
+// NULL if nobody holds the lock, or the text is not a record.
 static json_t *holder_in(const char *record) {
   json_t *holder = json_loads(record, 0, NULL);
   if (json_object_get(holder, "work")) return holder;
@@ -116,7 +116,7 @@ static json_t *holder_in(const char *record) {
   return NULL;
 }
 
-// Blanks up to a fixed length: a record is overwritten in one piece. Returns errno, or 0.
+// Padded to a fixed length, so that one write replaces a record. Returns 0 or an errno value.
 static int write_record(gd_folder_lock *lock, const json_t *holder) {
   char *text = json_dumps(holder, JSON_COMPACT);
   char record[RECORD_NBYTES];
@@ -125,7 +125,7 @@ static int write_record(gd_folder_lock *lock, const json_t *holder) {
   free(text);
   ssize_t n = pwrite(lock->fd, record, RECORD_NBYTES - 1, 0);
   int reason = n == RECORD_NBYTES - 1 ? 0 : n < 0 ? errno : ENOSPC;
-  if (!reason && fdatasync(lock->fd) != 0) reason = errno;  // other nodes are to see it
+  if (!reason && fdatasync(lock->fd) != 0) reason = errno;  // so that other nodes see it
   memcpy(lock->written, record, sizeof record);
   lock->written[RECORD_NBYTES - 1] = 0;
   return reason;
@@ -139,19 +139,19 @@ static bool is_still_ours(const gd_folder_lock *lock) {
 
 /* ---- The thread that raises the counter ---- */
 
-// A job that was stopped for longer than others wait may have lost the folder where locks do not reach other nodes.
+// A job that was stopped for longer than others wait may have lost the folder, where locks are not valid on all nodes.
 static void end_if_taken(const gd_folder_lock *lock) {
   char record[RECORD_NBYTES];
   read_record(lock->fd, record);
   json_t *holder = strcmp(record, lock->written) != 0 ? holder_in(record) : NULL;
-  bool is_removed = access(lock->path, F_OK) == 0 && !gd_file_is_at(lock->fd, lock->path);  // with the folder, perhaps
-  if (!holder && !is_removed) return;  // ours, or emptied by hand: nobody else writes here
+  bool is_removed = access(lock->path, F_OK) == 0 && !gd_file_is_at(lock->fd, lock->path);  // perhaps with its folder
+  if (!holder && !is_removed) return;  // ours, or emptied by hand: no other writer
   char *name = name_holder(holder);
   gd_log(GD_LOG_ERROR, "%s: the folder was taken over by %s, while this job did not run", lock->path, name);
   MPI_Abort(MPI_COMM_WORLD, GD_ERR_FAILED);
 }
 
-// What cannot be written now is written the next time: the fcntl lock holds meanwhile.
+// A record that cannot be written now is written the next time; the fcntl lock stays valid meanwhile.
 static void raise_counter(gd_side_thread *thread, void *context) {
   gd_folder_lock *lock = context;
   for (int64_t count = 1; gd_side_thread_rest(thread, patience / 6); count++) {
@@ -161,11 +161,11 @@ static void raise_counter(gd_side_thread *thread, void *context) {
   }
 }
 
-/* ---- Taking it ---- */
+/* ---- Take the lock ---- */
 
 typedef enum attempt { LOCKED, DENIED, UNSUPPORTED } attempt;
 
-// Opens the file anew: network file systems show then what others have written.
+// Opens the file again: network file systems then show what others have written.
 static gd_err open_and_lock(gd_folder_lock *lock, attempt *out) {
   *out = DENIED;
   lock->fd = open(lock->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -178,32 +178,33 @@ static gd_err open_and_lock(gd_folder_lock *lock, attempt *out) {
   return GD_OK;
 }
 
-static void close_file(gd_folder_lock *lock) {
+static void close_lock_file(gd_folder_lock *lock) {
   if (lock->fd >= 0) close(lock->fd);
   lock->fd = -1;
 }
 
 typedef enum verdict { TAKE, WATCH, REFUSE } verdict;
 
-// has_changed: the record did, since it was seen first; watched: seconds since then.
-static verdict judge(attempt outcome, const json_t *holder, const json_t *mine, bool has_changed, double watched) {
+// has_changed: the record has, since it was first seen; watched: seconds since then.
+static verdict decide_attempt(attempt outcome, const json_t *holder, const json_t *mine, bool has_changed,
+                              double watched) {
   bool same_boot = is_same_boot(holder, mine);
   if (outcome != DENIED && (!holder || is_earlier_start(holder, mine))) return TAKE;
-  if (outcome == LOCKED && same_boot) return TAKE;  // the process has ended without a release
+  if (outcome == LOCKED && same_boot) return TAKE;  // its process ended without a release
   if (has_changed || (outcome == DENIED && same_boot)) return REFUSE;
-  // a file server keeps the locks of a lost node for a while
+  // a file server keeps the locks of a lost node for some time
   if (watched < (outcome == DENIED ? 4 * patience : patience)) return WATCH;
   return outcome == DENIED ? REFUSE : TAKE;
 }
 
-// The holder's record when it was seen first.
+// The holder's record when it was first seen.
 typedef struct watch {
   char record[RECORD_NBYTES];
   double since;  // 0: not seen yet
 } watch;
 
-// Tries once. The file stays open, with its lock.
-static gd_err try_once(gd_folder_lock *lock, watch *first, verdict *out) {
+// Tries once to take the lock. The file stays open, with its fcntl lock.
+static gd_err try_lock(gd_folder_lock *lock, watch *first, verdict *out) {
   attempt outcome;
   watch now;
   gd_err err = open_and_lock(lock, &outcome);
@@ -213,41 +214,42 @@ static gd_err try_once(gd_folder_lock *lock, watch *first, verdict *out) {
   if (first->since == 0) *first = now;
   double watched = now.since - first->since;
   json_t *holder = holder_in(now.record);
-  *out = judge(outcome, holder, lock->holder, strcmp(now.record, first->record) != 0, watched);
-  if (*out == REFUSE) err = refuse(lock, holder);
+  *out = decide_attempt(outcome, holder, lock->holder, strcmp(now.record, first->record) != 0, watched);
+  if (*out == REFUSE) err = refuse_folder(lock, holder);
   if (*out == TAKE && watched >= patience)
-    gd_log(GD_LOG_WARN, "%s: its holder has given no sign of life for %.0f s and counts as gone", lock->path, watched);
+    gd_log(GD_LOG_WARN, "%s: no sign of life from its holder for %.0f s, which is considered dead", lock->path,
+           watched);
   json_decref(holder);
   return err;
 }
 
-static gd_err acquire(gd_folder_lock *lock) {
+static gd_err acquire_lock(gd_folder_lock *lock) {
   watch first = {.since = 0};
   verdict decided;
   gd_err err;
   gd_progress("waiting for the folder's lock");
   for (;;) {
     bool is_first = first.since == 0;
-    GD_TRY(try_once(lock, &first, &decided));
+    GD_TRY(try_lock(lock, &first, &decided));
     if (decided == TAKE) break;
     if (is_first) gd_log(GD_LOG_INFO, "%s: waiting to see whether its holder on another node is alive", lock->path);
-    close_file(lock);
+    close_lock_file(lock);
     usleep((useconds_t)(patience / 30 * 1e6));
     gd_progress(NULL);
     GD_TRY(gd_stop_check());
   }
   int reason = write_record(lock, lock->holder);
   if (reason) GD_TRY(gd_file_error(GD_ERR_FAILED, lock->path, "cannot write the file", reason));
-  usleep((useconds_t)(patience / 1000 *
-                      1e6));  // where there are no locks two may come here at once: the last to write stays
-  if (!is_still_ours(lock)) err = refuse(lock, NULL);
+  // without fcntl locks two jobs may get here at the same time: the last one to write keeps the folder
+  usleep((useconds_t)(patience / 1000 * 1e6));
+  if (!is_still_ours(lock)) err = refuse_folder(lock, NULL);
 done:
   return err;
 }
 
 static void lock_free(gd_folder_lock **lock) {
   if (!*lock) return;
-  close_file(*lock);
+  close_lock_file(*lock);
   json_decref((*lock)->holder);
   gd_free((*lock)->path);
   gd_free(*lock);
@@ -255,12 +257,12 @@ static void lock_free(gd_folder_lock **lock) {
 }
 
 // On rank 0.
-static gd_err take(gd_folder_lock **out, const char *folder, const char *work) {
+static gd_err take_lock(gd_folder_lock **out, const char *folder, const char *work) {
   gd_folder_lock *lock = GD_NEW(gd_folder_lock);
   gd_err err;
   *lock = (gd_folder_lock){.path = gd_format("%s/run.lock", folder), .fd = -1, .holder = describe_this_job(work)};
   GD_TRY(gd_folder_make(folder));
-  GD_TRY(acquire(lock));
+  GD_TRY(acquire_lock(lock));
   int reason = gd_side_thread_start(&lock->thread, raise_counter, lock);
   if (reason) GD_TRY(gd_file_error(GD_ERR_FAILED, lock->path, "no thread to hold the lock", reason));
   *out = lock;
@@ -272,7 +274,7 @@ done:
 
 gd_err gd_folder_lock_take(gd_folder_lock **out, const gd_comm *comm, const char *folder, const char *work) {
   *out = NULL;
-  return gd_comm_agree(comm, comm->rank == 0 ? take(out, folder, work) : GD_OK);
+  return gd_comm_agree(comm, comm->rank == 0 ? take_lock(out, folder, work) : GD_OK);
 }
 
 void gd_folder_lock_release(gd_folder_lock **lock) {

@@ -1,8 +1,9 @@
-/* What the tests of the folder's lock set. */
+/* The setting of the folder's lock that tests change. */
 #ifndef GD_STORE_FOLDER_LOCK_H
 #define GD_STORE_FOLDER_LOCK_H
 
-/* After how many seconds of silence the holder on another node counts as gone (30). Local; rank 0. */
+/* Sets after how many seconds without a sign of life a holder on another node is considered dead; at first 30. Local;
+ * on rank 0. */
 void gd_folder_lock_patience(double seconds);
 
 #endif

@@ -1,4 +1,4 @@
-/* Floating-point numbers of 16 bits to float32, without help from the compiler or the processor. */
+/* 16-bit floating-point numbers to float32, without support by compiler or processor. */
 #include "store/half.h"
 
 #include <math.h>

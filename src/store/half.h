@@ -1,4 +1,4 @@
-/* Floating-point numbers of 16 bits, from their bits; exact. Local. */
+/* Exact conversion of 16-bit floating-point numbers to float32. Local. */
 #ifndef GD_STORE_HALF_H
 #define GD_STORE_HALF_H
 

@@ -1,5 +1,5 @@
-/* Looks up and checks what hdf5_contents.c has read: attributes by type and range, datasets by shape, and the
- * seal, a digest over all attributes and datasets (through their own digests). */
+/* Finds and checks what hdf5_contents.c has read: attributes by type and range, datasets by shape, and the seal, a
+ * digest over all attributes and datasets (through the datasets' own digests). */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -34,7 +34,7 @@ static gd_err find_attribute(const gd_hdf5 *file, const gd_contents *contents, c
   return GD_OK;
 }
 
-gd_err gd_contents_int(const gd_hdf5 *file, const gd_contents *contents, const char *name, int64_t least, int64_t most,
+gd_err gd_contents_int(const gd_hdf5 *file, const gd_contents *contents, const char *name, int64_t min, int64_t max,
                        int64_t *value) {
   const char *text;
   gd_err err = find_attribute(file, contents, name, GD_ATTRIBUTE_INTEGER, &text);
@@ -42,9 +42,9 @@ gd_err gd_contents_int(const gd_hdf5 *file, const gd_contents *contents, const c
   char *end;
   errno = 0;
   *value = strtoll(text, &end, 10);
-  if (errno || *end || *value < least || *value > most)
+  if (errno || *end || *value < min || *value > max)
     return gd_error(GD_ERR_INPUT, "%s: attribute '%s' is %s, must be from %" PRId64 " to %" PRId64, file->path, name,
-                    text, least, most);
+                    text, min, max);
   return GD_OK;
 }
 
@@ -93,7 +93,7 @@ static uint64_t digest_line(char *line, uint64_t digest) {
   return digest;
 }
 
-// The lengths keep two different files from having the same text.
+// With the lengths, different files cannot give the same text.
 static uint64_t digest_object(const gd_object *object, uint64_t digest) {
   const char *kind = object->is_group ? "group" : "dataset";
   digest = digest_line(gd_format("%s %zu %s\n", kind, strlen(object->name), object->name), digest);
@@ -115,7 +115,7 @@ static uint64_t seal_of(const gd_contents *contents) {
   return digest;
 }
 
-bool gd_contents_seal_holds(const gd_contents *contents) {
+bool gd_contents_seal_matches(const gd_contents *contents) {
   const gd_attribute *seal = gd_contents_attribute(contents, "header_xxh3");
   char expected[17];
   snprintf(expected, sizeof expected, "%016" PRIx64, seal_of(contents));
@@ -138,8 +138,8 @@ gd_err gd_contents_check(const gd_hdf5 *file, const gd_contents *contents, const
   int64_t found_version;
   gd_err err = gd_contents_int(file, contents, "format_version", 1, version, &found_version);
   if (err != GD_OK) return gd_error_context(err, "this program knows format versions up to %d", version);
-  if (!gd_contents_seal_holds(contents))
-    return gd_error(GD_ERR_INPUT, "%s: damaged: attributes and datasets do not have the digest header_xxh3",
+  if (!gd_contents_seal_matches(contents))
+    return gd_error(GD_ERR_INPUT, "%s: damaged: the digest header_xxh3 does not match attributes and datasets",
                     file->path);
   return GD_OK;
 }
@@ -173,25 +173,25 @@ gd_err gd_contents_expect(const gd_hdf5 *file, const gd_contents *contents, cons
   return gd_contents_check_size(file, object);
 }
 
-// What a header says is believed as far as the file is long: HDF5 gives values that were never written as zeros, in any
-// number. Compressed, they can be 1,000 times longer than in the file.
+// HDF5 returns zeros for values that were never written, in any number. So a dataset must not be larger than its part
+// of the file; compressed, it can be 1,000 times as large.
 gd_err gd_contents_check_size(const gd_hdf5 *file, const gd_object *object) {
   if (object->is_elsewhere)
-    return gd_error(GD_ERR_INPUT, "%s: the values of dataset '%s' stand in other files: copy them into this one",
+    return gd_error(GD_ERR_INPUT, "%s: the values of dataset '%s' are in other files: copy them into this one",
                     file->path, object->name);
   if (object->no_filter[0])
     return gd_error(
         GD_ERR_INPUT,
-        "%s: dataset '%s' is compressed by the filter %s, which HDF5 does not have here: store it without, or "
+        "%s: dataset '%s' is compressed by the filter %s, which is not installed: store the dataset without it, or "
         "set HDF5_PLUGIN_PATH to the filter's folder",
         file->path, object->name, object->no_filter);
-  int64_t most = object->stored_nbytes < file->nbytes ? object->stored_nbytes : file->nbytes;
-  if (object->is_packed) most = most > INT64_MAX / 1100 ? INT64_MAX : most * 1100;
+  int64_t max_nbytes = object->stored_nbytes < file->nbytes ? object->stored_nbytes : file->nbytes;
+  if (object->is_packed) max_nbytes = max_nbytes > INT64_MAX / 1100 ? INT64_MAX : max_nbytes * 1100;
   int64_t nbytes = (int64_t)object->value_nbytes;
   for (int i = 0; i < object->n_dims; i++) {
     if (object->dims[i] == 0) return GD_OK;
-    if (nbytes > most / object->dims[i])
-      return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is larger than what the file holds of it (%" PRId64 " bytes)",
+    if (nbytes > max_nbytes / object->dims[i])
+      return gd_error(GD_ERR_INPUT, "%s: dataset '%s' is larger than its part of the file (%" PRId64 " bytes)",
                       file->path, object->name, object->stored_nbytes);
     nbytes *= object->dims[i];
   }

@@ -1,7 +1,7 @@
 /* Walks through an HDF5 file: root attributes as text, groups and datasets in the order of their names.
  *
- * Files may come from elsewhere or be damaged, so every type and size is looked at before it is trusted.
- * Links to other files and soft links are left out: nothing is read that does not stand in the file itself. */
+ * Files may come from other programs or be damaged, so every type and size is checked before it is used. Links to other
+ * files and soft links are skipped: only what is in the file itself is read. */
 #include "store/hdf5_contents.h"
 
 #include <inttypes.h>
@@ -15,13 +15,13 @@ typedef struct walk {
   gd_hdf5 *file;
   gd_contents *contents;
   int object_room, attribute_room;
-  const char *prefix;  // of the group that is walked through
+  const char *prefix;  // name of the current group
   int depth;
   gd_err err;
 } walk;
 
-// Room for one more element; a zeroed copy twice as long where there is none.
-static void *grow(void *array, int n, int *room, size_t nbytes) {
+// Makes room for one more element; if there is none, in a zeroed copy twice as long.
+static void *grow_list(void *array, int n, int *room, size_t nbytes) {
   if (n < *room) return array;
   *room = *room ? 2 * *room : 32;
   char *longer = gd_alloc_zero((size_t)*room * nbytes);
@@ -32,7 +32,7 @@ static void *grow(void *array, int n, int *room, size_t nbytes) {
 
 /* ---- Attributes ---- */
 
-static char *join(char *list, char *item) {
+static char *join_items(char *list, char *item) {
   if (!list) return item;
   char *longer = gd_format("%s, %s", list, item);
   gd_free(list);
@@ -42,16 +42,16 @@ static char *join(char *list, char *item) {
 
 static char *text_of_numbers(hid_t attribute, hid_t type, int n, gd_attribute_type kind) {
   bool is_signed = kind == GD_ATTRIBUTE_INTEGER && H5Tget_sign(type) == H5T_SGN_2;
-  uint64_t values[MAX_VALUES] = {0};  // 8 bytes each, whichever of the three
+  uint64_t values[MAX_VALUES] = {0};  // 8 bytes each for all three types
   hid_t memory = kind == GD_ATTRIBUTE_REAL ? H5T_NATIVE_DOUBLE : is_signed ? H5T_NATIVE_INT64 : H5T_NATIVE_UINT64;
   if (H5Aread(attribute, memory, values) < 0) return NULL;
   char *list = NULL;
   for (int i = 0; i < n; i++) {
     double real;
     memcpy(&real, &values[i], sizeof real);
-    list = join(list, kind == GD_ATTRIBUTE_REAL ? gd_format("%.17g", real)
-                      : is_signed               ? gd_format("%" PRId64, (int64_t)values[i])
-                                                : gd_format("%" PRIu64, values[i]));
+    list = join_items(list, kind == GD_ATTRIBUTE_REAL ? gd_format("%.17g", real)
+                            : is_signed               ? gd_format("%" PRId64, (int64_t)values[i])
+                                                      : gd_format("%" PRIu64, values[i]));
   }
   return list;
 }
@@ -61,15 +61,15 @@ static char *text_of_fixed(hid_t attribute, hid_t type, int n) {
   char *values = gd_alloc_zero((size_t)n * nbytes + 1), *list = NULL;
   if (H5Aread(attribute, type, values) >= 0)
     for (int i = 0; i < n; i++)
-      list =
-          join(list, gd_format("%.*s", (int)strnlen(values + (size_t)i * nbytes, nbytes), values + (size_t)i * nbytes));
+      list = join_items(
+          list, gd_format("%.*s", (int)strnlen(values + (size_t)i * nbytes, nbytes), values + (size_t)i * nbytes));
   gd_free(values);
   return list;
 }
 
-// NULL where HDF5 cannot read the value. Text of variable length stays unread: it stands in a heap without a checksum,
-// into which HDF5 1.10 follows damaged addresses until it crashes. Our own files have none.
-static char *text_of(hid_t attribute, hid_t type, hid_t space, gd_attribute_type *kind) {
+// NULL if HDF5 cannot read the value. Text of variable length is not read: it is in a heap without a checksum, where
+// HDF5 1.10 follows damaged addresses until it crashes. Our own files have none.
+static char *text_of_value(hid_t attribute, hid_t type, hid_t space, gd_attribute_type *kind) {
   hssize_t n = H5Sget_simple_extent_npoints(space);
   size_t nbytes = H5Tget_size(type);
   H5T_class_t value_class = H5Tget_class(type);
@@ -92,7 +92,7 @@ static char *attribute_text(hid_t object, const char *name, gd_attribute_type *k
   hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
   if (attribute < 0) return NULL;
   hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
-  if (type >= 0 && space >= 0) text = text_of(attribute, type, space, kind);
+  if (type >= 0 && space >= 0) text = text_of_value(attribute, type, space, kind);
   if (type >= 0) H5Tclose(type);
   if (space >= 0) H5Sclose(space);
   H5Aclose(attribute);
@@ -109,7 +109,7 @@ static herr_t add_attribute(hid_t object, const char *name, const H5A_info_t *in
     w->err = gd_hdf5_error(w->file, "attribute '%s' cannot be read", name);
     return -1;
   }
-  c->attributes = grow(c->attributes, c->n_attributes, &w->attribute_room, sizeof *c->attributes);
+  c->attributes = grow_list(c->attributes, c->n_attributes, &w->attribute_room, sizeof *c->attributes);
   c->attributes[c->n_attributes++] = (gd_attribute){.name = gd_strdup(name), .type = kind, .text = text};
   return 0;
 }
@@ -225,7 +225,7 @@ static herr_t add_object(hid_t group, const char *link, const H5L_info_t *info, 
     return -1;
   }
   gd_object object = {.name = gd_format("%s/%s", w->prefix, link)};
-  char *name = object.name;  // belongs to the list from here on
+  char *name = object.name;  // owned by the list from here on
   herr_t status = 0;
   hid_t id = H5Oopen(group, link, H5P_DEFAULT);
   H5I_type_t kind = id >= 0 ? H5Iget_type(id) : H5I_BADID;
@@ -234,7 +234,7 @@ static herr_t add_object(hid_t group, const char *link, const H5L_info_t *info, 
     w->err = gd_hdf5_error(w->file, "'%s' cannot be read", name);
     status = -1;
   }
-  c->objects = grow(c->objects, c->n_objects, &w->object_room, sizeof *c->objects);
+  c->objects = grow_list(c->objects, c->n_objects, &w->object_room, sizeof *c->objects);
   if (kind == H5I_GROUP || kind == H5I_DATASET)
     c->objects[c->n_objects++] = object;
   else
@@ -259,7 +259,7 @@ static int by_object_name(const void *a, const void *b) {
   return strcmp(((const gd_object *)a)->name, ((const gd_object *)b)->name);
 }
 
-// HDF5's own ordered walk is not used: 1.10 frees what it never set when the list of a large group is damaged.
+// Not by HDF5's own ordered walk: where the index of a large group is damaged, 1.10 frees an uninitialised pointer.
 static void sort_contents(gd_contents *c) {
   if (c->n_attributes) qsort(c->attributes, (size_t)c->n_attributes, sizeof *c->attributes, by_attribute_name);
   if (c->n_objects) qsort(c->objects, (size_t)c->n_objects, sizeof *c->objects, by_object_name);

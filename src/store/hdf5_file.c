@@ -1,10 +1,10 @@
-/* Collective opening, atomic writing and the transfers of HDF5 files.
+/* Collective opening, atomic writing and the transfers of HDF5 files; what a file means is left to checkpoint.c,
+ * sample_set.c and features.c.
  *
- * The newest file format is asked for, because its metadata carries checksums: a damaged structure is then
- * reported by HDF5 instead of being followed. Time stamps are off, so that equal content gives equal files. Ranks write
- * independently, each its rows: collective writes of MPI-IO lose errors (write_errors.h). HDF5 hands MPI-IO a number of
- * bytes that is an int, so many rows go in several pieces.
- * What a file means is left to checkpoint.c and sample_set.c. */
+ * Files are written in the newest format, because its metadata has checksums: HDF5 then reports a damaged structure
+ * instead of following it. Time stamps are off, so that equal content gives equal files. Ranks write their rows
+ * independently, because collective writes of MPI-IO lose errors (write_errors.h). HDF5 passes MPI-IO the number of
+ * bytes as an int, so long transfers are done in pieces. */
 #include "store/hdf5_file.h"
 
 #include <errno.h>
@@ -19,11 +19,11 @@
 #include "store/atomic_file.h"
 #include "store/write_errors.h"
 
-// Compact ones, up to 64 KiB each, stand under the checksum of their object. By default HDF5 moves all to a heap where
-// there are more than 8, and one of more than 4 KiB has no checksum there: its damaged sizes are followed.
+// Compact attributes, up to 64 KiB each, are covered by the checksum of their object. By default HDF5 moves all of them
+// to a heap if there are more than 8, where one of more than 4 KiB has no checksum: damaged sizes would be followed.
 enum { MAX_COMPACT_ATTRIBUTES = 64 };
 
-// A row is moved in one piece; in the file its values may be twice as long.
+// A row is transferred in one piece; in the file its values may be twice as long.
 enum { MAX_ROW_NBYTES = INT_MAX / 2 };
 
 /* ---- Errors ---- */
@@ -33,7 +33,7 @@ typedef struct hdf5_reason {
   bool is_memory;
 } hdf5_reason;
 
-// "Address overflowed" is of the same class, but means a damaged size: HDF5 says so before it asks for memory.
+// "Address overflowed" is of the same class, but means a damaged size: HDF5 reports it before it allocates.
 static herr_t keep_innermost(unsigned n, const H5E_error2_t *error, void *out) {
   hdf5_reason *reason = out;
   if (n > 0) return 0;
@@ -94,7 +94,7 @@ static gd_err open_error(const gd_hdf5 *file, int reason) {
   return gd_file_error(GD_ERR_INPUT, file->path, "cannot read the file", reason);
 }
 
-// A file open on some ranks only cannot be closed by them without the others: that must not become a hang.
+// A file that only some ranks have opened cannot be closed by them alone. So that they do not hang, all ranks end.
 static gd_err agree_on_open(const gd_hdf5 *file, const char *what) {
   gd_err err = GD_OK;
   if (file->id < 0) err = gd_open_reason() ? open_error(file, gd_open_reason()) : gd_hdf5_error(file, "%s", what);
@@ -104,8 +104,8 @@ static gd_err agree_on_open(const gd_hdf5 *file, const char *what) {
   return gd_comm_agree(file->comm, err);
 }
 
-// The system's own calls first: their reasons are clearer than those which come through MPI-IO.
-static gd_err probe(gd_hdf5 *file, const char *name, int flags) {
+// Before MPI-IO, because the system's own reasons are clearer.
+static gd_err probe_file(gd_hdf5 *file, const char *name, int flags) {
   int fd = open(name, flags | O_CLOEXEC, 0666);
   if (fd < 0) return open_error(file, errno);
   struct stat status = {0};
@@ -118,46 +118,46 @@ static gd_err probe(gd_hdf5 *file, const char *name, int flags) {
   return GD_OK;
 }
 
-static hid_t untimed(hid_t class_id) {
+static hid_t untimed_properties(hid_t class_id) {
   hid_t properties = H5Pcreate(class_id);
   if (properties < 0 || H5Pset_obj_track_times(properties, false) < 0) gd_abort("HDF5 has no creation properties");
   return properties;
 }
 
-// HDF5 has been told that all is well, on all ranks.
-static void discard(gd_hdf5 *file) {
+// For a file of which HDF5 has seen no error on any rank.
+static void discard_file(gd_hdf5 *file) {
   if (file->id >= 0) H5Fclose(file->id);
   gd_tmp_remove(file->tmp, file->tmp_fd);
-  MPI_Barrier(file->comm->mpi);  // it is gone before anyone looks
+  MPI_Barrier(file->comm->mpi);  // removed before any rank continues
 }
 
-// HDF5 cannot be brought to a clean end after a call of its own has failed on some ranks: its metadata differ from then
-// on, so H5Fclose waits for ever, now or in MPI_Finalize.
-static void give_up(gd_hdf5 *file) {
+// After an HDF5 call has failed on some ranks their metadata differ, so H5Fclose waits forever, now or in MPI_Finalize:
+// all ranks end. Write errors, which HDF5 does not see, are no such failure.
+static void abandon_file(gd_hdf5 *file) {
   int mine = gd_write_errors_noted(), any = 0;
   MPI_Allreduce(&mine, &any, 1, MPI_INT, MPI_MAX, file->comm->mpi);
   if (any) {
-    discard(file);
+    discard_file(file);
     return;
   }
   if (file->comm->rank == 0) {
     gd_tmp_remove(file->tmp, file->tmp_fd);
     gd_abort("%s", gd_error_message());
   }
-  MPI_Barrier(file->comm->mpi);  // until rank 0 has ended all: one message is enough
+  MPI_Barrier(file->comm->mpi);  // until rank 0 has ended all ranks: one message is enough
 }
 
-// Room is taken after HDF5 has emptied the file.
+// Disk space is reserved after HDF5 has truncated the file.
 gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int64_t nbytes) {
   gd_hdf5 *file = file_new(comm, path);
   file->tmp = gd_tmp_name(path);
   gd_err err = GD_OK;
   if (comm->rank == 0) err = gd_tmp_create(file->tmp, path, &file->tmp_fd);
   GD_TRY(gd_comm_agree(comm, err));
-  GD_TRY(gd_comm_agree(comm, probe(file, file->tmp, O_RDWR)));
+  GD_TRY(gd_comm_agree(comm, probe_file(file, file->tmp, O_RDWR)));
   file->has_checksums = true;
   gd_write_errors_begin();
-  hid_t access = access_properties(comm, true), creation = untimed(H5P_FILE_CREATE);
+  hid_t access = access_properties(comm, true), creation = untimed_properties(H5P_FILE_CREATE);
   if (H5Pset_attr_phase_change(creation, MAX_COMPACT_ATTRIBUTES, 0) < 0) gd_abort("HDF5 has no compact attributes");
   file->id = H5Fcreate(file->tmp, H5F_ACC_TRUNC, creation, access);
   err = agree_on_open(file, "cannot create the file");
@@ -168,14 +168,14 @@ gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int6
   err = gd_comm_agree(comm, err);
 done:
   if (err != GD_OK) {
-    discard(file);
+    discard_file(file);
     file_free(&file);
   }
   *out = file;
   return err;
 }
 
-static gd_err refuse_lfs_pointer(const gd_hdf5 *file) {
+static gd_err refuse_hdf5_lfs_pointer(const gd_hdf5 *file) {
   char bytes[64];
   int fd = open(file->path, O_RDONLY | O_CLOEXEC);
   ssize_t n = fd >= 0 ? read(fd, bytes, sizeof bytes) : 0;
@@ -183,8 +183,8 @@ static gd_err refuse_lfs_pointer(const gd_hdf5 *file) {
   return gd_refuse_lfs_pointer(file->path, bytes, n > 0 ? (size_t)n : 0);
 }
 
-// Version of the superblock, which begins at the start or behind a block of 512, 1024, 2048 ... bytes for other uses;
-// -1 where there is none.
+// Version of the superblock, which is at the start of the file or after a user block of 512, 1024, 2048 ... bytes; -1:
+// there is none.
 static int superblock_version(const gd_hdf5 *file) {
   static const uint8_t signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
   uint8_t bytes[sizeof signature + 1];
@@ -196,9 +196,9 @@ static int superblock_version(const gd_hdf5 *file) {
   return version;
 }
 
-// From version 2 on, the superblock and all that it leads to carry checksums, which HDF5 verifies before it follows
-// them. Without, it follows damage wherever that leads: our own files have them, and are refused here if not.
-static gd_err look_for_checksums(gd_hdf5 *file, gd_hdf5_origin origin) {
+// From version 2 on, the superblock and all other metadata have checksums, which HDF5 verifies before it follows the
+// metadata. Without them it follows damaged addresses. Our own files have them, others are refused as GD_HDF5_OURS.
+static gd_err check_for_checksums(gd_hdf5 *file, gd_hdf5_origin origin) {
   int version = file->comm->rank == 0 ? superblock_version(file) : 0;
   MPI_Bcast(&version, 1, MPI_INT, 0, file->comm->mpi);
   file->has_checksums = version >= 2;
@@ -213,9 +213,9 @@ static gd_err look_for_checksums(gd_hdf5 *file, gd_hdf5_origin origin) {
 gd_err gd_hdf5_open(gd_hdf5 **out, const gd_comm *comm, const char *path, gd_hdf5_origin origin) {
   gd_hdf5 *file = file_new(comm, path);
   gd_err err;
-  GD_TRY(gd_comm_agree(comm, probe(file, path, O_RDONLY)));
-  GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? refuse_lfs_pointer(file) : GD_OK));
-  GD_TRY(look_for_checksums(file, origin));
+  GD_TRY(gd_comm_agree(comm, probe_file(file, path, O_RDONLY)));
+  GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? refuse_hdf5_lfs_pointer(file) : GD_OK));
+  GD_TRY(check_for_checksums(file, origin));
   hid_t access = access_properties(comm, file->has_checksums);
   file->id = H5Fopen(path, H5F_ACC_RDONLY, access);
   err = agree_on_open(file, "not an HDF5 file, or damaged");
@@ -229,7 +229,7 @@ done:
 void gd_hdf5_close(gd_hdf5 **file) {
   if (!*file) return;
   if ((*file)->tmp)
-    give_up(*file);
+    abandon_file(*file);
   else
     H5Fclose((*file)->id);
   file_free(file);
@@ -267,7 +267,7 @@ static gd_err put_attribute(gd_hdf5 *file, hid_t object, const char *name, hid_t
   return err;
 }
 
-// Fixed length: strings of variable length would stand in a heap without a checksum.
+// Of fixed length: strings of variable length would be in a heap without a checksum.
 static gd_err put_text_at(gd_hdf5 *file, hid_t object, const char *name, const char *text) {
   hid_t type = H5Tcopy(H5T_C_S1);
   if (H5Tset_size(type, strlen(text) + 1) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)
@@ -304,7 +304,7 @@ gd_err gd_hdf5_put_digest(gd_hdf5 *file, const char *name, uint64_t digest) {
 }
 
 gd_err gd_hdf5_put_group(gd_hdf5 *file, const char *name) {
-  hid_t properties = untimed(H5P_GROUP_CREATE);
+  hid_t properties = untimed_properties(H5P_GROUP_CREATE);
   hid_t group = H5Gcreate2(file->id, name, H5P_DEFAULT, properties, H5P_DEFAULT);
   gd_err err = group < 0 ? gd_hdf5_error(file, "cannot write group '%s'", name) : GD_OK;
   if (group >= 0) H5Gclose(group);
@@ -319,7 +319,7 @@ typedef struct type_traits {
   hid_t in_memory, in_file;
 } type_traits;
 
-static type_traits traits(gd_hdf5_type type) {
+static type_traits traits_of(gd_hdf5_type type) {
   switch (type) {
     case GD_HDF5_FLOAT32:
       return (type_traits){4, H5T_NATIVE_FLOAT, H5T_IEEE_F32LE};
@@ -334,10 +334,10 @@ static type_traits traits(gd_hdf5_type type) {
 }
 
 size_t gd_hdf5_type_size(gd_hdf5_type type) {
-  return traits(type).nbytes;
+  return traits_of(type).nbytes;
 }
 
-static hid_t dataspace(gd_hdf5_shape shape) {
+static hid_t create_dataspace(gd_hdf5_shape shape) {
   hsize_t dims[4] = {0};
   for (int i = 0; i < shape.n_dims; i++) dims[i] = (hsize_t)shape.dims[i];
   hid_t space = H5Screate_simple(shape.n_dims, dims, NULL);
@@ -345,7 +345,7 @@ static hid_t dataspace(gd_hdf5_shape shape) {
   return space;
 }
 
-// HDF5 has nowhere to write an empty dataset to, and says so.
+// HDF5 reports an error for the transfer of an empty dataset.
 static bool is_empty(gd_hdf5_shape shape) {
   for (int i = 0; i < shape.n_dims; i++)
     if (shape.dims[i] == 0) return true;
@@ -353,18 +353,18 @@ static bool is_empty(gd_hdf5_shape shape) {
 }
 
 // Selects `rows` in the dataset's space and returns the space of the memory that they fill.
-static hid_t select_rows(hid_t space, gd_hdf5_shape shape, gd_range rows) {
+static hid_t select_dataset_rows(hid_t space, gd_hdf5_shape shape, gd_range rows) {
   hsize_t begin[4] = {0}, count[4] = {0};
   for (int i = 0; i < shape.n_dims; i++) count[i] = (hsize_t)shape.dims[i];
   begin[0] = (hsize_t)rows.begin;
   count[0] = (hsize_t)(rows.end - rows.begin);
   shape.dims[0] = rows.end - rows.begin;
-  hid_t memory = dataspace(shape);
-  if (rows.end == rows.begin) {  // a rank without rows takes part in the transfer all the same
+  hid_t memory = create_dataspace(shape);
+  if (rows.end == rows.begin) {  // a rank without rows takes part in the transfer too
     H5Sselect_none(space);
     H5Sselect_none(memory);
   } else if (H5Sselect_hyperslab(space, H5S_SELECT_SET, begin, NULL, count, NULL) < 0) {
-    H5Sselect_none(memory);  // the transfer then reports the mismatch
+    H5Sselect_none(memory);  // so that the transfer reports a mismatch
   }
   return memory;
 }
@@ -382,7 +382,7 @@ static size_t row_size(gd_hdf5_shape shape) {
   return nbytes;
 }
 
-// Rows number `begin` to `begin` + `n` - 1, as far as they are among `rows`.
+// The rows begin .. begin+n-1 that are among `rows`.
 static gd_range rows_from(gd_range rows, int64_t begin, int64_t n) {
   gd_range part = {begin, begin + n};
   if (part.begin > rows.end) part.begin = rows.end;
@@ -391,9 +391,10 @@ static gd_range rows_from(gd_range rows, int64_t begin, int64_t n) {
 }
 
 static hid_t create_dataset(gd_hdf5 *file, const char *name, gd_hdf5_shape shape) {
-  hid_t properties = untimed(H5P_DATASET_CREATE), space = dataspace(shape);
-  H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);  // every element is written anyway
-  hid_t dataset = H5Dcreate2(file->id, name, traits(shape.type).in_file, space, H5P_DEFAULT, properties, H5P_DEFAULT);
+  hid_t properties = untimed_properties(H5P_DATASET_CREATE), space = create_dataspace(shape);
+  H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);  // every element will be written
+  hid_t dataset =
+      H5Dcreate2(file->id, name, traits_of(shape.type).in_file, space, H5P_DEFAULT, properties, H5P_DEFAULT);
   H5Sclose(space);
   H5Pclose(properties);
   return dataset;
@@ -405,9 +406,9 @@ static gd_err write_rows(gd_hdf5 *file, hid_t dataset, const char *name, gd_hdf5
   int64_t piece = gd_transfer_piece(row_size(shape));
   hid_t space = H5Dget_space(dataset), transfer = transfer_properties(file);
   for (int64_t at = rows.begin; at < rows.end && err == GD_OK; at += piece) {
-    hid_t memory = select_rows(space, shape, rows_from(rows, at, piece));
+    hid_t memory = select_dataset_rows(space, shape, rows_from(rows, at, piece));
     const char *from = data + (size_t)(at - rows.begin) * row_size(shape);
-    if (H5Dwrite(dataset, traits(shape.type).in_memory, memory, space, transfer, from) < 0)
+    if (H5Dwrite(dataset, traits_of(shape.type).in_memory, memory, space, transfer, from) < 0)
       err = gd_hdf5_error(file, "cannot write dataset '%s'", name);
     H5Sclose(memory);
   }
@@ -427,29 +428,29 @@ gd_err gd_hdf5_write(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_ra
   return agree_on_writes(file, err);
 }
 
-// The same on all ranks, which read collectively.
+// The maximum over all ranks, which read collectively.
 static int64_t count_pieces(const gd_comm *comm, gd_range rows, int64_t piece) {
-  int64_t n = (rows.end - rows.begin + piece - 1) / piece, most;
-  MPI_Allreduce(&n, &most, 1, MPI_INT64_T, MPI_MAX, comm->mpi);
-  return most;
+  int64_t n = (rows.end - rows.begin + piece - 1) / piece, max;
+  MPI_Allreduce(&n, &max, 1, MPI_INT64_T, MPI_MAX, comm->mpi);
+  return max;
 }
 
 gd_err gd_hdf5_read_rows(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_range rows, void *data) {
   if (is_empty(shape)) return GD_OK;
   size_t row_nbytes = row_size(shape);
   if (row_nbytes > MAX_ROW_NBYTES)
-    return gd_error(GD_ERR_INPUT, "%s: dataset '%s': a row takes %zu bytes, at most %d can be read", file->path, name,
+    return gd_error(GD_ERR_INPUT, "%s: dataset '%s': a row has %zu bytes, the maximum is %d", file->path, name,
                     row_nbytes, MAX_ROW_NBYTES);
   int64_t piece = gd_transfer_piece(row_nbytes), n_pieces = count_pieces(file->comm, rows, piece);
   hid_t dataset = H5Dopen2(file->id, name, H5P_DEFAULT);
   if (dataset < 0) return gd_hdf5_error(file, "cannot open dataset '%s'", name);
   gd_err err = GD_OK;
   hid_t space = H5Dget_space(dataset), transfer = transfer_properties(file);
-  for (int64_t k = 0; k < n_pieces; k++) {  // after an error too: the other ranks go on
+  for (int64_t k = 0; k < n_pieces; k++) {  // also after an error, because the other ranks continue
     gd_range part = rows_from(rows, rows.begin + k * piece, piece);
-    hid_t memory = select_rows(space, shape, part);
+    hid_t memory = select_dataset_rows(space, shape, part);
     char *to = (char *)data + (size_t)(part.begin - rows.begin) * row_nbytes;
-    if (H5Dread(dataset, traits(shape.type).in_memory, memory, space, transfer, to) < 0 && err == GD_OK)
+    if (H5Dread(dataset, traits_of(shape.type).in_memory, memory, space, transfer, to) < 0 && err == GD_OK)
       err = gd_hdf5_error(file, "cannot read dataset '%s'", name);
     H5Sclose(memory);
   }
@@ -459,8 +460,8 @@ gd_err gd_hdf5_read_rows(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, g
   return err;
 }
 
-// Rows of all ranks to all ranks; every rank's own stand in their place already. In rounds of a piece's length.
-static void gather_rows(const gd_comm *comm, int64_t n_rows, size_t row_nbytes, void *data) {
+// Gives all ranks the rows of all ranks, in rounds of one piece; a rank's own rows are in place already.
+static void gather_dataset_rows(const gd_comm *comm, int64_t n_rows, size_t row_nbytes, void *data) {
   int *counts = GD_NEW_ARRAY(int, comm->size), *begins = GD_NEW_ARRAY(int, comm->size);
   int64_t piece = gd_transfer_piece(row_nbytes), n_rounds = (n_rows + piece - 1) / piece;
   MPI_Datatype row;
@@ -482,12 +483,13 @@ static void gather_rows(const gd_comm *comm, int64_t n_rows, size_t row_nbytes, 
 
 gd_err gd_hdf5_read_whole(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, void *data) {
   size_t row_nbytes = row_size(shape);
-  // MPI counts in int: what is beyond that, every rank reads for itself
+  // MPI's counts are ints: larger datasets are read completely by every rank
   bool gather = shape.dims[0] <= INT_MAX && row_nbytes <= INT_MAX;
   gd_range all = {0, shape.dims[0]}, block = gd_range_block(shape.dims[0], file->comm->size, file->comm->rank);
   gd_range rows = gather ? block : all;
   gd_err err = gd_hdf5_read_rows(file, name, shape, rows, (char *)data + (size_t)rows.begin * row_nbytes);
   err = gd_comm_agree(file->comm, err);
-  if (err == GD_OK && gather && shape.dims[0] && row_nbytes) gather_rows(file->comm, shape.dims[0], row_nbytes, data);
+  if (err == GD_OK && gather && shape.dims[0] && row_nbytes)
+    gather_dataset_rows(file->comm, shape.dims[0], row_nbytes, data);
   return err;
 }

@@ -1,6 +1,5 @@
-/* `gendistill info`: what is in an HDF5 file, and whether its checksums hold.
- *
- * Also for files from elsewhere, of which kind and checksums are simply not known. */
+/* `gendistill info`: what is in an HDF5 file, and whether its checksums match. Files of other programs have no kind and
+ * no checksums. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,15 +8,16 @@
 #include "store/hdf5_contents.h"
 #include "store/sample_set.h"
 
-typedef struct verdict {
-  int n_held;
+// Results of the comparison of checksums.
+typedef struct checksums {
+  int n_matching;
   int n_failed;
   char *failed;  // names, separated by ", "; NULL for none
-} verdict;
+} checksums;
 
-static void note(verdict *v, const char *name, bool holds) {
-  if (holds) {
-    v->n_held++;
+static void count_checksum(checksums *v, const char *name, bool matches) {
+  if (matches) {
+    v->n_matching++;
     return;
   }
   v->n_failed++;
@@ -28,7 +28,7 @@ static void note(verdict *v, const char *name, bool holds) {
 
 /* ---- Verify ---- */
 
-static bool native_type(const gd_object *object, gd_hdf5_type *type) {
+static bool has_native_type(const gd_object *object, gd_hdf5_type *type) {
   if (strcmp(object->type, "float32") == 0)
     *type = GD_HDF5_FLOAT32;
   else if (strcmp(object->type, "float64") == 0)
@@ -42,11 +42,10 @@ static bool native_type(const gd_object *object, gd_hdf5_type *type) {
   return object->n_dims >= 1 && object->n_dims <= 4;
 }
 
-// Sets of images or features are checked where they are read, a part on each rank; everything else is small enough for
-// each.
-static bool dataset_holds(gd_hdf5 *file, const gd_object *object, bool is_sharded) {
+// Each rank checks its part of a set of images or features; everything else is small enough for every rank.
+static bool dataset_matches(gd_hdf5 *file, const gd_object *object, bool is_sharded) {
   gd_hdf5_shape shape = {.n_dims = object->n_dims};
-  bool ok = native_type(object, &shape.type) && gd_contents_check_size(file, object) == GD_OK;
+  bool ok = has_native_type(object, &shape.type) && gd_contents_check_size(file, object) == GD_OK;
   if (!ok) return false;
   memcpy(shape.dims, object->dims, sizeof shape.dims);
   int64_t n = shape.dims[0];
@@ -63,7 +62,7 @@ static bool dataset_holds(gd_hdf5 *file, const gd_object *object, bool is_sharde
   return ok;
 }
 
-static void verify(gd_hdf5 *file, const gd_contents *contents, verdict *out) {
+static void verify_checksums(gd_hdf5 *file, const gd_contents *contents, checksums *out) {
   const gd_attribute *kind = gd_contents_attribute(contents, "kind");
   bool is_set = kind && (strcmp(kind->text, "sample_set") == 0 || strcmp(kind->text, "feature_set") == 0);
   for (int i = 0; i < contents->n_objects; i++) {
@@ -71,15 +70,16 @@ static void verify(gd_hdf5 *file, const gd_contents *contents, verdict *out) {
     if (!object->has_digest) continue;
     bool is_sharded = is_set && (strcmp(object->name, "/images") == 0 || strcmp(object->name, "/x_0") == 0 ||
                                  strcmp(object->name, "/features") == 0);
-    note(out, object->name, dataset_holds(file, object, is_sharded));
+    count_checksum(out, object->name, dataset_matches(file, object, is_sharded));
   }
-  if (gd_contents_attribute(contents, "header_xxh3")) note(out, "header_xxh3", gd_contents_seal_holds(contents));
+  if (gd_contents_attribute(contents, "header_xxh3"))
+    count_checksum(out, "header_xxh3", gd_contents_seal_matches(contents));
 }
 
 /* ---- Print ---- */
 
-// Text of a file from elsewhere must not steer the terminal.
-static void print_text(const char *text, const char *indent) {
+// Text from a file must not control the terminal.
+static void print_file_text(const char *text, const char *indent) {
   for (; *text; text++) {
     unsigned char byte = (unsigned char)*text;
     if (byte == '\n')
@@ -92,7 +92,7 @@ static void print_text(const char *text, const char *indent) {
 static void print_attributes(const gd_contents *contents) {
   const gd_attribute *kind = gd_contents_attribute(contents, "kind"), *config = NULL;
   printf("%-20s ", "kind");
-  print_text(kind ? kind->text : "unknown", "");
+  print_file_text(kind ? kind->text : "unknown", "");
   putchar('\n');
   for (int i = 0; i < contents->n_attributes; i++) {
     const gd_attribute *a = &contents->attributes[i];
@@ -102,12 +102,12 @@ static void print_attributes(const gd_contents *contents) {
       continue;
     }
     printf("%-20s ", a->name);
-    print_text(a->text, "                     ");
+    print_file_text(a->text, "                     ");
     putchar('\n');
   }
   if (!config) return;
   printf("config\n  ");
-  print_text(config->text, "  ");
+  print_file_text(config->text, "  ");
   putchar('\n');
 }
 
@@ -121,19 +121,19 @@ static void print_group(const gd_contents *contents, const char *group) {
     if (__builtin_add_overflow(n_values, object->count, &n_values)) n_values = INT64_MAX;
     n++;
   }
-  print_text(group, "");
+  print_file_text(group, "");
   printf(": %d dataset%s, %" PRId64 " values\n", n, n == 1 ? "" : "s", n_values);
 }
 
 static void print_dataset(const gd_object *object) {
   printf("  ");
-  print_text(object->name, "");
+  print_file_text(object->name, "");
   printf(" %s (", object->type);
   for (int i = 0; i < object->n_dims; i++) printf(i ? ", %" PRId64 : "%" PRId64, object->dims[i]);
   printf(")\n");
 }
 
-static void print(const gd_hdf5 *file, const gd_contents *contents, const verdict *v) {
+static void print_info(const gd_hdf5 *file, const gd_contents *contents, const checksums *v) {
   printf("%-20s %s\n", "file", file->path);
   print_attributes(contents);
   for (int i = 0; i < contents->n_objects; i++)
@@ -142,11 +142,11 @@ static void print(const gd_hdf5 *file, const gd_contents *contents, const verdic
   for (int i = 0; i < contents->n_objects; i++)
     if (!contents->objects[i].is_group) print_dataset(&contents->objects[i]);
   if (v->n_failed) {
-    printf("checksums: %d of %d do NOT hold: ", v->n_failed, v->n_failed + v->n_held);
-    print_text(v->failed, "");
+    printf("checksums: %d of %d do NOT match: ", v->n_failed, v->n_failed + v->n_matching);
+    print_file_text(v->failed, "");
     putchar('\n');
-  } else if (v->n_held) {
-    printf("checksums: all %d hold\n", v->n_held);
+  } else if (v->n_matching) {
+    printf("checksums: all %d match\n", v->n_matching);
   } else {
     printf("checksums: none in this file\n");
   }
@@ -156,13 +156,13 @@ static void print(const gd_hdf5 *file, const gd_contents *contents, const verdic
 gd_err gd_store_info(const gd_comm *comm, const char *path) {
   gd_hdf5 *file = NULL;
   gd_contents contents = {0};
-  verdict v = {0};
+  checksums v = {0};
   gd_err err;
   GD_TRY(gd_hdf5_open(&file, comm, path, GD_HDF5_ANY));
   GD_TRY(gd_contents_read(file, &contents));
-  verify(file, &contents, &v);
-  if (comm->rank == 0) print(file, &contents, &v);
-  if (v.n_failed) err = gd_error(GD_ERR_INPUT, "%s: damaged: checksums do not hold: %s", path, v.failed);
+  verify_checksums(file, &contents, &v);
+  if (comm->rank == 0) print_info(file, &contents, &v);
+  if (v.n_failed) err = gd_error(GD_ERR_INPUT, "%s: damaged: checksums do not match: %s", path, v.failed);
   err = gd_comm_agree(comm, err);
 done:
   gd_free(v.failed);

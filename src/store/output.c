@@ -1,4 +1,4 @@
-/* Checks of a file's place before the work whose result it is to hold. */
+/* Checks of an output file's path, before the work whose result it will hold. */
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -9,17 +9,17 @@
 #include "gendistill/store.h"
 #include "store/atomic_file.h"
 
-static const char *name_of(const char *path) {
+static const char *file_name_of(const char *path) {
   const char *slash = strrchr(path, '/');
   return slash ? slash + 1 : path;
 }
 
-// Through all links; of a file that is not there, through those of its folder. New string.
-static char *resolve(const char *path) {
+// With all links resolved; for a file that does not exist, those of its folder. New string.
+static char *resolve_links(const char *path) {
   char real[PATH_MAX];
   if (realpath(path, real)) return gd_strdup(real);
   char *folder = gd_folder_of(path);
-  char *resolved = realpath(folder, real) ? gd_format("%s/%s", real, name_of(path)) : gd_strdup(path);
+  char *resolved = realpath(folder, real) ? gd_format("%s/%s", real, file_name_of(path)) : gd_strdup(path);
   gd_free(folder);
   return resolved;
 }
@@ -27,14 +27,14 @@ static char *resolve(const char *path) {
 static bool is_same_file(const char *a, const char *b) {
   struct stat one, other;
   if (stat(a, &one) == 0 && stat(b, &other) == 0) return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
-  char *path_a = resolve(a), *path_b = resolve(b);
+  char *path_a = resolve_links(a), *path_b = resolve_links(b);
   bool same = strcmp(path_a, path_b) == 0;
   gd_free(path_a);
   gd_free(path_b);
   return same;
 }
 
-static gd_err check_folder(const char *option, const char *path) {
+static gd_err check_output_folder(const char *option, const char *path) {
   struct stat status;
   char *folder = gd_folder_of(path);
   gd_err err = GD_OK;
@@ -50,11 +50,11 @@ static gd_err check_folder(const char *option, const char *path) {
 
 gd_err gd_output_check(const char *option, const char *path) {
   struct stat status;
-  if (!*name_of(path)) return gd_error(GD_ERR_INPUT, "--%s %s: names a folder, must be a file", option, path);
+  if (!*file_name_of(path)) return gd_error(GD_ERR_INPUT, "--%s %s: names a folder, must be a file", option, path);
   if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
     return gd_error(GD_ERR_INPUT, "--%s %s: is a %s, must be a file", option, path,
                     S_ISDIR(status.st_mode) ? "folder" : "device, pipe or socket");
-  return check_folder(option, path);
+  return check_output_folder(option, path);
 }
 
 gd_err gd_output_check_other(const char *option, const char *path, const char *other_option, const char *other) {

@@ -1,7 +1,7 @@
-/* Picture grids as PNG.
+/* Grids of images as PNG.
  *
- * libpng reports an error by a long jump; write_image is the only function that it jumps into, and holds
- * nothing that would have to be freed. */
+ * libpng reports an error by longjmp. write_image is the only function that it jumps into, and owns nothing that would
+ * have to be freed. */
 #include <png.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,12 +16,12 @@ typedef struct grid {
   int64_t width, height;  // of the picture, in pixels
 } grid;
 
-static int64_t extent(int64_t cells, int64_t pixels) {
+static int64_t grid_extent(int64_t cells, int64_t pixels) {
   return cells * pixels + (cells - 1) * GAP;
 }
 
-// One line of the picture, at `y`.
-static void draw_row(const grid *g, int64_t y, uint8_t *line) {
+// Line `y` of the picture.
+static void draw_line(const grid *g, int64_t y, uint8_t *line) {
   memset(line, BACKGROUND, (size_t)g->width * (size_t)g->c);
   int64_t cell_h = (int64_t)g->h * g->zoom, cell_w = (int64_t)g->w * g->zoom;
   int64_t row = y / (cell_h + GAP), inside = y % (cell_h + GAP);
@@ -36,12 +36,12 @@ static void draw_row(const grid *g, int64_t y, uint8_t *line) {
   }
 }
 
-static void on_error(png_structp png, png_const_charp text) {
+static void on_png_error(png_structp png, png_const_charp text) {
   snprintf(png_get_error_ptr(png), 128, "%s", text);
   png_longjmp(png, 1);
 }
 
-static void on_warning(png_structp png, png_const_charp text) {
+static void on_png_warning(png_structp png, png_const_charp text) {
   (void)png;
   gd_log(GD_LOG_WARN, "libpng: %s", text);
 }
@@ -54,7 +54,7 @@ static bool write_image(png_structp png, png_infop info, FILE *file, const grid 
                PNG_FILTER_TYPE_DEFAULT);
   png_write_info(png, info);
   for (int64_t y = 0; y < g->height; y++) {
-    draw_row(g, y, line);
+    draw_line(g, y, line);
     png_write_row(png, line);
   }
   png_write_end(png, info);
@@ -63,7 +63,7 @@ static bool write_image(png_structp png, png_infop info, FILE *file, const grid 
 
 static gd_err write_png(FILE *file, const char *path, const grid *g) {
   char reason[128] = "";
-  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, reason, on_error, on_warning);
+  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, reason, on_png_error, on_png_warning);
   png_infop info = png ? png_create_info_struct(png) : NULL;
   if (!info) gd_out_of_memory("for libpng");
   uint8_t *line = gd_alloc((size_t)g->width * (size_t)g->c);
@@ -75,8 +75,8 @@ static gd_err write_png(FILE *file, const char *path, const grid *g) {
 
 gd_err gd_png_write_grid(const char *path, const uint8_t *images, int n, int h, int w, int c, int columns, int zoom) {
   GD_REQUIRE(n >= 0 && h > 0 && w > 0 && (c == 1 || c == 3) && columns > 0 && zoom > 0);
-  grid g = {images, n, h, w, c, columns, zoom, .width = extent(columns, (int64_t)w * zoom)};
-  g.height = extent(((int64_t)n + columns - 1) / columns, (int64_t)h * zoom);
+  grid g = {images, n, h, w, c, columns, zoom, .width = grid_extent(columns, (int64_t)w * zoom)};
+  g.height = grid_extent(((int64_t)n + columns - 1) / columns, (int64_t)h * zoom);
   if (n == 0) return gd_error(GD_ERR_FAILED, "%s: cannot write the picture: there are no images", path);
   if (g.width > PNG_UINT_31_MAX || g.height > PNG_UINT_31_MAX)
     return gd_error(GD_ERR_FAILED, "%s: cannot write the picture: it would be too large", path);

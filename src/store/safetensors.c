@@ -1,8 +1,8 @@
-/* Reads and writes safetensors, the format in which diffusers keeps weights: the header's length (8 bytes,
+/* Reads and writes safetensors, the format in which diffusers stores weights: the header's length (8 bytes,
  * little-endian), a JSON header, the tensors' bytes.
  *
- * A file may come from anywhere: nothing in it is trusted. Only numbers are converted (float16, bfloat16, float64 to
- * float32); no shape is changed, and of the names only those that older diffusers gave to attention. */
+ * A file may come from any source, so everything in it is checked. Values are converted (float16, bfloat16, float64 to
+ * float32), and the old names that diffusers gave to attention parameters; shapes are not changed. */
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -16,7 +16,7 @@
 #include "store/atomic_file.h"
 #include "store/half.h"
 
-enum { MAX_HEADER_NBYTES = 100000000, CHUNK = 65536 };
+enum { MAX_HEADER_NBYTES = 100000000, CHUNK = 65536 /* values */ };
 
 typedef struct dtype {
   const char *name;
@@ -52,12 +52,12 @@ static const dtype dtypes[] = {
 typedef struct reader {
   const char *path;
   FILE *file;
-  int64_t data_begin;  // of the tensors, in the file
+  int64_t data_begin;  // offset of the tensors in the file
   int64_t data_nbytes;
   json_t *header;
 } reader;
 
-static gd_err read_header(reader *r) {
+static gd_err read_safetensors_header(reader *r) {
   struct stat status;
   if (fstat(fileno(r->file), &status) != 0) return gd_file_error(GD_ERR_INPUT, r->path, "cannot read the file", errno);
   if (!S_ISREG(status.st_mode)) return gd_error(GD_ERR_INPUT, "%s: not a regular file", r->path);
@@ -70,8 +70,9 @@ static gd_err read_header(reader *r) {
   for (int i = 0; i < 8; i++) length |= (uint64_t)bytes[i] << (8 * i);
   if (length > left || length > MAX_HEADER_NBYTES)
     return gd_error(GD_ERR_INPUT,
-                    "%s: not safetensors: header of %" PRIu64 " bytes, %" PRIu64 " are there and %d allowed", r->path,
-                    length, left, MAX_HEADER_NBYTES);
+                    "%s: not safetensors: header of %" PRIu64 " bytes, but the file has %" PRIu64
+                    " and the maximum is %d",
+                    r->path, length, left, MAX_HEADER_NBYTES);
   char *text = gd_alloc((size_t)length + 1);
   json_error_t reason;
   if (fseeko(r->file, 8, SEEK_SET) != 0 || fread(text, 1, (size_t)length, r->file) != length)
@@ -87,7 +88,7 @@ static gd_err read_header(reader *r) {
 }
 
 // "...attentions.0.query.weight" -> "...attentions.0.to_q.weight"; new string.
-static char *current_name(const char *name) {
+static char *current_param_name(const char *name) {
   static const char *const renamed[][2] = {
       {"query", "to_q"}, {"key", "to_k"}, {"value", "to_v"}, {"proj_attn", "to_out.0"}};
   for (const char *at = name; (at = strstr(at, "attentions.")); at++) {
@@ -103,7 +104,7 @@ static char *current_name(const char *name) {
   return gd_strdup(name);
 }
 
-static gd_err check_shape(const reader *r, const char *name, const json_t *tensor, const gd_param *param) {
+static gd_err check_tensor_shape(const reader *r, const char *name, const json_t *tensor, const gd_param *param) {
   const json_t *shape = json_object_get(tensor, "shape");
   bool fits = json_is_array(shape) && json_array_size(shape) == (size_t)param->n_dims;
   for (int i = 0; fits && i < param->n_dims; i++) {
@@ -121,7 +122,7 @@ static gd_err check_shape(const reader *r, const char *name, const json_t *tenso
   return err;
 }
 
-static gd_err find_dtype(const reader *r, const char *name, const json_t *tensor, const dtype **out) {
+static gd_err read_dtype(const reader *r, const char *name, const json_t *tensor, const dtype **out) {
   const char *text = json_string_value(json_object_get(tensor, "dtype"));
   for (size_t i = 0; text && i < sizeof dtypes / sizeof *dtypes; i++) {
     if (strcmp(text, dtypes[i].name) != 0) continue;
@@ -132,7 +133,7 @@ static gd_err find_dtype(const reader *r, const char *name, const json_t *tensor
                   text ? text : "missing");
 }
 
-static gd_err find_offsets(const reader *r, const char *name, const json_t *tensor, const dtype *type, int64_t count,
+static gd_err read_offsets(const reader *r, const char *name, const json_t *tensor, const dtype *type, int64_t count,
                            gd_range *bytes) {
   const json_t *offsets = json_object_get(tensor, "data_offsets");
   const json_t *from = json_array_get(offsets, 0), *to = json_array_get(offsets, 1);
@@ -152,8 +153,8 @@ static gd_err find_offsets(const reader *r, const char *name, const json_t *tens
   return GD_OK;
 }
 
-static gd_err read_values(const reader *r, const char *name, const dtype *type, int64_t begin, int64_t count,
-                          float *out) {
+static gd_err read_tensor_values(const reader *r, const char *name, const dtype *type, int64_t begin, int64_t count,
+                                 float *out) {
   uint8_t *bytes = gd_alloc((size_t)CHUNK * (size_t)type->nbytes);
   gd_err err = GD_OK;
   bool ok = fseeko(r->file, (off_t)(r->data_begin + begin), SEEK_SET) == 0;
@@ -175,10 +176,10 @@ static gd_err read_tensor(const reader *r, const char *name, const json_t *tenso
                           gd_range *bytes) {
   const dtype *type = NULL;
   gd_err err;
-  GD_TRY(check_shape(r, name, tensor, param));
-  GD_TRY(find_dtype(r, name, tensor, &type));
-  GD_TRY(find_offsets(r, name, tensor, type, param->count, bytes));
-  err = read_values(r, name, type, bytes->begin, param->count, values + param->offset);
+  GD_TRY(check_tensor_shape(r, name, tensor, param));
+  GD_TRY(read_dtype(r, name, tensor, &type));
+  GD_TRY(read_offsets(r, name, tensor, type, param->count, bytes));
+  err = read_tensor_values(r, name, type, bytes->begin, param->count, values + param->offset);
 done:
   return err;
 }
@@ -188,7 +189,7 @@ static int by_begin(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-// The format demands that the tensors cover the data, each byte once. Sorts the tensors' bytes.
+// The format requires that the tensors cover each byte of the data once. Sorts `bytes`.
 static gd_err check_cover(const reader *r, int n, gd_range *bytes) {
   int64_t covered = 0;
   int i = 0;
@@ -196,25 +197,26 @@ static gd_err check_cover(const reader *r, int n, gd_range *bytes) {
   for (; i < n && bytes[i].begin == covered; i++) covered = bytes[i].end;
   if (i == n && covered == r->data_nbytes) return GD_OK;
   return gd_error(GD_ERR_INPUT,
-                  "%s: the tensors must cover the %" PRId64 " bytes of data without gap or overlap, from byte %" PRId64
-                  " on they do not",
+                  "%s: the tensors must cover the %" PRId64
+                  " bytes of data without gap or overlap, but do not from byte "
+                  "%" PRId64 " on",
                   r->path, r->data_nbytes, covered);
 }
 
-// bytes (table->n): where the data of each parameter stand; end 0: not there so far.
+// bytes (table->n): range of each parameter's data; end 0: not found so far.
 static gd_err read_tensors(const reader *r, const gd_param_table *table, float *values, gd_range *bytes) {
   const char *name;
   json_t *tensor;
   gd_err err = GD_OK;
   json_object_foreach(r->header, name, tensor) {
     if (strcmp(name, "__metadata__") == 0) continue;
-    char *current = current_name(name);
+    char *current = current_param_name(name);
     const gd_param *param = gd_param_table_find(table, current);
     gd_free(current);
     if (!param) return gd_error(GD_ERR_INPUT, "%s: tensor '%s' is no parameter of this network", r->path, name);
     gd_range *place = &bytes[param - table->params];
     if (place->end > 0)
-      return gd_error(GD_ERR_INPUT, "%s: tensor '%s' is there twice, as '%s' too", r->path, name, param->name);
+      return gd_error(GD_ERR_INPUT, "%s: tensor '%s' appears twice, also as '%s'", r->path, name, param->name);
     err = read_tensor(r, name, tensor, param, values, place);
     if (err != GD_OK) return err;
   }
@@ -232,7 +234,7 @@ gd_err gd_safetensors_read(const char *path, const gd_param_table *table, float 
     err = gd_file_error(GD_ERR_INPUT, path, "cannot open the file", errno);
     goto done;
   }
-  GD_TRY(read_header(&r));
+  GD_TRY(read_safetensors_header(&r));
   err = read_tensors(&r, table, values, bytes);
 done:
   json_decref(r.header);
@@ -243,9 +245,9 @@ done:
 
 /* ---- Write ---- */
 
-// New string of jansson's, to be freed by free().
+// New string, to be freed by free().
 static char *header_text(const gd_param_table *table) {
-  json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");  // other readers insist on it
+  json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");  // required by other readers
   int64_t begin = 0;
   for (int i = 0; i < table->n; i++) {
     const gd_param *param = &table->params[i];
@@ -263,8 +265,8 @@ static char *header_text(const gd_param_table *table) {
   return text;
 }
 
-// What fails stays noted in the stream.
-static void write_file(FILE *file, const gd_param_table *table, const float *values) {
+// An error stays recorded in the stream.
+static void write_safetensors(FILE *file, const gd_param_table *table, const float *values) {
   char *text = header_text(table);
   size_t length = strlen(text), padded = (length + 7) / 8 * 8;
   uint8_t bytes[8];
@@ -283,6 +285,6 @@ gd_err gd_safetensors_write(const char *path, const gd_param_table *table, const
   gd_err err;
   FILE *file = gd_file_begin(path, &err);
   if (!file) return err;
-  write_file(file, table, values);
+  write_safetensors(file, table, values);
   return gd_file_end(file, path, GD_OK);
 }

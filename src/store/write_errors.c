@@ -1,4 +1,4 @@
-/* MPI-IO's opening and writing functions, with their errors noted: write_errors.h says why. */
+/* Wrappers of MPI-IO's functions for opening and writing, which record errors: write_errors.h says why. */
 #include "store/write_errors.h"
 
 #include <errno.h>
@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_on, has_failed;  // of the file that is being written
-static int why;                 // errno
-static int open_reason;         // errno of the last open
+static bool is_recording, has_failed;  // of the file that is being written
+static int write_reason;               // errno value of the first error
+static int open_reason;                // errno value of the last open
 
 void gd_write_errors_begin(void) {
-  is_on = true;
+  is_recording = true;
   has_failed = false;
 }
 
@@ -20,7 +20,7 @@ int gd_open_reason(void) {
 }
 
 void gd_write_errors_end(void) {
-  is_on = false;
+  is_recording = false;
 }
 
 bool gd_write_errors_noted(void) {
@@ -28,7 +28,7 @@ bool gd_write_errors_noted(void) {
 }
 
 gd_err gd_write_errors_check(const char *path) {
-  return has_failed ? gd_error(GD_ERR_FAILED, "%s: cannot write the file: %s", path, strerror(why)) : GD_OK;
+  return has_failed ? gd_error(GD_ERR_FAILED, "%s: cannot write the file: %s", path, strerror(write_reason)) : GD_OK;
 }
 
 static int errno_of(int code) {
@@ -54,25 +54,25 @@ static int errno_of(int code) {
   }
 }
 
-// The system's reason, where it can be had, is clearer than MPI's.
-static void note(int code, int reason) {
+// The system's reason, where there is one, is clearer than MPI's.
+static void record_write_error(int code, int reason) {
   if (has_failed) return;
   has_failed = true;
-  why = reason ? reason : errno_of(code);
+  write_reason = reason ? reason : errno_of(code);
 }
 
-static int note_code(int code) {
-  if (!is_on) return code;
-  if (code != MPI_SUCCESS) note(code, errno);
+static int record_and_hide(int code) {
+  if (!is_recording) return code;
+  if (code != MPI_SUCCESS) record_write_error(code, errno);
   return MPI_SUCCESS;
 }
 
-// Nothing more is written once something has failed. Where only a part of the data was written - a disk that becomes
-// full takes what it can - MPI may see no error.
-static int write_or_note(MPI_File file, MPI_Offset at, const void *data, int n, MPI_Datatype type, MPI_Status *out) {
+// Writes nothing more once a write has failed. MPI may report no error for a partial write, as to a disk that becomes
+// full.
+static int write_and_record(MPI_File file, MPI_Offset at, const void *data, int n, MPI_Datatype type, MPI_Status *out) {
   MPI_Status status;
   MPI_Count wanted, written = 0;
-  if (!is_on) return PMPI_File_write_at(file, at, data, n, type, out);
+  if (!is_recording) return PMPI_File_write_at(file, at, data, n, type, out);
   if (out != MPI_STATUS_IGNORE) PMPI_Status_set_elements(out, type, n);
   if (has_failed) return MPI_SUCCESS;
   PMPI_Type_size_x(type, &wanted);
@@ -81,13 +81,13 @@ static int write_or_note(MPI_File file, MPI_Offset at, const void *data, int n, 
   int reason = errno;
   if (code == MPI_SUCCESS) PMPI_Get_elements_x(&status, MPI_BYTE, &written);
   if (code != MPI_SUCCESS)
-    note(code, reason);
+    record_write_error(code, reason);
   else if (written < wanted * n)
-    note(code, reason ? reason : ENOSPC);
+    record_write_error(code, reason ? reason : ENOSPC);
   return MPI_SUCCESS;
 }
 
-// The watchdog learns where this rank is, like from comm/noted_mpi.c.
+// Records the MPI function for the watchdog, as comm/noted_mpi.c does.
 #define WATCHED(name, code)                      \
   do {                                           \
     const char *outer = gd_progress_call(#name); \
@@ -104,20 +104,20 @@ int MPI_File_open(MPI_Comm comm, const char *path, int mode, MPI_Info info, MPI_
 
 int MPI_File_write_at(MPI_File file, MPI_Offset at, const void *data, int n, MPI_Datatype type, MPI_Status *status) {
   int code;
-  WATCHED(MPI_File_write_at, code = write_or_note(file, at, data, n, type, status));
+  WATCHED(MPI_File_write_at, code = write_and_record(file, at, data, n, type, status));
   return code;
 }
 
 int MPI_File_sync(MPI_File file) {
   int code;
   errno = 0;
-  WATCHED(MPI_File_sync, code = note_code(PMPI_File_sync(file)));
+  WATCHED(MPI_File_sync, code = record_and_hide(PMPI_File_sync(file)));
   return code;
 }
 
 int MPI_File_set_size(MPI_File file, MPI_Offset nbytes) {
   int code;
   errno = 0;
-  WATCHED(MPI_File_set_size, code = note_code(PMPI_File_set_size(file, nbytes)));
+  WATCHED(MPI_File_set_size, code = record_and_hide(PMPI_File_set_size(file, nbytes)));
   return code;
 }

@@ -1,27 +1,27 @@
-/* Errors of MPI-IO: the reason of an open, and those of writes, kept from HDF5 while it writes a file.
+/* Errors of MPI-IO: the reason of a failed open, and write errors, which are hidden from HDF5 while it writes a file.
  *
- * A write that fails on one rank is known there only. HDF5 would leave its function there, while the other ranks wait
- * in it for ever; and Open MPI's collective writes do not report errors at all. So, between begin and end, MPI's
- * functions stand behind our own, by its profiling interface: those note what fails and tell HDF5 that all is well. Who
- * writes the file writes independently and looks at the notes, on all ranks together. */
+ * A write that fails on one rank is known only there. HDF5 would return from its function there, while the other ranks
+ * wait in it forever; and Open MPI's collective writes do not report errors at all. So, between begin and end, wrappers
+ * of MPI's functions (profiling interface) record what fails and report success to HDF5. The writer of a file writes
+ * independently on each rank, and checks the recorded errors on all ranks together. */
 #ifndef GD_STORE_WRITE_ERRORS_H
 #define GD_STORE_WRITE_ERRORS_H
 
 #include "gendistill/base.h"
 
-/* errno of this rank's last MPI_File_open, as far as MPI tells it; 0 where that has succeeded. Local. */
+/* errno value of this rank's last MPI_File_open, as far as MPI reports it; 0 if it succeeded. Local. */
 int gd_open_reason(void);
 
-/* From here on errors are noted; what was noted before is forgotten. One file at a time. Local. */
+/* Starts recording errors, of one file at a time; forgets earlier ones. Local. */
 void gd_write_errors_begin(void);
 
 /* Whether a write has failed on this rank since then. Local. */
 bool gd_write_errors_noted(void);
 
-/* GD_ERR_FAILED "PATH: cannot write the file: the system's reason" if so. Local. */
+/* GD_ERR_FAILED with the message "PATH: cannot write the file: REASON" if so. Local. */
 gd_err gd_write_errors_check(const char *path);
 
-/* Errors go to HDF5 again; those noted stay for gd_write_errors_check. Local. */
+/* Reports errors to HDF5 again. Recorded ones stay for gd_write_errors_check. Local. */
 void gd_write_errors_end(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "small_table.h"
+#include "store/features.h"
 #include "store/hdf5_contents.h"
 
 enum { N_BASES = 5, MAX_STEPS = 16, MAX_VALUES_NBYTES = 65536 };
