@@ -7,7 +7,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_ba
 export OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_mpi_yield_when_idle=1
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" OMP_WAIT_POLICY=passive
 here=$(cd "$(dirname "$0")" && pwd)
-export LSAN_OPTIONS="suppressions=$here/lsan.supp:print_suppressions=0"
+export LSAN_OPTIONS="suppressions=$here/support/lsan.supp:print_suppressions=0"
 if [ -n "${GD_VALGRIND:-}" ]; then # a folder for its reports
   openmpi=$(dirname "$(dirname "$(command -v mpirun)")")/share/openmpi/openmpi-valgrind.supp
   [ ! -f "$openmpi" ] || set -- --suppressions="$openmpi" "$@"
@@ -18,7 +18,7 @@ if [ -n "${GD_VALGRIND:-}" ]; then # a folder for its reports
   set -- valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
     --show-leak-kinds=definite --num-callers=40 --trace-children=yes --trace-children-skip="*gnuplot*" \
     --child-silent-after-fork=yes --vex-guest-max-insns=25 \
-    --log-file="$GD_VALGRIND/%p" --suppressions="$here/valgrind.supp" "$@"
+    --log-file="$GD_VALGRIND/%p" --suppressions="$here/support/valgrind.supp" "$@"
 fi
 # By default all processes that start like this have one folder for their files; the first that ends takes it from the
 # others.

@@ -9,8 +9,8 @@
 #
 # A line: the settings, the digest of the parameters, of the losses in metrics.jsonl, and of the last sample set's images.
 set -eu
-# shellcheck source=app_support.sh
-. "$(dirname "$0")/app_support.sh"
+# shellcheck source=app/support.sh
+. "$(dirname "$0")/app/support.sh"
 
 write_config "$folder/run.yaml"
 

@@ -1,9 +1,9 @@
 # What the tests of the job scripts share; sourced by tests/slurm/*.sh, which get the program and make_fixture as
-# arguments. Gives them what app_support.sh gives, a cluster of two nodes, and a folder with jobs/ to submit from.
+# arguments. Gives them what app/support.sh gives, a cluster of two nodes, and a folder with jobs/ to submit from.
 # Status 77, with a message, where there can be no cluster.
 # shellcheck shell=bash disable=SC2034 # the tests read what is left in variables
-# shellcheck source=../app_support.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../app_support.sh"
+# shellcheck source=../app/support.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../app/support.sh"
 
 cluster=$tests/slurm/cluster.sh
 if ! missing=$("$cluster" available 2>&1); then

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# test_read_faults.sh PROGRAM MAKE_FIXTURE PRELOAD_FAULT: one rank of 2, 3 or 4 cannot read its part of a file. All
+# ranks end at once, with one message that names the file; a run that is resumed takes the checkpoint before that one.
+# Rank 0 reads data sets for all. GD_TEST_SEED repeats the random choices of an earlier test.
+set -eu
+# shellcheck source=support.sh
+. "$(dirname "$0")/support.sh"
+
+RANDOM=${GD_TEST_SEED:-$$}
+echo "GD_TEST_SEED=${GD_TEST_SEED:-$$}"
+write_config "$folder/run.yaml"
+train=(train "$folder/run.yaml" --set output.checkpoint_steps=2 --set output.keep=9)
+succeeds 2 "${train[@]}" --set "output.directory=$folder/run"
+reference=$(digest)
+newest=$(find "$folder/run/checkpoints" -name '*.h5' | sort | tail -n 1)
+
+# faulty RANK PATH NTH ACTION: the program gets this fault from here on. Its first argument is the program itself.
+real=$program
+faulty() {
+  export GD_FAULT="$1 0 read $2 $3 $4 5"
+  program=$folder/with-pid
+}
+
+for ranks in $(normally "2 3 4" 2); do
+  rank=$((RANDOM % ranks))
+  faulty 0 /data/ $((1 + RANDOM % 3)) fail
+  refused 2 "-ubyte: cannot read: Input/output error" "$ranks" "$real" "${train[@]}" --set "output.directory=$folder/new"
+  for nth in $((1 + RANDOM % 10)) $((11 + RANDOM % 30)) $((41 + RANDOM % 50)); do
+    faulty "$rank" /checkpoints/ "$nth" full
+    refused 2 "${newest##*/}: " "$ranks" "$real" sample --checkpoint "$newest" --count 9 --output "$folder/s.h5"
+    refused 2 "${newest##*/}: " "$ranks" "$real" info "$newest"
+    [ ! -e "$folder/s.h5" ] || fail "samples of a checkpoint that could not be read"
+  done
+
+  # As if the run was killed before its last task, which then is trained again.
+  cp -r "$folder/run" "$folder/resumed"
+  rm "$folder/resumed/checkpoints/"*task03*
+  faulty "$rank" "$(cd "$folder/resumed/checkpoints" && printf '%s\n' *.h5 | tail -n 1)" $((1 + RANDOM % 60)) full
+  run "$ranks" "$real" "${train[@]}" --set "output.directory=$folder/resumed" --resume
+  [ "$status" -eq 0 ] || fail "on $ranks ranks, with one that cannot read the newest checkpoint, exit status $status"
+  has "$folder/err" "resuming from $folder/resumed/checkpoints/checkpoint-task02-step000004" "train --resume with a fault"
+  [ "$(digest)" = "$reference" ] || fail "resumed, the parameters are $(digest), unbroken $reference"
+  program=$real
+  same_run "$folder/run" "$folder/resumed"
+  rm -r "$folder/resumed"
+done

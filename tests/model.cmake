@@ -1,7 +1,0 @@
-gd_test(test_model_unet_golden)
-gd_test(test_model_unet_size)
-gd_test(test_model_unet_config)
-gd_test(test_model_resnet18_golden TIMEOUT 60)
-gd_test(test_model_solver_golden TIMEOUT 60)
-target_link_libraries(test_model_solver_golden PRIVATE nn_check)
-gd_test(test_model_inception_golden TIMEOUT 60)

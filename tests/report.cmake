@@ -1,1 +1,0 @@
-gd_test(test_report_runs TIMEOUT 60)
