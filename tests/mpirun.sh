@@ -1,6 +1,7 @@
 #!/bin/sh
-# mpirun.sh RANKS PROGRAM [ARG ...]: runs a test with RANKS ranks on this machine, one thread each past one rank. One rank
-# runs without mpirun, whose start takes longer than most tests.
+# mpirun.sh RANKS PROGRAM [ARG ...]: runs a program with RANKS ranks on this machine, also as root and with fewer cores
+# than ranks; one thread per rank unless OMP_NUM_THREADS is set. One rank runs without mpirun, whose start takes longer
+# than most tests.
 ranks=$1
 shift
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_base_warn_component_unused=0
@@ -8,13 +9,13 @@ export OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_mpi_yield_when_idl
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" OMP_WAIT_POLICY=passive
 here=$(cd "$(dirname "$0")" && pwd)
 export LSAN_OPTIONS="suppressions=$here/support/lsan.supp:print_suppressions=0"
-if [ -n "${GD_VALGRIND:-}" ]; then # a folder for its reports
+if [ -n "${GD_VALGRIND:-}" ]; then # the folder for valgrind's reports
   openmpi=$(dirname "$(dirname "$(command -v mpirun)")")/share/openmpi/openmpi-valgrind.supp
   [ ! -f "$openmpi" ] || set -- --suppressions="$openmpi" "$@"
-  export HWLOC_COMPONENTS=-x86 # cannot work under valgrind, and says so on stderr
-  # valgrind works out a fused multiply-add number by number, which takes four fifths of a run: libraries do without
+  export HWLOC_COMPONENTS=-x86 # does not work under valgrind and prints warnings
+  # valgrind emulates fused multiply-adds one by one, which takes 80 % of the time: libraries run without them
   export ONEDNN_MAX_CPU_ISA=AVX OPENBLAS_CORETYPE=Sandybridge
-  # blocks of 25 instructions: oneDNN's longest ones are too long for it in one piece
+  # blocks of at most 25 instructions: oneDNN's longest ones are too long for valgrind
   set -- valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
     --show-leak-kinds=definite --num-callers=40 --trace-children=yes --trace-children-skip="*gnuplot*" \
     --child-silent-after-fork=yes --vex-guest-max-insns=25 \

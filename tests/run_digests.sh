@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# run_digests.sh PROGRAM MAKE_FIXTURE: the digests that short runs end with, one run per line: every strategy, images made
-# online or from a pool, both precisions, both reductions, with and without averaged parameters, on one rank and two.
-# Before and after a change that must not alter what a run computes, on one machine:
+# run_digests.sh PROGRAM MAKE_FIXTURE: prints digests of the results of short runs, one line per run: every strategy,
+# online replay and pools, both precisions, both reductions, with and without EMA, on one and two ranks. To check that a
+# change does not alter what a run computes, run it before and after on one machine:
 #
 #   tests/run_digests.sh OLD/gendistill OLD/tests/make_fixture >before
 #   tests/run_digests.sh NEW/gendistill NEW/tests/make_fixture >after
 #   cmp before after
 #
-# A line: the settings, the digest of the parameters, of the losses in metrics.jsonl, and of the last sample set's images.
+# Each line has the settings and the digests of the parameters, the losses in metrics.jsonl, and the last sample set.
 set -eu
 # shellcheck source=app/support.sh
 . "$(dirname "$0")/app/support.sh"
@@ -37,7 +37,7 @@ for strategy in finetune joint cumulative lwf gaussian generative_replay generat
   batch=6
   case $strategy in
     generative_*) sources+=(pool) ;;
-    lwf) batch=0 ;; # it replays the current batch
+    lwf) batch=0 ;; # it uses the current batch
   esac
   for source in "${sources[@]}"; do
     for precision in float32 bfloat16; do

@@ -1,18 +1,18 @@
-/* make_fixture: what the tests of the program need besides the program, made from the golden files or compared.
+/* make_fixture: makes, damages and compares files for the tests of the program.
  *
- *   make_fixture weights FILE [WITHOUT]       network a of golden/unet.h5 as safetensors, one tensor left out
- *   make_fixture noise FILE [SIZE|nan]        /x_T of golden/diffusion.h5, with its last number NaN, or zeros
- *                                             (2, 1, SIZE, SIZE)
+ *   make_fixture weights FILE [WITHOUT]       network a of golden/unet.h5 as safetensors, without one tensor
+ *   make_fixture noise FILE [SIZE|nan]        /x_T of golden/diffusion.h5; with nan its last value is NaN; with
+ *                                             SIZE zeros (2, 1, SIZE, SIZE)
  *   make_fixture idx FOLDER [MORE]            a small data set in Fashion-MNIST's format; MORE training
  *                                             images, none of them of class 0
- *   make_fixture features FILE BITS ROWS WIDTH VALUE   zeros of 32 or 64 bits, but for the last rows of the eighths of
- *                                             the set: VALUE in column 0, 2 VALUE in column 1 and so on. Zeros take no
- *                                             disk space
+ *   make_fixture features FILE BITS ROWS WIDTH VALUE   zeros of 32 or 64 bits, except in the last row of each eighth
+ *                                             of the set: VALUE in column 0, 2 VALUE in column 1 and so on. Zeros
+ *                                             take no disk space
  *   make_fixture flip FILE                    inverts the byte in the middle
  *   make_fixture poison CHECKPOINT            makes its last parameter so large that the loss overflows
- *   make_fixture check FILE...                HDF5 files are whole: their checksums hold
+ *   make_fixture check FILE...                all checksums of these HDF5 files are correct
  *   make_fixture compare A DATASET B DATASET TOLERANCE   datasets, or groups of them, agree: largest difference over
- *                                             the largest value; 0: every element equal
+ *                                             largest value; with 0 every element is equal
  * Exit status 0, or 1 with a message. */
 #include <errno.h>
 #include <hdf5.h>
@@ -112,12 +112,12 @@ static void write_word(FILE *file, uint32_t word) {
   for (int shift = 24; shift >= 0; shift -= 8) fputc((int)(word >> shift & 255), file);
 }
 
-// Of the first training images, classes 0 to 4 have twelve, 5 to 9 eleven; class 0 has no others.
+// The first N_TRAIN images: twelve per class for classes 0 to 4, eleven for 5 to 9. Further images are not of class 0.
 static int class_of(uint32_t image) {
   return (int)(image < N_TRAIN ? image % N_CLASSES : 1 + image % (N_CLASSES - 1));
 }
 
-// Class c has its own stripes, so that a network finds something to learn.
+// Each class has its own stripes, so that there is something to learn.
 static int pixel(uint32_t image, int y, int x) {
   int class = class_of(image);
   uint32_t noise = (image * 2654435761u + (uint32_t)(y * SIDE + x) * 40503u) >> 7;
@@ -238,7 +238,7 @@ static void compare_dataset(gd_comparison *c, const char *name_a, const char *na
   gd_free(b);
 }
 
-// A key bias has a true gradient of zero, so that its updates are rounding alone: compared bit for bit or not at all.
+// The true gradient of a key bias is zero and its updates are rounding errors: compared bit for bit or not at all.
 static herr_t compare_link(hid_t group, const char *name, const H5L_info_t *info, void *context) {
   (void)group, (void)info;
   gd_comparison *c = context;

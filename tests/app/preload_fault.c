@@ -1,12 +1,12 @@
-/* A library for LD_PRELOAD that lets the file system fail, or kills processes, at one chosen call.
+/* A library for LD_PRELOAD that makes the file system fail, or kills processes, at one chosen call.
  *
- * GD_FAULT="RANK AFTER CALL PATH NTH ACTION NUMBER": on rank RANK, once AFTER checkpoints have got their final names,
- * the NTH call of CALL - open (for writing), read, write, sync, rename, unlink or any - on a file whose path holds PATH
- * meets ACTION:
- * - fail: does nothing but report the errno NUMBER;
- * - full: the same, and so does every such call after it;
- * - kill: SIGKILL, before the call, to the process in line NUMBER of the file $PID_FILE, or to all of them for 0.
- * Reads and writes of the C library's streams do not come by here. */
+ * GD_FAULT="RANK AFTER CALL PATH NTH ACTION NUMBER": on rank RANK, once AFTER checkpoints have their final names,
+ * ACTION happens at the NTH call of CALL - open (for writing), read, write, sync, rename, unlink or any - on a file
+ * whose path contains PATH:
+ * - fail: the call does nothing and fails with errno NUMBER;
+ * - full: the same, and every such call after it fails too;
+ * - kill: SIGKILL, before the call, to the process in line NUMBER of the file $PID_FILE, or to all of them if 0.
+ * Reads and writes through streams of the C library are not intercepted. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -56,7 +56,7 @@ static void kill_processes(void) {
   if (plan.number == 0 || plan.number == mine) raise(SIGKILL);
 }
 
-// Whether this call is to fail; errno says how then.
+// Whether this call is to fail; if so, sets errno.
 static bool strikes(const char *call, const char *path) {
   if (!plan.is_read) read_plan();
   if (!plan.is_on || plan.n_checkpoints < plan.after || !strstr(path, plan.path)) return false;
@@ -79,7 +79,7 @@ static bool strikes_open(const char *call, int fd) {
   return path[0] == '/' && strikes(call, path);
 }
 
-// The function that this library stands before.
+// The function that this library replaces.
 #define REAL(name, type) ((type)real(#name))
 
 static void *real(const char *name) {

@@ -1,9 +1,9 @@
-/* A library for LD_PRELOAD that lets one allocation fail.
+/* A library for LD_PRELOAD that makes one allocation fail.
  *
- * GD_MEMORY="RANK OBJECT NTH": on rank RANK, of the places where the program or library whose file name holds OBJECT
- * allocates memory, the NTH that is reached gets NULL, the first time. A place is the chain of DEPTH calls that leads
- * to the allocation: memory for two layers of a network is of one place, two arrays of one layer are of two. For 0
- * nothing fails, and the number of places goes to standard error at the end. */
+ * GD_MEMORY="RANK OBJECT NTH": on rank RANK, of the places where the program or library whose file name contains OBJECT
+ * allocates memory, the NTH to be reached gets NULL the first time. A place is the chain of DEPTH calls that leads to
+ * the allocation: the memory of two layers of a network belongs to one place, two arrays of one layer to two. If NTH is
+ * 0, nothing fails, and the number of places is printed to standard error at the end. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -38,7 +38,7 @@ static bool is_of_object(const void *address) {
   return dladdr(address, &info) && info.dli_fname && strstr(info.dli_fname, plan.object);
 }
 
-// Whether the place with these calls is reached for the first time.
+// Whether the place with this chain of calls is reached for the first time.
 static bool is_new(void *const *calls, int n) {
   uintptr_t hash = 1;
   for (int i = 0; i < n; i++) hash = (hash ^ (uintptr_t)calls[i]) * 0x9e3779b97f4a7c15u;
@@ -60,7 +60,7 @@ static __attribute__((noinline)) bool is_chosen(void) {
   return ++plan.n == plan.nth;
 }
 
-// Whether the allocation now asked for is to fail.
+// Whether this allocation is to fail.
 static __attribute__((noinline)) bool strikes(void) {
   if (inside) return false;
   inside = true;
@@ -75,7 +75,7 @@ __attribute__((destructor)) static void report(void) {
   if (plan.is_on && plan.nth == 0) fprintf(stderr, "preload_memory: %d places\n", plan.n);
 }
 
-// The function that this library stands before.
+// The function that this library replaces.
 #define REAL(name, type) ((type)real(#name))
 
 static void *real(const char *name) {

@@ -1,5 +1,5 @@
-# What the tests of the program share; sourced by tests/app/test_*.sh, which get the program and make_fixture as
-# arguments, some also a library to preload for faults. Gives them a folder of their own, removed at the end.
+# Shared by the tests of the program; sourced by tests/app/test_*.sh, which get the program and make_fixture as
+# arguments, some also a library to preload for faults. Makes a folder for the test, removed at the end.
 # shellcheck shell=bash
 
 export LC_ALL=C
@@ -10,7 +10,7 @@ tests=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=$(mktemp -d "${TMPDIR:-/tmp}/gendistill-test-XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 mkdir "$folder/tmp"
-# killed ranks leave their shared memory behind: let it be here
+# killed ranks leave their shared memory behind: it must be in this folder
 export TMPDIR="$folder/tmp" OMPI_MCA_btl_vader_backing_directory="$folder/tmp"
 
 fail() {
@@ -22,7 +22,7 @@ fail() {
   exit 1
 }
 
-# normally A B: A, but B under valgrind, where a run takes 50 times as long and ranks that share a core far more.
+# normally A B: A, but B under valgrind, where a run takes 50 times as long, and far longer if ranks share a core.
 normally() {
   if [ -z "${GD_VALGRIND:-}" ]; then echo "$1"; else echo "$2"; fi
 }
@@ -41,7 +41,7 @@ succeeds() {
   [ "$status" -eq 0 ] || fail "on $1 ranks, exit status $status instead of 0: gendistill ${*:2}"
 }
 
-# refused STATUS TEXT RANKS ARGUMENT...: ends with STATUS and one error message, which holds TEXT.
+# refused STATUS TEXT RANKS ARGUMENT...: the program ends with STATUS and one error message, which contains TEXT.
 refused() {
   local expected=$1 text=$2
   shift 2
@@ -58,7 +58,7 @@ has() {
   grep -qF -- "$2" "$1" || fail "no '$2' in the output of: $3"
 }
 
-# digest: of the parameters, as `train` printed it last.
+# digest: prints the last parameter digest that `train` printed.
 digest() {
   local text
   text=$(sed -n 's/^parameter digest: //p' "$folder/out")
@@ -66,13 +66,13 @@ digest() {
   echo "$text"
 }
 
-# same_images FILE FILE: two sample sets hold the same images.
+# same_images FILE FILE: two sample sets have the same images.
 same_images() {
   "$fixture" compare "$1" /images "$2" /images 0 || fail "images of $1 and $2 differ"
 }
 
-# write_config FILE: three tasks of 23 or 24 images, a batch that no rank count divides, and a last batch smaller than
-# the number of slots.
+# write_config FILE: three tasks of 23 or 24 images, a batch size that no number of ranks divides, and a last batch
+# smaller than the number of slots.
 write_config() {
   "$fixture" idx "$folder/data" || fail "no data set"
   cat >"$1" <<END
@@ -89,7 +89,8 @@ output: {directory: $folder/run, checkpoint_minutes: 0}
 END
 }
 
-# write_network_a: the small network of the golden files, $folder/network_a.yaml, and its weights, $folder/a.safetensors.
+# write_network_a: the small network of the golden files, $folder/network_a.yaml, and its weights,
+# $folder/a.safetensors.
 write_network_a() {
   "$fixture" weights "$folder/a.safetensors" || fail "no weights"
   cat >"$folder/network_a.yaml" <<END
@@ -99,9 +100,9 @@ model: {block_out_channels: [16, 16, 32], layers_per_block: 1, attention: [false
 END
 }
 
-# ---- A run in the background, to be killed or told to stop.
+# ---- A run in the background, to be killed or stopped.
 
-# A program that leaves its process id in $folder/pids and gets its faults by $GD_FAULT or $GD_MEMORY.
+# Runs a program with the faults of $GD_FAULT or $GD_MEMORY; writes its process id to $folder/pids.
 cat >"$folder/with-pid" <<'END'
 #!/bin/sh
 echo $$ >>"$PID_FILE"
@@ -111,12 +112,12 @@ END
 chmod +x "$folder/with-pid"
 export PID_FILE="$folder/pids"
 
-# gone PID: there is no such process, or it only waits for its parent to notice.
+# gone PID: there is no such process, or it is a zombie.
 gone() {
   case $(sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null) in '' | Z*) return 0 ;; *) return 1 ;; esac
 }
 
-# wait_until SECONDS COMMAND...: fails when the time is over.
+# wait_until SECONDS COMMAND...: waits until the command succeeds; fails after SECONDS.
 wait_until() {
   local end=$((SECONDS + $1 * ${GD_PATIENCE:-1}))
   shift
@@ -126,7 +127,7 @@ wait_until() {
   done
 }
 
-# lines_reached FILE COUNT: so many lines are there, or the run is over.
+# lines_reached FILE COUNT: the file has COUNT lines, or the run has ended.
 lines_reached() {
   local n
   n=$(grep -c '' "$1" 2>/dev/null || true)
@@ -137,28 +138,29 @@ ranks_started() { # COUNT
   [ "$(grep -c '' "$PID_FILE" || true)" -ge "$1" ] || gone "$mpirun"
 }
 
-# start RANKS ARGUMENT...: the program in the background; leaves $mpirun and, once all ranks have one, their ${pids[@]}.
+# start RANKS ARGUMENT...: starts the program in the background; sets $mpirun and, once all ranks have started, their
+# process ids ${pids[@]}.
 start() {
   local ranks=$1 in_time=0
   shift
   : >"$PID_FILE"
-  # timeout would stand between; its limit is that of wait_until
+  # no `timeout`, whose process id would be in $mpirun; wait_until has the limit
   "$tests/mpirun.sh" "$ranks" "$folder/with-pid" "$program" "$@" >"$folder/out" 2>"$folder/err" </dev/null &
   mpirun=$!
-  # a resumed run has the lines of the one before it from the start: wait for the ranks themselves
+  # the metrics of a resumed run already have lines at its start: wait for the ranks themselves
   wait_until 100 ranks_started "$ranks" || in_time=1
   # shellcheck disable=SC2034 # for the tests
   mapfile -t pids <"$PID_FILE"
   return $in_time
 }
 
-# all_gone: mpirun and the ranks of the run started last.
+# all_gone: mpirun and the ranks of the run started last have ended.
 all_gone() {
   local pid
   for pid in "$mpirun" "${pids[@]}"; do gone "$pid" || return 1; done
 }
 
-# kill_all: the whole run that was started last.
+# kill_all: kills the whole run started last.
 kill_all() {
   kill -9 "$mpirun" "${pids[@]}" 2>/dev/null || true
   wait "$mpirun" 2>/dev/null || true
@@ -166,7 +168,7 @@ kill_all() {
 }
 
 # same_run WHOLE OTHER: two finished runs have the same steps with the same losses, each once and in order, and the same
-# sample sets; the other folder holds nothing else.
+# sample sets; the second folder has no other files.
 same_run() {
   local name
   steps() { sed -n 's/.*"event": "step".*\("global_step".*"gradient_norm": [^,]*\).*/\1/p' "$1/metrics.jsonl"; }

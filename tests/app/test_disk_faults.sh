@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Disks that are full, fail or are read-only, for each file that the program writes: one message names the file and the
-# reason, the exit status is 1 on any number of ranks, no file is damaged and none is left half written, and once there is
-# room the run goes on to the bits of an unbroken one. The disks are small ones in memory, mounted in a namespace of the
-# test's own; status 77, skipped, where that is not allowed. GD_TEST_SEED repeats the random choices of an earlier test.
+# reason, the exit status is 1 on any number of ranks, and no file is damaged or left incomplete. Once there is space
+# again, the run continues and ends with the same bits as an uninterrupted one. The disks are small file systems in
+# memory, mounted in a separate namespace; status 77, skipped, where that is not allowed. GD_TEST_SEED repeats the
+# random choices of an earlier test.
 set -eu
 
 if [ -z "${GD_TEST_MOUNTS:-}" ]; then
@@ -30,7 +31,7 @@ write_config "$folder/run.yaml"
 settings=(--set replay.source=pool --set replay.pool_images=40 --set output.keep=20)
 run=$folder/run
 
-# insert OPTIONS: an empty disk.
+# insert OPTIONS: mounts an empty disk.
 insert() {
   umount "$disk" 2>/dev/null || true
   mount -t tmpfs -o "$1" none "$disk"
@@ -40,7 +41,8 @@ change() { # OPTIONS
   mount -o "remount,$1" "$disk"
 }
 
-# new_run PART: no run yet; PART of its folder is on the disk, or everything but checkpoints, samples and pools for '.'.
+# new_run PART: prepares a new run with PART of its folder on the disk; '.': everything except checkpoints, samples and
+# pools.
 new_run() {
   rm -rf "$run" "$folder/elsewhere"
   if [ "$1" = . ]; then
@@ -55,7 +57,8 @@ new_run() {
   fi
 }
 
-# fails RANKS TEXT COMMAND...: refused with status 1; every file that has its final name is whole, nothing else is there.
+# fails RANKS TEXT COMMAND...: refused with status 1; every file with its final name is complete, and there are no
+# others.
 fails() {
   local ranks text=$2 files
   ranks=$(normally "$1" 2)
@@ -71,13 +74,13 @@ fails() {
 
 train=(train "$folder/run.yaml" "${settings[@]}" --set "output.directory=$run" --set output.checkpoint_steps=1)
 
-# goes_on RANKS ARGUMENT...: resumed, the run ends as the unbroken one.
+# goes_on RANKS ARGUMENT...: the resumed run ends like the uninterrupted one.
 goes_on() {
   local ranks
   ranks=$(normally "$1" 2)
   shift
   succeeds "$ranks" "${train[@]}" "$@" --resume
-  [ "$(digest)" = "$reference" ] || fail "on $ranks ranks, resumed, the parameters are $(digest), unbroken $reference"
+  [ "$(digest)" = "$reference" ] || fail "on $ranks ranks, resumed, the parameters are $(digest), uninterrupted $reference"
   same_run "$folder/whole" "$run"
 }
 
@@ -90,7 +93,7 @@ for ranks in $(normally "1 3" 2); do
   insert size=8m
   new_run checkpoints
   fails "$ranks" "h5: cannot reserve disk space: No space left on device; once that is put right, train --resume" "${train[@]}"
-  [ "$(find "$disk" -name '*.h5' | wc -l)" -ge 3 ] || fail "less than three checkpoints were there before"
+  [ "$(find "$disk" -name '*.h5' | wc -l)" -ge 3 ] || fail "fewer than three checkpoints were written before"
   change size=100m
   goes_on $((4 - ranks))
 done
@@ -135,7 +138,7 @@ change ro
 fails 3 "run/run.lock: cannot create the file: Read-only file system" "${train[@]}"
 fails 2 "disk/new: cannot make the folder: Read-only file system" "${train[@]}" --set "output.directory=$disk/new"
 change rw
-fails_later() { # RANKS: the disk becomes read-only while the run goes on
+fails_later() { # RANKS: the disk becomes read-only during the run
   local ranks=$1
   new_run checkpoints
   start "$ranks" "${train[@]}" --set training.epochs=400 --set output.checkpoint_steps=9
@@ -156,8 +159,9 @@ made() {
 insert size=100m
 fails_later 2
 
-# ---- Calls that fail in the middle of a file, each opening of a checkpoint among them: rank 0's to empty it, to write to
-# it, MPI's, to reserve space, to make it durable; another rank's. The first argument of the program is the program itself.
+# ---- Calls that fail in the middle of a file, among them each opening of a checkpoint: rank 0 opens it to empty it,
+# to write it, by MPI, to reserve space and to sync it; another rank opens it too. The first argument is the program
+# itself.
 
 insert size=100m
 real=$program
@@ -224,7 +228,7 @@ insert size=100k
 fails 2 "disk/a.h5: cannot reserve disk space: No space left on device" import --safetensors "$folder/a.safetensors" \
   --config "$folder/network_a.yaml" --output "$disk/a.h5"
 fails 2 ": cannot reserve disk space: No space left on device" bench "$folder/run.yaml" --repeats 1 --directory "$disk"
-[ -z "$(ls "$disk")" ] || fail "bench has left something behind"
+[ -z "$(ls "$disk")" ] || fail "bench has left files behind"
 
 small=(--set dataset.image_size=16 --set training.epochs=1 --set classifier.epochs=1 --set classifier.batch_size=16
   --set classifier.slots=2 --set solver.epochs=1 --set solver.batch_size=10)
@@ -250,7 +254,7 @@ dd if=/dev/zero of="$disk/full" bs=4096 2>/dev/null || true
 fails 2 "disk/solver/solver-task03.h5: cannot" evaluate "$disk" --set "evaluation.cache=$folder/cache"
 rm "$disk/full"
 succeeds 1 evaluate "$disk" --set "evaluation.cache=$folder/cache"
-cmp <(grep evaluation "$folder/small/metrics.jsonl") <(grep evaluation "$disk/metrics.jsonl") || fail "other measures than without faults"
+cmp <(grep evaluation "$folder/small/metrics.jsonl") <(grep evaluation "$disk/metrics.jsonl") || fail "other metrics than without faults"
 
-if "$program" --version >/dev/full 2>"$folder/err"; then fail "a standard output that is full is no error"; fi
+if "$program" --version >/dev/full 2>"$folder/err"; then fail "a full standard output gives no error"; fi
 has "$folder/err" "standard output: cannot write: No space left on device" "gendistill --version >/dev/full"

@@ -1,25 +1,25 @@
 #!/usr/bin/env bash
-# Measures after each task, by train itself and by evaluate: the same numbers on any number of ranks, in metrics.jsonl
-# too; solvers and statistics found again; sample sets and runs that cannot be measured.
+# Metrics after each task, from train and from evaluate: the same numbers on any number of ranks, also in metrics.jsonl;
+# solvers and statistics are reused; sample sets and runs that cannot be evaluated are refused.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
 
 write_config "$folder/run.yaml"
-# larger images, for the solver; a small budget; one cache for all
-seed=9223372036854775809 # no int64
+# images large enough for the solver; little work; one cache for all runs
+seed=9223372036854775809 # exceeds int64
 settings=("seed=$seed" dataset.image_size=16 training.epochs=1 evaluation.measures=true "evaluation.cache=$folder/cache"
   "classifier.epochs=$(normally 3 1)" classifier.batch_size=16 classifier.slots=2 "solver.epochs=$(normally 2 1)" solver.batch_size=10)
 for setting in "${settings[@]}"; do sets+=(--set "$setting"); done
 
-# evaluations NAME: the lines of the run's evaluations, alone in a file.
+# evaluations NAME: writes the run's evaluation lines to $folder/NAME.evaluations.
 evaluations() {
   grep '"event": "evaluation"' "$folder/$1/metrics.jsonl" >"$folder/$1.evaluations" || fail "$1: no evaluation"
 }
 
 succeeds 1 train "$folder/run.yaml" "${sets[@]}" --set "output.directory=$folder/run-1"
 evaluations run-1
-[ "$(wc -l <"$folder/run-1.evaluations")" -eq 3 ] || fail "not one evaluation a task"
+[ "$(wc -l <"$folder/run-1.evaluations")" -eq 3 ] || fail "not one evaluation per task"
 for key in frechet_resnet18 kld absolute_ratio_difference classifier_accuracy average_accuracy forgetting task_share \
   task_frechet n_real n_generated sampler checkpoint_digest; do
   has "$folder/run-1.evaluations" "\"$key\"" "train with evaluation.measures"
@@ -30,7 +30,7 @@ has "$folder/run-1.evaluations" "\"seed\": \"$seed\"" "train with evaluation.mea
 [ "$(find "$folder/cache" -type f | wc -l)" -eq "$(find "$folder/cache" -name '*.h5' | wc -l)" ] ||
   fail "drafts are left in the cache"
 
-# ---- Other numbers of ranks: the classifier from the cache, and one trained there
+# ---- Other numbers of ranks: with the cached classifier, and with one trained on them
 for ranks in $(normally "2 3" 2); do
   succeeds "$ranks" train "$folder/run.yaml" "${sets[@]}" --set "output.directory=$folder/run-$ranks" \
     --set "evaluation.cache=$folder/cache-$((ranks % 2))"
@@ -38,7 +38,7 @@ for ranks in $(normally "2 3" 2); do
   cmp "$folder/run-1.evaluations" "$folder/run-$ranks.evaluations" || fail "on $ranks ranks other numbers"
 done
 
-# ---- evaluate: the same lines, printed and put in place of the old ones; solvers are found again
+# ---- evaluate: prints the same lines and replaces the old ones; solvers are reused
 for ranks in $(normally 3 1); do
   stamp=$(stat -c %Y.%i "$folder/run-2/solver/solver-task03.h5")
   succeeds "$ranks" evaluate "$folder/run-2"
@@ -54,7 +54,7 @@ rm -r "$folder/run-2/solver" "$folder/cache-0"
 succeeds 2 evaluate "$folder/run-2"
 cmp "$folder/run-1.evaluations" "$folder/out" || fail "with everything made again other numbers"
 
-# ---- resuming a finished run leaves its evaluations as they are
+# ---- Resuming a finished run does not change its evaluations
 succeeds 2 train "$folder/run.yaml" "${sets[@]}" --set "output.directory=$folder/run-1" --resume
 evaluations run-1
 cmp "$folder/run-2.evaluations" "$folder/run-1.evaluations" || fail "resumed, other numbers"
@@ -86,7 +86,7 @@ for n in 2 3; do # accuracies [a, null(, b)]: the mean is over the others
     END { exit n != 1 }' || fail "without test images of task 2, another mean after task $n"
 done
 succeeds 1 report "$folder/run-a" --output "$folder/report"
-grep -q '^| after 3 | [0-9.]* | - | [0-9.]* |$' "$folder/report/report.md" || fail "the report does not show what is missing"
+grep -q '^| after 3 | [0-9.]* | - | [0-9.]* |$' "$folder/report/report.md" || fail "the report does not show the missing value"
 succeeds 1 train "$folder/run.yaml" "${sets[@]}" --set "dataset.path=$folder/without-1" --set "output.directory=$folder/run-b"
 evaluations run-b
 has <(sed -n 1p "$folder/run-b.evaluations") '"frechet_resnet18": null, "frechet_clipped": null, "kld": null' "train without test images of task 1"
@@ -95,18 +95,18 @@ succeeds 1 evaluate "$folder/run-b"
 has "$folder/err" "warn: task 1 has no test images of classes 0, 5" "evaluate without test images of a task"
 refused 2 "$folder/without-all: no test images of any task" 2 train "$folder/run.yaml" "${sets[@]}" \
   --set "dataset.path=$folder/without-all" --set "output.directory=$folder/run-c"
-[ ! -e "$folder/run-c/config.resolved.yaml" ] || fail "a run that cannot be measured has begun"
+[ ! -e "$folder/run-c/config.resolved.yaml" ] || fail "a run that cannot be evaluated has started"
 
 # ---- A report, on two ranks
 succeeds 2 report "$folder/run-1" "$folder/run-2" --output "$folder/report"
 has "$folder/out" "$folder/report/report.md" "report"
 has "$folder/report/report.md" "| generative_distillation |" "report"
 has "$folder/report/report.md" "| $seed |" "report"
-[ "$(grep -c ',kld,' "$folder/report/report.csv")" -eq 6 ] || fail "not one KLD a task and run in report.csv"
+[ "$(grep -c ',kld,' "$folder/report/report.csv")" -eq 6 ] || fail "not one KLD per task and run in report.csv"
 refused 2 "report: needs a run's folder" 2 report --output "$folder/report"
 refused 2 "$folder/nosuch: no such run" 2 report "$folder/run-1" "$folder/nosuch"
 
-# ---- What cannot be measured
+# ---- What cannot be evaluated
 refused 2 "no such run" 2 evaluate "$folder/nosuch"
 refused 2 "needs --config" 2 evaluate "$set"
 refused 2 "its images are 16 x 16 x 1" 2 evaluate "$set" --config "$folder/run.yaml" "${sets[@]}" \

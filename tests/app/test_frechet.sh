@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# gendistill frechet on the golden feature sets, on 1 to 4 ranks, and what it refuses.
+# gendistill frechet on the golden feature sets, on 1 to 4 ranks, and wrong input.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"

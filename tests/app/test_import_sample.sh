@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# import and sample: weights of a diffusers network in, the reference's DDIM images out, with the same bits on any number
-# of ranks; bad input, numbers that are not finite and networks that compute something else are refused with one message.
+# import and sample: from the weights of a diffusers network they make the reference's DDIM images, with the same bits
+# on any number of ranks; bad input, values that are not finite and other networks are refused with one message.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
@@ -18,7 +18,7 @@ for ranks in 1 $(normally "2 3" 2); do
   succeeds "$ranks" sample --checkpoint "$folder/a.h5" --initial-noise "$folder/x_T.h5" --steps 10 \
     --output "$folder/samples-$ranks.h5" --grid "$folder/samples-$ranks.png"
   "$fixture" compare "$folder/samples-$ranks.h5" /x_0 "$tests/golden/diffusion.h5" /ddim_10 1e-3 ||
-    fail "on $ranks ranks, /x_0 is not what the reference samples"
+    fail "on $ranks ranks, /x_0 differs from the reference"
   same_images "$folder/samples-1.h5" "$folder/samples-$ranks.h5"
   "$fixture" compare "$folder/samples-$ranks.h5" /x_0 "$folder/samples-1.h5" /x_0 0 || fail "/x_0 depends on the ranks"
   [ "$(head -c 4 "$folder/samples-$ranks.png" | tail -c 3)" = PNG ] || fail "no picture on $ranks ranks"
@@ -40,7 +40,7 @@ for bad in --steps=-3 --steps=1001 --eta=-0.5 --seed=-4 --count=-2; do
     --count 1 "$bad" --output "$folder/bad.h5"
 done
 
-# ---- Outputs are checked before the work, which would take minutes, and replace no input.
+# ---- Outputs are checked before the work, which would take minutes, and never replace an input.
 many=(sample --checkpoint "$folder/a.h5" --count 100000 --steps 1000)
 mkdir "$folder/inner"
 ln -s a.h5 "$folder/link.h5"
@@ -59,7 +59,7 @@ refused 2 "is the file that --safetensors names" 1 import --safetensors "$folder
   --config "$folder/network_a.yaml" --output "$folder/a.safetensors"
 cmp "$folder/a.h5" "$folder/copy.h5" || fail "a refused command has changed the checkpoint"
 
-# ---- Numbers that are not finite: in weights, in starting noise, in what the network makes of it. No black picture.
+# ---- Values that are not finite: in weights, in starting noise, in images. No black picture is written.
 importing=(import --safetensors "$folder/a.safetensors" --config "$folder/network_a.yaml" --output "$folder/bad.h5")
 mkdir "$folder/bad"
 cp "$folder/a.safetensors" "$folder/bad/nan.safetensors"
@@ -74,11 +74,11 @@ cp "$folder/a.h5" "$folder/huge.h5"
 "$fixture" poison "$folder/huge.h5"
 refused 1 "generated image 0 is not finite after sampling step " 2 sample --checkpoint "$folder/huge.h5" --count 70 \
   --output "$folder/bad.h5" --grid "$folder/bad.png"
-[ ! -e "$folder/bad.png" ] || fail "images that are not finite have a picture"
+[ ! -e "$folder/bad.png" ] || fail "images that are not finite were drawn"
 refused 2 "evaluation.eta': must be a number, is 'nan'" 1 sample --checkpoint "$folder/a.h5" --count 1 --eta nan \
   --output "$folder/bad.h5"
 
-# ---- A network that computes something else than its weights tell: config.json beside them.
+# ---- config.json beside the weights: it may describe another network than the configuration.
 succeeds 1 "${importing[@]}"
 has "$folder/err" "$folder/config.json: no such file, so what the weights do not tell is assumed" "import"
 has "$folder/err" "flip_sin_to_cos true, freq_shift 0" "import"
@@ -89,13 +89,13 @@ good='"_class_name": "UNet2DModel", "_diffusers_version": "0.30.0", "sample_size
   "up_block_types": ["AttnUpBlock2D", "UpBlock2D", "UpBlock2D"]'
 echo "{$good, \"norm_eps\": 1e-05, \"freq_shift\": 0.0, \"downsample_padding\": 1}" >"$folder/config.json"
 succeeds 1 "${importing[@]}"
-if grep -q warn "$folder/err"; then fail "a warning in spite of a config.json that fits"; fi
+if grep -q warn "$folder/err"; then fail "a warning although config.json matches"; fi
 rm "$folder/bad.h5"
 echo "{$good, \"flip_sin_to_cos\": false}" >"$folder/config.json"
 refused 2 "$folder/config.json: key 'flip_sin_to_cos' is false, must be true" 2 "${importing[@]}"
 rm "$folder/config.json"
 
-# ---- Seeds from 2^63 on, and what DDPM leaves no choice of.
+# ---- Seeds of 2^63 and more, and options that DDPM does not have.
 seed=18446744073709551614
 succeeds 1 sample --checkpoint "$folder/a.h5" --count 2 --steps 1 --seed $seed --output "$folder/seed.h5"
 succeeds 1 info "$folder/seed.h5"

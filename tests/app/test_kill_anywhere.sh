@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# test_kill_anywhere.sh PROGRAM MAKE_FIXTURE PRELOAD_FAULT KILLS: one run is killed again and again with SIGKILL - all
-# ranks or one of them - while it writes, renames and prunes checkpoints, while it writes anything else, and at random
-# moments; it is resumed each time, on 1 to 4 ranks. It ends with the bits of an unbroken run, and no checkpoint is ever
-# damaged or lost. GD_TEST_SEED repeats the random choices of an earlier test.
+# test_kill_anywhere.sh PROGRAM MAKE_FIXTURE PRELOAD_FAULT KILLS: one run is killed KILLS times with SIGKILL - all
+# ranks or one of them - while it writes, renames and prunes checkpoints, while it writes other files, and at random
+# moments. It is resumed each time, on 1 to 4 ranks. It ends with the same bits as an uninterrupted run, and no
+# checkpoint is ever damaged or lost. GD_TEST_SEED repeats the random choices of an earlier test.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
-export OMPI_MCA_odls_base_sigkill_timeout=1 # the default, as users have it
+export OMPI_MCA_odls_base_sigkill_timeout=1 # Open MPI's default, as in users' runs
 
 n_kills=$4
 RANDOM=${GD_TEST_SEED:-$$}
@@ -39,7 +39,7 @@ not_at_the_end_of_a_task() {
   find "$killed/checkpoints" -name '*.h5' ! -name "*-step$(printf %06d "$task_steps").h5" | wc -l
 }
 
-# state: where the kill has struck, by what is new in the folder.
+# state: what the killed run was doing, from the new files in the folder.
 state() {
   local fresh
   fresh=$(temporary_files | comm -13 "$folder/temporary" - | cut -d ' ' -f 1)
@@ -54,12 +54,12 @@ state() {
 declare -A struck=([writing]=0 [written]=0 [pruning]=0 [samples]=0 [text]=0 [elsewhere]=0)
 n_all=0 n_one=0
 
-# examine: every file with its final name is whole, nothing of what was there is lost.
+# examine: every file with its final name is complete, and no earlier file is lost.
 examine() {
   local files last found
   if grep -q 'parameter digest' "$folder/out"; then fail "kill $i came after the end of the run: $aim"; fi
   last=$(newest)
-  [ -z "$before" ] || [ -n "$last" ] || fail "after kill $i there is no checkpoint any more: $aim"
+  [ -z "$before" ] || [ -n "$last" ] || fail "after kill $i there is no checkpoint left: $aim"
   [ "$(steps_done "$last")" -ge "$(steps_done "$before")" ] || fail "after kill $i the newest checkpoint is $last, before $before"
   mapfile -t files < <(find "$killed" -name '*.h5')
   [ "${#files[@]}" -eq 0 ] || "$fixture" check "${files[@]}" || fail "kill $i has left a damaged file: $aim"
@@ -80,8 +80,8 @@ moved_on() {
   [ "$(newest)" != "$before" ] || gone "$mpirun"
 }
 
-# strike [FAULT]: starts or resumes the run on $ranks ranks and lets it be killed, by the fault or from here; then the job
-# ends by itself. victim: 0 for all ranks.
+# strike [FAULT]: starts or resumes the run on $ranks ranks, which is killed by the fault or from here; then the job
+# must end by itself. $victim is 0 for all ranks.
 strike() {
   before=$(newest)
   temporary_files >"$folder/temporary"
@@ -93,7 +93,7 @@ strike() {
     sleep "0.0$((RANDOM % 10))"
     if [ "$victim" -eq 0 ]; then kill_all; else kill -9 "${pids[victim - 1]}" 2>/dev/null || true; fi
   fi
-  wait_until 400 some_gone || fail "kill $i does not come in 400 seconds: $aim"
+  wait_until 400 some_gone || fail "kill $i has not happened after 400 seconds: $aim"
   wait_until 30 all_gone || fail "kill $i: the job does not end in 30 seconds: $aim"
   wait "$mpirun" 2>/dev/null || true
   examine
@@ -105,7 +105,7 @@ reference=$(digest)
 for ((i = 1; i <= n_kills; i++)); do
   ranks=$((1 + RANDOM % 4))
   victim=$((RANDOM % 2 * (1 + RANDOM % ranks)))
-  [ $i -gt 3 ] || victim=0 # so that each of the first kinds is met for certain
+  [ $i -gt 3 ] || victim=0 # so that each of the first kinds certainly happens
   whom="all ranks"
   [ $victim -eq 0 ] || whom="process $victim"
   if [ $victim -eq 0 ]; then n_all=$((n_all + 1)); else n_one=$((n_one + 1)); fi
@@ -131,10 +131,10 @@ done
 
 echo "$n_kills kills survived, $n_all of all ranks, $n_one of one: ${struck[writing]} while a checkpoint was written, \
 ${struck[written]} between that and its renaming, ${struck[pruning]} between that and pruning, ${struck[samples]} while a \
-sample set or a pool was written, ${struck[text]} while a text file was, ${struck[elsewhere]} elsewhere"
-for kind in writing written pruning; do [ "${struck[$kind]}" -gt 0 ] || fail "no kill has struck in the state '$kind'"; done
+sample set or a pool was written, ${struck[text]} while a text file was written, ${struck[elsewhere]} elsewhere"
+for kind in writing written pruning; do [ "${struck[$kind]}" -gt 0 ] || fail "no kill in the state '$kind'"; done
 [ "$(steps_done "$(newest)")" -lt $((10 * task_steps)) ] || fail "the run was over before the last kill"
 
 succeeds 3 train "$folder/run.yaml" "${settings[@]}" --set "output.directory=$killed" --resume
-[ "$(digest)" = "$reference" ] || fail "the parameters are $(digest), unbroken $reference"
+[ "$(digest)" = "$reference" ] || fail "the parameters are $(digest), uninterrupted $reference"
 same_run "$folder/whole" "$killed"

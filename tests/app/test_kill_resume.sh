@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# A run that was killed is resumed on another number of ranks and ends with the bits of an unbroken one, also where its
-# newest checkpoint is damaged; a finished run is left as it is; what cannot be resumed is refused.
-# test_kill_anywhere.sh has the kills.
+# A killed run is resumed on another number of ranks and ends with the same bits as an uninterrupted one, also if its
+# newest checkpoint is damaged; a finished run does not change; a run that cannot be resumed is refused. See also
+# test_kill_anywhere.sh.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
-export OMPI_MCA_odls_base_sigkill_timeout=1 # the default, as users have it
+export OMPI_MCA_odls_base_sigkill_timeout=1 # Open MPI's default, as in users' runs
 
 write_config "$folder/run.yaml"
 settings=(--set training.epochs=4 --set output.checkpoint_steps=2)
 
-# train_in DIRECTORY RANKS ARGUMENT...: a whole run there, or the rest of one.
+# train_in DIRECTORY RANKS ARGUMENT...: a whole run in DIRECTORY, or the rest of one.
 train_in() {
   local directory=$1 ranks=$2
   shift 2
@@ -38,10 +38,10 @@ for copy in damaged-newest damaged-all other; do cp -r "$folder/killed" "$folder
 
 train_in "$folder/killed" 4 --resume
 has "$folder/err" "resuming from $folder/killed/checkpoints/checkpoint-" "train --resume"
-[ "$(digest)" = "$reference" ] || fail "resumed, the parameters are $(digest), unbroken $reference"
+[ "$(digest)" = "$reference" ] || fail "resumed, the parameters are $(digest), uninterrupted $reference"
 same_run "$folder/whole" "$folder/killed"
 
-# A finished run is left as it is, but a sample set that is not of these parameters is made again.
+# A finished run does not change, but a sample set of other parameters is generated again.
 cp "$folder/killed/samples/samples-task01.h5" "$folder/killed/samples/samples-task03.h5"
 train_in "$folder/killed" 1 --resume
 [ "$(digest)" = "$reference" ] || fail "resuming a finished run gives other parameters"
@@ -52,13 +52,13 @@ damaged=$(newest "$folder/damaged-newest")
 "$fixture" flip "$damaged"
 train_in "$folder/damaged-newest" 2 --resume
 grep -F "warn: $damaged: " "$folder/err" | grep -qF "trying the checkpoint before it" || fail "no warning names $damaged"
-[ "$(digest)" = "$reference" ] || fail "after a damaged checkpoint the parameters are $(digest), unbroken $reference"
+[ "$(digest)" = "$reference" ] || fail "after a damaged checkpoint the parameters are $(digest), uninterrupted $reference"
 
 for file in "$folder"/damaged-all/checkpoints/*.h5; do "$fixture" flip "$file"; done
 refused 2 "none of its" 2 train "$folder/run.yaml" "${settings[@]}" --set "output.directory=$folder/damaged-all" --resume
 refused 2 "--resume" 2 train "$folder/run.yaml" "${settings[@]}" --set "output.directory=$folder/damaged-all"
 
-# ---- What is no continuation.
+# ---- Runs with other settings.
 cp "$folder/other/config.resolved.yaml" "$folder/before.yaml"
 refused 2 training.learning_rate 2 train "$folder/run.yaml" "${settings[@]}" --set "output.directory=$folder/other" \
   --set training.learning_rate=1e-3 --resume

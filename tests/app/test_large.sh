@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# PROGRAM FIXTURE BITS ROWS WIDTH RANKS... gendistill frechet on features of 2 GiB, whose bytes an int cannot count, and
-# on features too wide for ScaLAPACK. Most of the values are zeros that the disk does not hold.
+# test_large.sh PROGRAM MAKE_FIXTURE BITS ROWS WIDTH RANKS...: gendistill frechet on features of 2 GiB, more bytes than
+# an int can hold, and on features too wide for ScaLAPACK. Most values are zeros that take no disk space.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
 bits=$3 rows=$4 width=$5
 shift 5
-GD_PATIENCE=$((10 * ${GD_PATIENCE:-1})) # for the largest: a minute where nothing else runs
+GD_PATIENCE=$((10 * ${GD_PATIENCE:-1})) # the largest takes a minute on an idle machine
 
-# Eight values 1, 2 ... 8 times sqrt(rows), each in a column of its own: variances 1, 4 ... 64, which add up to 204.
+# Eight values 1, 2 ... 8 times sqrt(rows), each in its own column: variances 1, 4 ... 64, which add up to 204.
 "$fixture" features "$folder/large.h5" "$bits" "$rows" "$width" "$(awk "BEGIN {printf \"%.17g\", sqrt($rows)}")"
 "$fixture" features "$folder/zeros.h5" 32 2 "$width" 0
 expected=$(awk "BEGIN {printf \"%.10g\", 204 + 204 / $rows}")

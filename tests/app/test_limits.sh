@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Limits of the system (ulimit): of a file's size, of CPU time. A message names what has failed, nothing is left half
-# written, and where `train` can stop early it does.
+# Limits of the system (ulimit) on the size of a file and on CPU time. A message names what failed, no file is left
+# incomplete, and `train` stops early if it can.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
@@ -8,7 +8,7 @@ set -eu
 write_config "$folder/run.yaml"
 train=(train "$folder/run.yaml" --set output.checkpoint_steps=1)
 
-# limit OPTIONS: from now on the program runs with these of ulimit.
+# limit OPTIONS: from now on the program runs with these options of ulimit.
 real=$program
 limit() {
   printf '#!/usr/bin/env bash\nulimit %s\nexec "%s" "$@"\n' "$1" "$real" >"$folder/limited"
@@ -22,7 +22,7 @@ nothing_left() {
   [ -z "$files" ] || fail "left behind: $files"
 }
 
-# ---- A file's size; messages go by TCP, since shared memory is files too.
+# ---- The size of a file; MPI uses TCP, since shared memory is in files too.
 export OMPI_MCA_btl=self,tcp
 mkdir "$folder/samples" "$folder/run"
 limit "-f 100"

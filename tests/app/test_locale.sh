@@ -11,7 +11,7 @@ fi
 comma() { # COMMAND...: in that locale
   LOCPATH=$folder LC_ALL=de_DE.UTF-8 "$@"
 }
-[ "$(comma bash -c 'printf %.1f 1,5')" = 1,5 ] || fail "this locale has no decimal comma: the test shows nothing"
+[ "$(comma bash -c 'printf %.1f 1,5')" = 1,5 ] || fail "this locale has no decimal comma: the test proves nothing"
 
 write_config "$folder/run.yaml"
 "$fixture" idx "$folder/data" 400 || fail "no data set"
@@ -24,7 +24,7 @@ done
 grep -Eq '^strong,1,1,1,8,2,[0-9]+\.[0-9]{4},' "$folder/scaling/scaling.csv" || fail "scaling.csv: no number with a point"
 
 succeeds 1 train "$folder/run.yaml" --set dataset.limit=100
-comma succeeds 1 report "$folder/run" --output "$folder/report" 2>/dev/null # bash reads no LOCPATH, and says so
+comma succeeds 1 report "$folder/run" --output "$folder/report" 2>/dev/null # bash does not read LOCPATH and prints a warning
 mv "$folder/report" "$folder/report-comma"
 succeeds 1 report "$folder/run" --output "$folder/report"
 diff -r "$folder/report-comma" "$folder/report" || fail "the report has other numbers or pictures"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# test_memory_faults.sh PROGRAM MAKE_FIXTURE PRELOAD_MEMORY STRIDE: memory runs out, at every STRIDE-th of the places
-# where each command allocates some: one message says so, the exit status is 1 on any number of ranks, no file is damaged,
-# and a run that is resumed ends with the bits of an unbroken one. GD_TEST_SEED repeats the random choices of an earlier
-# test.
+# test_memory_faults.sh PROGRAM MAKE_FIXTURE PRELOAD_MEMORY STRIDE: memory runs out at every STRIDE-th of the places
+# where a command allocates memory, for each command: there is one message, the exit status is 1 on any number of
+# ranks, no file is damaged, and a resumed run ends with the same bits as an uninterrupted one. GD_TEST_SEED repeats
+# the random choices of an earlier test.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
@@ -22,24 +22,24 @@ with() {
     >"$folder/out" 2>"$folder/err" </dev/null || status=$?
 }
 
-# places RANK RANKS ARGUMENT...: leaves how many there are on that rank in $n.
+# places RANK RANKS ARGUMENT...: sets $n to the number of places on that rank.
 places() {
   local rank=$1
   shift
   with "$rank" 0 "$@"
   [ "$status" -eq 0 ] || fail "exit status $status without a fault: gendistill ${*:2}"
-  n=$(sed -n 's/^preload_memory: \([0-9]*\) places$/\1/p' "$folder/err" | tail -n 1) # gnuplot's come first
-  [ "${n:-0}" -gt 0 ] || fail "no place of $object where memory is allocated: gendistill ${*:2}"
+  n=$(sed -n 's/^preload_memory: \([0-9]*\) places$/\1/p' "$folder/err" | tail -n 1) # gnuplot prints its own first
+  [ "${n:-0}" -gt 0 ] || fail "$object allocates no memory: gendistill ${*:2}"
 }
 
-# fails RANK PLACE RANKS ARGUMENT...: ends as it should where memory runs out.
+# fails RANK PLACE RANKS ARGUMENT...: memory runs out at PLACE, and the program ends as it should.
 fails() {
   local files n_messages what="place $2 of $object, rank $1 of $3: gendistill ${*:4}"
   with "$@"
   [ "$status" -eq 1 ] || fail "exit status $status instead of 1: $what"
   n_messages=$(grep -c '^gendistill: .*\(rank [0-9]*: out of memory: .*What helps: \|error: .*memory\)' "$folder/err" || true)
   [ "$n_messages" -eq 1 ] || fail "$n_messages messages instead of one: $what"
-  if grep -q 'HDF5-DIAG\|Sanitizer\|Segmentation' "$folder/err"; then fail "more than the message: $what"; fi
+  if grep -q 'HDF5-DIAG\|Sanitizer\|Segmentation' "$folder/err"; then fail "more than one message: $what"; fi
   mapfile -t files < <(find "$folder/new" -name '*.h5')
   [ "${#files[@]}" -eq 0 ] || "$fixture" check "${files[@]}" || fail "a damaged file: $what"
   n_places=$((n_places + 1))
@@ -70,12 +70,12 @@ write_network_a
 import=(import --safetensors "$folder/a.safetensors" --config "$folder/network_a.yaml")
 succeeds 1 "${import[@]}" --output "$folder/a.h5"
 succeeds 2 train "$folder/run.yaml" "${small[@]}" --set "output.directory=$folder/measured"
-succeeds 2 evaluate "$folder/measured" --set "evaluation.cache=$folder/cache" # it has a classifier and a solver now
+succeeds 2 evaluate "$folder/measured" --set "evaluation.cache=$folder/cache" # from now on there are a classifier and a solver
 succeeds 2 "${train[@]}"
 reference=$(digest)
 mv "$folder/new/run" "$folder/whole"
 
-# ---- On one rank, each command
+# ---- Each command, on one rank
 
 own=/gendistill
 each "$own" "${train[@]}"
@@ -88,7 +88,7 @@ each "$own" classifier "$folder/run.yaml" "${small[@]}" --set "evaluation.cache=
 each "$own" evaluate "$folder/measured" --set "evaluation.cache=$folder/cache"
 each "$own" report "$folder/measured" --output "$folder/new"
 
-# ---- On one rank of several, while a run goes on
+# ---- One rank of several, during a run
 
 object=$own
 for ranks in 2 3; do
@@ -100,7 +100,7 @@ for ranks in 2 3; do
     fails "$victim" $((1 + part * n / 2 + RANDOM % (n / 2))) "$ranks" "${train[@]}"
   done
   succeeds $((5 - ranks)) "${train[@]}" --resume
-  [ "$(digest)" = "$reference" ] || fail "resumed, the parameters are $(digest), unbroken $reference"
+  [ "$(digest)" = "$reference" ] || fail "resumed, the parameters are $(digest), uninterrupted $reference"
   same_run "$folder/whole" "$folder/new/run"
 done
 echo "${SECONDS}s: memory ran out in $n_places places"

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# test_memory_growth.sh PROGRAM MAKE_FIXTURE SECONDS STEPS: the memory of a rank does not grow while training goes on,
-# with replay, checkpoints and metrics: by less than 1 MiB in so many seconds and at least so many steps. At a low
-# priority, so that other tests may run beside it.
+# test_memory_growth.sh PROGRAM MAKE_FIXTURE SECONDS STEPS: the memory of a rank does not grow during training with
+# replay, checkpoints and metrics: by less than 1 MiB in at least SECONDS seconds and STEPS steps. At low priority, so
+# that other tests can run beside it.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
 
 seconds=$3 n_steps=$4
 write_config "$folder/run.yaml"
-"$fixture" idx "$folder/data" 20000 || fail "no data set" # the second task has 2010 steps an epoch, the first 2
+"$fixture" idx "$folder/data" 20000 || fail "no data set" # the second task has 2010 steps per epoch, the first 2
 
-# memory PID: its least anonymous memory over half a second, in KiB: a checkpoint that is being written takes some too.
+# memory PID: its minimum anonymous memory over half a second, in KiB; the minimum leaves out the writing of
+# checkpoints.
 memory() {
   for _ in 1 2 3 4 5; do
     sed -n 's/^RssAnon:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$1/status" 2>/dev/null || true
@@ -18,17 +19,17 @@ memory() {
   done | sort -n | head -n 1
 }
 
-steps_of_second_task() { # by the last checkpoint
+steps_of_second_task() { # according to the last checkpoint
   local last
   last=$(find "$folder/run/checkpoints" -name 'checkpoint-task02-*.h5' 2>/dev/null | sort | tail -n 1)
   [[ $last =~ step0*([0-9]+)\.h5$ ]] && echo "${BASH_REMATCH[1]}" || echo 0
 }
 
-goes_on() { # STEPS: of the second task, or the run is over
+goes_on() { # STEPS: the second task has reached STEPS, or the run has ended
   [ "$(steps_of_second_task)" -ge "$1" ] || gone "$mpirun"
 }
 
-measure() { # leaves the ranks' ${now[@]} and how many $steps were done
+measure() { # sets ${now[@]}, the memory of the ranks, and $steps, the steps done
   now=()
   for pid in "${pids[@]}"; do now+=("$(memory "$pid")"); done
   steps=$(steps_of_second_task)
@@ -42,8 +43,8 @@ wait_until 600 goes_on 200 || fail "no 200 steps of the second task"
 measure
 before=("${now[@]}") from=$steps
 sleep "$seconds"
-wait_until $((4 * seconds + 600)) goes_on $((from + n_steps)) || fail "after $(steps_of_second_task) steps too slow"
-if gone "$mpirun"; then fail "the run is over, after $(steps_of_second_task) steps of its second task"; fi
+wait_until $((4 * seconds + 600)) goes_on $((from + n_steps)) || fail "after $(steps_of_second_task) steps: too slow"
+if gone "$mpirun"; then fail "the run has ended after $(steps_of_second_task) steps of its second task"; fi
 measure
 kill_all
 for rank in 0 1; do

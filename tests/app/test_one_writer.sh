@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A run has one writer: a second train or evaluate is refused and names the first, whose metrics stay whole; a killed run
-# is no obstacle; a run whose folder was taken over ends. A finished run's results are not replaced.
+# A run has one writer: a second train or evaluate is refused with the name of the first, whose metrics stay intact; a
+# killed run does not block; a run whose folder was taken over ends. The results of a finished run are not replaced.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
@@ -14,7 +14,7 @@ samples_made() { # COUNT
   [ "$(find "$run/samples" -name '*.h5' 2>/dev/null | wc -l)" -ge "$1" ] || gone "$mpirun"
 }
 
-# ---- Beside a run
+# ---- During a run
 
 export SLURM_JOB_ID=4711
 start 2 "${train[@]}" --set training.epochs=40 --set evaluation.measures=false
@@ -37,17 +37,17 @@ refused 2 "run: already holds metrics or sample sets of a run" 1 "${train[@]}" -
 refused 2 "run: holds results of finished tasks, but no checkpoints" 2 "${train[@]}" --set training.epochs=40 --resume
 cmp "$folder/metrics.jsonl" "$run/metrics.jsonl" || fail "a refused run has changed metrics.jsonl"
 
-# ---- A killed run is no obstacle; one that has lost its folder ends
+# ---- A killed run does not block; a run that has lost its folder ends
 
 rm -rf "$run"
 start 2 "${train[@]}" --set training.epochs=2000 --set output.checkpoint_steps=5
 wait_until 60 test -s "$run/metrics.jsonl" || fail "no metrics in 60 seconds"
 kill_all
 start 2 "${train[@]}" --set training.epochs=2000 --set output.checkpoint_steps=5 --resume
-wait_until 20 grep -q "task 1 of 3: " "$folder/err" || fail "a killed run's lock is in the way"
+wait_until 20 grep -q "task 1 of 3: " "$folder/err" || fail "the lock of a killed run blocks"
 grep -q '"process":'"${pids[0]}," "$run/run.lock" || grep -q '"process":'"${pids[1]}," "$run/run.lock" ||
   fail "run.lock names neither of the processes ${pids[*]}"
-taken_over() { # TEXT: the run that was started last ends, with TEXT
+taken_over() { # TEXT: the run started last ends with a message that contains TEXT
   wait_until 60 gone "$mpirun" || fail "a run whose folder was taken over does not end"
   status=0
   wait "$mpirun" || status=$?
@@ -57,7 +57,7 @@ taken_over() { # TEXT: the run that was started last ends, with TEXT
 printf '%-1022s\n' '{"work": "train", "host": "node9", "boot": "b", "process": 9, "since": "today"}' >"$run/run.lock"
 taken_over "\`train\`, process 9 on node9, since today"
 
-# Removed, and begun anew by another job.
+# The folder is removed and made again by another job.
 rm -r "$run"
 start 1 "${train[@]}" --set training.epochs=2000
 wait_until 20 grep -q "task 1 of 3: " "$folder/err" || fail "no run in 20 seconds"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tools/projection: the profile of a bench, simulated on a few nodes, gives a step that is longer than the same step
-# alone, by more on a slower network and by more without overlap. Skipped where SimGrid is missing.
+# tools/projection: in a simulation of the profile of a bench, a step on a few nodes takes longer than the same step on
+# one node, even longer on a slower network, and longer without overlap. Skipped where SimGrid is missing.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
@@ -18,7 +18,7 @@ cd "$tests/.."
 tools/projection/build "$folder/build" >"$folder/out" 2>"$folder/err" || fail "tools/projection/build fails"
 for gbits in 1 100; do tools/projection/platform tree "$gbits" >"$folder/tree-$gbits.xml"; done
 
-# simulated KEY GBITS NODES REDUCTION: a time in seconds, of a node a thousand times as fast as this core
+# simulated KEY GBITS NODES REDUCTION: a time in seconds, with nodes a thousand times as fast as this core
 simulated() {
   timeout 100 tools/projection/simulate "$folder/build/step" "$folder/tree-$2.xml" "$3" "$folder/profile.json" \
     speed=1000 memory=1000 "reduction=$4" >"$folder/out" 2>"$folder/err" || fail "the simulation on $3 nodes fails"
@@ -36,7 +36,7 @@ less "$alone" "$fast" "a step alone, and on four nodes"
 less "$fast" "$slow" "at 100 Gbit/s, and at 1"
 less "$fast" "$(simulated step 100 4 tree-after)" "with overlap, and without"
 less "$(simulated reduction 1 2 blocking)" "$(simulated reduction 1 8 blocking)" "an all-reduce over 2 nodes, and over 8"
-# 1 Gbit/s, of which 92 % carry data: the gradient's halves go there and back
+# 1 Gbit/s, of which 92 % carry data: each node sends two halves of the gradient
 n=$(sed -n 's/^ *"parameters": \([0-9]*\).*/\1/p' "$folder/profile.json" | head -n 1)
 wire=$(awk -v n="$n" 'BEGIN { print n * 4 * 8 / 0.92e9 }')
 [ "$n" -gt 0 ] || fail "bench does not tell the number of parameters"

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# train and sample on several numbers of ranks: with `reduction: tree` the same parameters and images bit for bit, with
-# `reduction: fast` the same to rounding; samples from one checkpoint always the same. In bfloat16 too.
+# train and sample on several numbers of ranks: with `reduction: tree` the parameters and images have the same bits,
+# with `reduction: fast` they are equal up to rounding; samples from one checkpoint always have the same bits. In
+# bfloat16 too.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
 
 write_config "$folder/run.yaml"
 
-# train_on RANKS NAME SETTING...: trains in $folder/NAME; leaves the parameter digest in $trained.
+# train_on RANKS NAME SETTING...: trains in $folder/NAME; sets $trained to the parameter digest.
 train_on() {
   local ranks=$1 name=$2 setting sets=()
   shift 2
@@ -40,7 +41,7 @@ for strategy in lwf gaussian; do
   [ "$trained" = "$reference" ] || fail "$strategy: on 2 ranks the parameters are $trained, on one $reference"
 done
 
-# A pool that two ranks hold in parts; and fewer images a step than slots, one in some steps and none in others.
+# A pool distributed over two ranks; and fewer replay images per step than slots, one in some steps and none in others.
 for settings in "replay.source=pool replay.pool_images=50" "replay.limit_images=4"; do
   name=${settings%%=*}
   # shellcheck disable=SC2086 # two settings
@@ -54,8 +55,7 @@ for settings in "replay.source=pool replay.pool_images=50" "replay.limit_images=
   [ "$reference" != "$online" ] || fail "$settings changes nothing"
 done
 
-# bfloat16 where this CPU has it; and on CPUs that lack it, which oneDNN can be told to take this one for, float32 with a
-# warning.
+# bfloat16 where this CPU supports it; without it (here by a limit on oneDNN's instruction set) float32 with a warning.
 train_on 1 half-1 training.precision=bfloat16 evaluation.samples=0
 half=$trained
 train_on 2 half-2 training.precision=bfloat16 evaluation.samples=0
@@ -69,7 +69,7 @@ train_on 2 avx2-float evaluation.samples=20
 [ "$trained" = "$half" ] || fail "without bfloat16 the parameters are $half, in float32 $trained"
 unset DNNL_MAX_CPU_ISA ONEDNN_MAX_CPU_ISA
 
-# Learning steps small enough that a rounding difference stays one.
+# Steps so small that rounding differences do not grow.
 train_on 1 small-steps evaluation.samples=0 training.learning_rate=1e-5
 for ranks in 1 2 3; do
   train_on "$ranks" "fast-$ranks" training.reduction=fast evaluation.samples=0 training.learning_rate=1e-5
@@ -77,7 +77,7 @@ for ranks in 1 2 3; do
     fail "reduction fast on $ranks ranks: the parameters differ by more than rounding"
 done
 "$fixture" compare "$folder/fast-1/$last" /model "$folder/tree-1/$last" /model 1e-4 2>"$folder/err" &&
-  fail "another learning rate leaves the parameters where they were: this comparison cannot fail"
+  fail "another learning rate does not change the parameters: this comparison cannot fail"
 
 for ranks in 1 2 3 4; do
   succeeds "$ranks" sample --checkpoint "$folder/tree-2/$last" --count 70 --output "$folder/samples-$ranks.h5"

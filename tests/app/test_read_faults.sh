@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # test_read_faults.sh PROGRAM MAKE_FIXTURE PRELOAD_FAULT: one rank of 2, 3 or 4 cannot read its part of a file. All
-# ranks end at once, with one message that names the file; a run that is resumed takes the checkpoint before that one.
-# Rank 0 reads data sets for all. GD_TEST_SEED repeats the random choices of an earlier test.
+# ranks end at once, with one message that names the file; a resumed run uses the checkpoint before the unreadable one.
+# Rank 0 reads data sets for all ranks. GD_TEST_SEED repeats the random choices of an earlier test.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
@@ -14,7 +14,7 @@ succeeds 2 "${train[@]}" --set "output.directory=$folder/run"
 reference=$(digest)
 newest=$(find "$folder/run/checkpoints" -name '*.h5' | sort | tail -n 1)
 
-# faulty RANK PATH NTH ACTION: the program gets this fault from here on. Its first argument is the program itself.
+# faulty RANK PATH NTH ACTION: from now on the program has this fault. Its first argument is the program itself.
 real=$program
 faulty() {
   export GD_FAULT="$1 0 read $2 $3 $4 5"
@@ -32,14 +32,14 @@ for ranks in $(normally "2 3 4" 2); do
     [ ! -e "$folder/s.h5" ] || fail "samples of a checkpoint that could not be read"
   done
 
-  # As if the run was killed before its last task, which then is trained again.
+  # As if the run had been killed before its last task, which is then trained again.
   cp -r "$folder/run" "$folder/resumed"
   rm "$folder/resumed/checkpoints/"*task03*
   faulty "$rank" "$(cd "$folder/resumed/checkpoints" && printf '%s\n' *.h5 | tail -n 1)" $((1 + RANDOM % 60)) full
   run "$ranks" "$real" "${train[@]}" --set "output.directory=$folder/resumed" --resume
   [ "$status" -eq 0 ] || fail "on $ranks ranks, with one that cannot read the newest checkpoint, exit status $status"
   has "$folder/err" "resuming from $folder/resumed/checkpoints/checkpoint-task02-step000004" "train --resume with a fault"
-  [ "$(digest)" = "$reference" ] || fail "resumed, the parameters are $(digest), unbroken $reference"
+  [ "$(digest)" = "$reference" ] || fail "resumed, the parameters are $(digest), uninterrupted $reference"
   program=$real
   same_run "$folder/run" "$folder/resumed"
   rm -r "$folder/resumed"

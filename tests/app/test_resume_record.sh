@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a resumed run records is what its files hold: sample sets and measures of other settings are made again for all
-# tasks, others stay; other training data is refused.
+# The record of a resumed run agrees with its files: sample sets and metrics with other settings are made again for all
+# tasks, the others stay; other training data is refused.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
@@ -16,7 +16,7 @@ sizes() { # of the sample sets, one per line
   for name in "$run"/samples/*.h5; do h5dump -H -d /index "$name" | sed -n 's/.*SIMPLE { ( \([0-9]*\) ).*/\1/p'; done
 }
 
-evaluations() { # KEY: its value in each task's measures
+evaluations() { # KEY: its value in the metrics of each task
   sed -n "s/.*\"event\": \"evaluation\".*\"$1\": \([0-9]*\).*/\1/p" "$run/metrics.jsonl" | tr '\n' ' '
 }
 
@@ -25,7 +25,7 @@ reference=$(digest)
 cp "$run/metrics.jsonl" "$folder/metrics.jsonl"
 cp -r "$run/samples" "$folder/samples"
 
-# ---- The same settings: nothing is made again
+# ---- The same settings: no change
 
 succeeds 1 "${train[@]}" --resume
 cmp "$folder/metrics.jsonl" "$run/metrics.jsonl" || fail "resuming a finished run changes its metrics"
@@ -40,14 +40,14 @@ succeeds 2 "${train[@]}" --resume --set evaluation.samples=90
 has "$folder/err" "resumed with other settings: evaluation.samples: 70 becomes 90" "train --resume"
 has "$run/config.resolved.yaml" "samples: 90" "config.resolved.yaml"
 [ "$(sizes | tr '\n' ' ')" = "90 90 90 " ] || fail "the sample sets hold $(sizes | tr '\n' ' ')images, not 90 each"
-[ "$(evaluations n_generated)" = "90 90 90 " ] || fail "the measures are of $(evaluations n_generated)images, not 90 each"
+[ "$(evaluations n_generated)" = "90 90 90 " ] || fail "the metrics are of $(evaluations n_generated)images, not 90 each"
 
 succeeds 1 "${train[@]}" --resume --set evaluation.samples=90 --set solver.epochs=2
 [ "$(evaluations epochs)" = "2 2 2 " ] || fail "the solvers have $(evaluations epochs)epochs, not 2 each"
 [ "$(grep -c '"event": "step"' "$run/metrics.jsonl")" -eq "$(grep -c '"event": "step"' "$folder/metrics.jsonl")" ] ||
   fail "steps were lost or repeated"
 
-# ---- A sample set that is gone comes back; of a task without its last checkpoint it stays as it is
+# ---- A missing sample set is made again; that of a task without its last checkpoint does not change
 
 rm "$run/samples/samples-task01.h5" "$run"/checkpoints/checkpoint-task02*
 cp "$run/samples/samples-task02.h5" "$folder/second.h5"

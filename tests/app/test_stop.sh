@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A run that is told to stop - by a signal to one rank, by the end of its job, by a time limit - finishes its step, writes
-# a checkpoint and ends with status 75, without an error; resumed each time, on other numbers of ranks, it ends with the
-# bits of an unbroken run. Its replay comes from a pool.
+# A run that must stop early - after a signal to one rank, at the end of its job, at a time limit - finishes its step,
+# writes a checkpoint and ends with status 75, without an error. Resumed each time, on other numbers of ranks, it ends
+# with the same bits as an uninterrupted run. Its replay comes from a pool.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
@@ -15,11 +15,11 @@ train() { # RANKS DIRECTORY ARGUMENT...
   run "$ranks" train "$folder/run.yaml" "${settings[@]}" --set "output.directory=$directory" "$@"
 }
 
-# stopped REASON: the program that ended last has stopped early.
+# stopped REASON: the last run has stopped early.
 stopped() {
   [ "$status" -eq 75 ] || fail "exit status $status instead of 75"
-  has "$folder/err" "stopped early ($1): go on with --resume" "a run that is told to stop"
-  if grep -q 'error: ' "$folder/err"; then fail "stopping early is no error"; fi
+  has "$folder/err" "stopped early ($1): go on with --resume" "a run that must stop"
+  if grep -q 'error: ' "$folder/err"; then fail "stopping early gives an error message"; fi
   if grep -q 'parameter digest' "$folder/out"; then fail "a run that stopped early prints the digest of a finished one"; fi
 }
 
@@ -31,14 +31,14 @@ steps_done() {
   grep -c '"event": "step"' "$folder/stopped/metrics.jsonl"
 }
 
-# at_step COUNT ARGUMENT...: the metrics have so many lines, or the run is over. Those of a resumed run are there from the
-# start: it must have found its checkpoint too.
+# at_step COUNT ARGUMENT...: the metrics have COUNT lines, or the run has ended. A resumed run has lines from the
+# start: it must also have found its checkpoint.
 at_step() {
   lines_reached "$folder/stopped/metrics.jsonl" "$1" || return 1
   [ "${2:-}" != --resume ] || gone "$mpirun" || grep -q 'resuming from' "$folder/err"
 }
 
-# stopped_by SIGNAL RANKS STEPS ARGUMENT...: sends SIGNAL to the last rank after so many steps.
+# stopped_by SIGNAL RANKS STEPS ARGUMENT...: sends SIGNAL to the last rank after STEPS steps.
 stopped_by() {
   local signal=$1 ranks=$2 n=$3
   shift 3
@@ -60,7 +60,7 @@ total=$(grep -c '"event": "step"' "$folder/whole/metrics.jsonl")
 # ---- Signals, in the first task and later.
 stopped_by TERM 2 20
 n=$(steps_done)
-[ "$n" -lt "$total" ] || fail "all $n steps were done before the signal: this test shows nothing"
+[ "$n" -lt "$total" ] || fail "all $n steps were done before the signal: this test proves nothing"
 case $(newest) in
   *"step$(printf %06d "$n").h5") ;;
   *) fail "the newest checkpoint is $(newest), but $n steps were done" ;;
@@ -78,21 +78,21 @@ refused 2 "--time-limit" 2 train "$folder/run.yaml" --time-limit -5
 # ---- To the end, on one rank.
 train 1 "$folder/stopped" --resume --time-limit 1000
 [ "$status" -eq 0 ] || fail "exit status $status instead of 0"
-[ "$(digest)" = "$reference" ] || fail "stopped and resumed, the parameters are $(digest), unbroken $reference"
+[ "$(digest)" = "$reference" ] || fail "stopped and resumed, the parameters are $(digest), uninterrupted $reference"
 numbers() { sed -n 's/.*"event": "step".*\("global_step".*"teacher_evaluations": [0-9]*\).*/\1/p' "$1/metrics.jsonl"; }
 cmp -s <(numbers "$folder/whole") <(numbers "$folder/stopped") ||
-  fail "the steps' losses and costs differ from those of the unbroken run"
+  fail "the steps' losses and costs differ from those of the uninterrupted run"
 
-# ---- While the samples of the last task are generated, which is when the run is over but for them.
+# ---- While the samples of the last task are generated, after all training steps.
 rm "$folder"/stopped/samples/samples-task03.*
 stopped_by TERM 2 "$total" --resume --set evaluation.samples=10000000
-[ -z "$(find "$folder/stopped/samples" -name 'samples-task03*')" ] || fail "a part of the last task's samples was left"
+[ -z "$(find "$folder/stopped/samples" -name 'samples-task03*')" ] || fail "an incomplete sample set of the last task was left"
 train 2 "$folder/stopped" --resume
 [ "$status" -eq 0 ] || fail "exit status $status instead of 0"
 same_images "$folder/whole/samples/samples-task03.h5" "$folder/stopped/samples/samples-task03.h5"
 
-# ---- Numbers that are not finite, from a checkpoint in the middle of the second task: the run ends with the state
-# before them, or leaves such steps out.
+# ---- Values that are not finite, from a checkpoint in the middle of the second task: the run ends with the state
+# before them, or skips such steps.
 wild=(--set training.epochs=4 --set output.checkpoint_steps=5 --set "output.directory=$folder/wild")
 succeeds 2 train "$folder/run.yaml" "${wild[@]}"
 rm "$folder"/wild/checkpoints/checkpoint-task03-* "$folder"/wild/checkpoints/checkpoint-task02-step000012.h5
@@ -102,12 +102,12 @@ for _ in 1 2; do
   has "$folder/err" "the state before it is the newest checkpoint" "a run that is not finite"
 done
 refused 1 "task 3, step 12: not finite: loss" 1 train "$folder/run.yaml" "${wild[@]}" --resume --set training.nonfinite=skip
-has "$folder/err" "all steps of the task were skipped" "a run that skips all that is left"
+has "$folder/err" "all steps of the task were skipped" "a run that skips all remaining steps"
 [ "$(grep -c '"loss": null.*"skipped": true}$' "$folder/wild/metrics.jsonl")" -eq 14 ] ||
-  fail "not all of the 14 steps that are left were skipped"
+  fail "not all of the 14 remaining steps were skipped"
 succeeds 1 report "$folder/wild" --output "$folder/wild-report"
 
-# ---- A run that skips 100 steps in a row ends, long before the task does.
+# ---- A run that skips 100 steps in a row ends long before the end of the task.
 long=(--set "tasks.order=[[0]]" --set dataset.limit=4 --set training.batch_size=4 --set training.epochs=120
   --set evaluation.samples=0 --set "output.directory=$folder/long")
 succeeds 1 train "$folder/run.yaml" "${long[@]}" --set output.checkpoint_steps=10 --set output.keep=100

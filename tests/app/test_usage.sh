@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# What a user meets at the edges: exit statuses and messages of wrong calls, --dry-run, info, and the names in the files
-# that a run leaves.
+# The command line: exit statuses and messages of wrong calls, --dry-run, info, and the names in the files of a run.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
@@ -37,7 +36,7 @@ tilde="~"
 refused 2 "$tilde/run: the shell has not expanded this" 1 report "$folder" --output="$tilde/run"
 [ ! -e "$folder/run" ] || fail "a refused run has made its folder"
 
-# ---- What needs no run.
+# ---- Without a run.
 succeeds 1 --version
 succeeds 2 --help
 has "$folder/out" "gendistill" "--help"
@@ -74,4 +73,4 @@ succeeds 2 info "$folder/run/samples/samples-task03.h5"
 has "$folder/out" "/images" "info"
 
 # Results go to stdout, the log to stderr.
-if grep -q "parameter digest" "$folder/err"; then fail "the digest stands on stderr"; fi
+if grep -q "parameter digest" "$folder/err"; then fail "the digest is on stderr"; fi

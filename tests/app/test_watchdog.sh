@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A rank that is stopped (SIGSTOP), whichever it is, and a file that never answers: the watchdog ends the job and says which
-# rank, which MPI function and which step. A rank or a job that goes on before the time-out is left alone.
+# Any rank stopped by SIGSTOP, and a file that never responds: the watchdog ends the job and names rank, MPI function
+# and step. If the rank or the job continues before the time-out, the watchdog does nothing.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
 
 write_config "$folder/run.yaml"
 
-# begin RANKS ARGUMENT...: a run that would take long, in the background.
+# begin RANKS ARGUMENT...: starts a long run in the background.
 begin() {
   local ranks=$1
   shift
@@ -15,7 +15,7 @@ begin() {
   start "$ranks" train "$folder/run.yaml" "$@" || fail "the ranks do not start"
 }
 
-# ended_by_watchdog WHAT: the program in the background is ended, by the watchdog and with one message.
+# ended_by_watchdog WHAT: the watchdog ends the program in the background with one message.
 ended_by_watchdog() {
   status=0
   wait_until 60 gone "$mpirun" || fail "$1: the job does not end"
@@ -26,7 +26,7 @@ ended_by_watchdog() {
   echo "$1: $message"
 }
 
-# names TEXT: a pattern in the message.
+# names PATTERN: the message contains it.
 names() {
   grep -Eq -- "$1" <<<"$message" || fail "no '$1' in: $message"
 }
@@ -35,7 +35,7 @@ for case in $(normally "2,0 3,2 4,0" "2,0 2,1"); do
   IFS=, read -r ranks stopped <<<"$case"
   begin "$ranks" --set training.epochs=100000 --set comm.timeout_seconds=3
   wait_until 100 lines_reached "$folder/run/metrics.jsonl" 5 || fail "no 5 steps in 100 seconds"
-  sleep 1 # several messages of the watchdog
+  sleep 1 # longer than the interval of the watchdog's messages
   # ranks write their process ids in any order
   for pid in "${pids[@]}"; do
     if grep -qz "^OMPI_COMM_WORLD_RANK=$stopped\$" "/proc/$pid/environ"; then break; fi
@@ -58,15 +58,15 @@ kill -STOP "${pids[0]}"
 sleep 1
 kill -CONT "${pids[@]}"
 status=0
-wait_until 100 gone "$mpirun" || fail "the run does not go on"
+wait_until 100 gone "$mpirun" || fail "the run does not continue"
 wait "$mpirun" || status=$?
 [ "$status" -eq 0 ] || fail "exit status $status instead of 0 after a pause"
-[ "$(digest)" = "$reference" ] || fail "after a pause the parameters are others"
+[ "$(digest)" = "$reference" ] || fail "after a pause the parameters differ"
 
-# ---- A file that does not answer: rank 0 opens it, the others wait.
+# ---- A file that does not respond: rank 0 opens it, the others wait.
 mkdir "$folder/stuck"
 mkfifo "$folder/stuck/metrics.jsonl"
 begin 3 --set "output.directory=$folder/stuck" --set comm.timeout_seconds=2
-ended_by_watchdog "a file that does not answer"
+ended_by_watchdog "a file that does not respond"
 names "; rank 0: looking for an earlier run"
 names "; rank 1, 2: in MPI_[A-Za-z]+, looking for an earlier run"

@@ -11,7 +11,7 @@ static void error_records_its_message(void **state) {
   assert_string_equal(gd_error_message(), "again: a.yaml: line 3: no");
 }
 
-static void context_stands_in_front(void **state) {
+static void context_precedes_the_message(void **state) {
   (void)state;
   gd_err err = gd_error(GD_ERR_FAILED, "disk full");
   assert_int_equal(gd_error_context(err, "task %d", 2), GD_ERR_FAILED);
@@ -21,7 +21,7 @@ static void context_stands_in_front(void **state) {
   assert_string_equal(gd_error_message(), "run: task 2: disk full");
 }
 
-static void long_messages_lose_their_end(void **state) {
+static void long_messages_are_truncated(void **state) {
   (void)state;
   char text[6000];
   memset(text, 'x', sizeof text - 1);
@@ -104,8 +104,8 @@ static void seconds_do_not_go_back(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(error_records_its_message),
-      cmocka_unit_test(context_stands_in_front),
-      cmocka_unit_test(long_messages_lose_their_end),
+      cmocka_unit_test(context_precedes_the_message),
+      cmocka_unit_test(long_messages_are_truncated),
       cmocka_unit_test(try_leaves_through_done),
       cmocka_unit_test(log_levels_are_parsed),
       cmocka_unit_test(memory_is_aligned_and_zeroed),

@@ -7,8 +7,8 @@
 // philox4x32-10 with counter and key zero, from Random123's known-answer file.
 static const uint32_t zero_answer[4] = {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8};
 
-// The words behind element 0..7 of this key and index, from an implementation of the paper's Philox apart from
-// this one: they fix how the key is laid out, on which the reproducibility of stored runs rests.
+// The words of elements 0..7 for this key and index, from an independent implementation of the paper's Philox. They fix
+// the layout of the key: with another layout, stored runs could not be reproduced.
 static const gd_random fixed_key = {
     .seed = 0x0123456789abcdef, .purpose = GD_RANDOM_NOISE, .task = 0x1234, .step = 0xdeadbeef};
 static const uint64_t fixed_index = 0xab00c0ffee;
@@ -21,7 +21,7 @@ static void assert_uniform_words(gd_random key, uint64_t index, int n, const uin
   for (int i = 0; i < n; i++) assert_int_equal(values[i] * 0x1p24f, words[i] >> 8);
 }
 
-static void known_answers_come_out(void **state) {
+static void known_answers_match(void **state) {
   (void)state;
   gd_random zero = {0};
   assert_uniform_words(zero, 0, 4, zero_answer);
@@ -74,7 +74,7 @@ static void shorter_draws_are_prefixes(void **state) {
   }
 }
 
-// Bounds are five standard errors; the numbers are always the same, so the test does not flicker.
+// The bounds are five standard errors. The numbers are always the same, so the test is not flaky.
 static void normals_have_the_right_moments(void **state) {
   (void)state;
   enum { SAMPLES = 1000, ELEMENTS = 1001 };
@@ -98,7 +98,7 @@ static void normals_have_the_right_moments(void **state) {
   assert_true(fabs(neighbours / n) < 5.0 * sqrt(1.0 / n));
 }
 
-// Chi-square with 9 degrees of freedom is above 27.9 once in a thousand.
+// Chi-square with 9 degrees of freedom exceeds 27.9 with probability 0.001.
 static void numbers_below_a_bound_are_uniform(void **state) {
   (void)state;
   enum { N = 100000, BOUND = 10 };
@@ -135,7 +135,8 @@ static void permutations_hold_each_number_once(void **state) {
   }
 }
 
-// All six orders of three, about equally often: 5 degrees of freedom, above 20.5 once in a thousand.
+// All six permutations of three are about equally frequent: with 5 degrees of freedom chi-square exceeds 20.5 with
+// probability 0.001.
 static void permutations_are_uniform(void **state) {
   (void)state;
   enum { N = 60000 };
@@ -154,7 +155,7 @@ static void permutations_are_uniform(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(known_answers_come_out),
+      cmocka_unit_test(known_answers_match),
       cmocka_unit_test(normals_come_from_the_known_words),
       cmocka_unit_test(every_part_of_the_key_counts),
       cmocka_unit_test(shorter_draws_are_prefixes),

@@ -26,7 +26,7 @@ static void worst_status_wins_with_its_message(void **state) {
     int worst = worst_rank(combination);
     gd_err expected = status_of(combination, worst);
     char message[100];
-    // where nobody failed, nobody's message changes
+    // where no rank failed, no rank's message changes
     snprintf(message, sizeof message, "rank %d fails with %d in %d", expected == GD_OK ? test_comm->rank : worst,
              expected, combination);
     assert_int_equal(gd_comm_agree(test_comm, local), expected);

@@ -1,5 +1,5 @@
-/* Gradient reduction: the tree's sum has the bits of a serial tree at any rank count; the fast sum is near it. The same
- * where the reduction runs beside the writing of the array, which never waits for another rank. */
+/* Gradient reduction: at any rank count the tree's sum has the bits of a serial tree, and the fast sum is close to it.
+ * The same holds when the reduction overlaps with the writing of the array, which never waits for another rank. */
 #include <math.h>
 #include <string.h>
 
@@ -7,7 +7,7 @@
 
 enum { SLOTS = 8 };
 
-// Values of very different sizes, so that another order of additions gives other bits.
+// Values of very different magnitudes, so that another order of additions gives other bits.
 static void fill_slot(int round, int slot, int64_t n, float *out) {
   for (int64_t i = 0; i < n; i++) {
     uint64_t bits = ((uint64_t)i + 1) * 0x9e3779b97f4a7c15u ^ (uint64_t)(round * 64 + slot + 1) * 0xc2b2ae3d27d4eb4fu;
@@ -17,7 +17,7 @@ static void fill_slot(int round, int slot, int64_t n, float *out) {
   }
 }
 
-// The tree as it is defined: halves first, then left plus right.
+// The definition of the tree: both halves first, then left plus right.
 static void serial_tree(int round, int begin, int end, int64_t n, float *out) {
   if (end - begin == 1) {
     fill_slot(round, begin, n, out);
@@ -49,7 +49,7 @@ static void check_tree(int n_slots, int64_t n) {
   gd_slot_sum *sum = NULL;
   gd_slot_sum_create(&sum, test_comm, n_slots, n, GD_REDUCTION_TREE);
   float *expected = GD_NEW_ARRAY(float, n);
-  for (int round = 0; round < 2; round++) {  // twice: buffers are used again
+  for (int round = 0; round < 2; round++) {  // twice: buffers are reused
     push_local(sum, round, n_slots, n);
     const float *result = gd_slot_sum_finish(sum);
     serial_tree(round, 0, n_slots, n, expected);
@@ -69,13 +69,13 @@ static void tree_has_the_serial_bits(void **state) {
   }
 }
 
-// Several messages for one array.
+// One array takes several messages.
 static void large_arrays_have_the_serial_bits(void **state) {
   (void)state;
   check_tree(8, 600001);
 }
 
-// Guards the tests above: their values would tell one order of additions from another.
+// Guards the tests above: with their values, another order of additions gives other bits.
 static void order_of_additions_matters(void **state) {
   (void)state;
   enum { N = 1000 };
@@ -89,10 +89,10 @@ static void order_of_additions_matters(void **state) {
 }
 
 static void assert_same_on_all_ranks(const float *values, int64_t n) {
-  uint64_t digest = gd_digest(values, sizeof *values * (size_t)n, 0), least = digest, most = digest;
-  MPI_Allreduce(MPI_IN_PLACE, &least, 1, MPI_UINT64_T, MPI_MIN, test_comm->mpi);
-  MPI_Allreduce(MPI_IN_PLACE, &most, 1, MPI_UINT64_T, MPI_MAX, test_comm->mpi);
-  assert_true(least == most);
+  uint64_t digest = gd_digest(values, sizeof *values * (size_t)n, 0), smallest = digest, largest = digest;
+  MPI_Allreduce(MPI_IN_PLACE, &smallest, 1, MPI_UINT64_T, MPI_MIN, test_comm->mpi);
+  MPI_Allreduce(MPI_IN_PLACE, &largest, 1, MPI_UINT64_T, MPI_MAX, test_comm->mpi);
+  assert_true(smallest == largest);
 }
 
 static void assert_near_the_tree(const float *values, int round, int n_slots, int64_t n) {
@@ -133,9 +133,9 @@ static void fast_sum_takes_one_array_for_all_local_slots(void **state) {
   gd_slot_sum_destroy(&sum);
 }
 
-// ---- Beside the writing
+// ---- Reduction during the writing
 
-enum { LARGE = 7 * (1 << 19) + 4321 };  // LARGE: more buckets than are under way at a time
+enum { LARGE = 7 * (1 << 19) + 4321 };  // more buckets than are in flight at a time
 
 static float *nan_buffer(gd_slot_sum *sum, int64_t n) {
   float *buffer = gd_slot_sum_buffer(sum);
@@ -143,8 +143,8 @@ static float *nan_buffer(gd_slot_sum *sum, int64_t n) {
   return buffer;
 }
 
-// Writes the array from its end in steps of uneven length and says so. What is not yet written is NaN: if it were
-// touched, the sum would show it. stop: where the saying ends.
+// Writes the array from its end in pieces of uneven length and reports each as ready, down to the element `stop`. What
+// is not yet written is NaN: if it were read, the sum would show it.
 static void write_slot(gd_slot_sum *sum, int round, int slot, bool last, int64_t n, int64_t stop) {
   float *values = GD_NEW_ARRAY(float, n), *buffer = nan_buffer(sum, n);
   fill_slot(round, slot, n, values);
@@ -163,7 +163,7 @@ static void write_slot(gd_slot_sum *sum, int round, int slot, bool last, int64_t
   gd_free(values);
 }
 
-// Each rank says what is final in another way: all of it, never, or half of it.
+// The ranks differ in what they report as ready: all of the array, nothing, or half of it.
 static void write_local(gd_slot_sum *sum, int round, int64_t n) {
   gd_range local = gd_range_block(SLOTS, test_comm->size, test_comm->rank);
   int64_t stops[] = {0, n, n / 2};
@@ -183,12 +183,12 @@ static void check_sum(const float *result, gd_reduction reduction, int round, in
   gd_free(expected);
 }
 
-static void check_beside_writing(gd_reduction reduction) {
+static void check_during_writing(gd_reduction reduction) {
   static const int64_t counts[] = {1, 7, 100003, 1 << 19, (1 << 19) + 1, LARGE};
   for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
     gd_slot_sum *sum = NULL;
     gd_slot_sum_create(&sum, test_comm, SLOTS, counts[i], reduction);
-    for (int round = 0; round < 4; round++) {  // the last without any saying
+    for (int round = 0; round < 4; round++) {  // the last without any report
       if (round < 3)
         write_local(sum, round, counts[i]);
       else
@@ -199,17 +199,17 @@ static void check_beside_writing(gd_reduction reduction) {
   }
 }
 
-static void tree_beside_writing_has_the_serial_bits(void **state) {
+static void tree_during_writing_has_the_serial_bits(void **state) {
   (void)state;
-  check_beside_writing(GD_REDUCTION_TREE);
+  check_during_writing(GD_REDUCTION_TREE);
 }
 
-static void fast_sum_beside_writing_is_near(void **state) {
+static void fast_sum_during_writing_is_near(void **state) {
   (void)state;
-  check_beside_writing(GD_REDUCTION_FAST);
+  check_during_writing(GD_REDUCTION_FAST);
 }
 
-// Writes all but the last local slot and hands the last one's values out, filled but not pushed.
+// Writes all local slots but the last, which is filled but not pushed; returns that slot.
 static int fill_last_slot(gd_slot_sum *sum, int64_t n) {
   gd_range local = gd_range_block(SLOTS, test_comm->size, test_comm->rank);
   for (int slot = (int)local.begin; slot + 1 < local.end; slot++) write_slot(sum, 0, slot, false, n, n);
@@ -222,7 +222,8 @@ static void tell_others(void) {
     if (rank != test_comm->rank) MPI_Send(NULL, 0, MPI_BYTE, rank, 0, test_comm->mpi);
 }
 
-// Whether `rank` tells within a time that only a rank that waits for this one would take. Moves `sum` on meanwhile.
+// Whether the message of `rank` arrives within 10 seconds: a rank that waits for this one sends none. Meanwhile calls
+// ready on `sum`.
 static bool is_told(int rank, gd_slot_sum *sum) {
   int told = 0;
   for (double start = gd_seconds(); !told && gd_seconds() - start < 10;) {
@@ -239,7 +240,7 @@ static bool on_all_ranks(bool value) {
   return all;
 }
 
-// One rank says that all is final, again and again; the others begin when it tells that it came through.
+// One rank reports its array as ready again and again; the others begin only after its message that it has not blocked.
 static void ready_waits_for_nobody(void **state) {
   (void)state;
   for (int early = 0; early < test_comm->size; early++) {
@@ -262,7 +263,7 @@ static void ready_waits_for_nobody(void **state) {
   }
 }
 
-// One rank comes to its end while the others only say that all is final: so messages move in that.
+// One rank finishes while the others only call ready: so ready makes progress on messages.
 static void check_ready_moves_messages(gd_reduction reduction) {
   gd_slot_sum *sum = NULL;
   gd_slot_sum_create(&sum, test_comm, SLOTS, LARGE, reduction);
@@ -283,7 +284,7 @@ static void ready_moves_messages(void **state) {
   if ((test_comm->size & (test_comm->size - 1)) == 0) check_ready_moves_messages(GD_REDUCTION_TREE);
 }
 
-// Destroying halfway frees what was pushed and what was handed out (seen by the address sanitizer).
+// Destroying an unfinished sum frees what was pushed and the buffer handed out (checked by the address sanitizer).
 static void destroy_works_at_any_point(void **state) {
   (void)state;
   gd_slot_sum *sum = NULL;
@@ -302,8 +303,8 @@ int main(void) {
       cmocka_unit_test(order_of_additions_matters),
       cmocka_unit_test(fast_sum_is_near_and_the_same_everywhere),
       cmocka_unit_test(fast_sum_takes_one_array_for_all_local_slots),
-      cmocka_unit_test(tree_beside_writing_has_the_serial_bits),
-      cmocka_unit_test(fast_sum_beside_writing_is_near),
+      cmocka_unit_test(tree_during_writing_has_the_serial_bits),
+      cmocka_unit_test(fast_sum_during_writing_is_near),
       cmocka_unit_test(ready_waits_for_nobody),
       cmocka_unit_test(ready_moves_messages),
       cmocka_unit_test(destroy_works_at_any_point),

@@ -1,4 +1,4 @@
-/* Transfers of more than one piece give what one piece gives. */
+/* A transfer in several pieces gives the same result as one in a single piece. */
 #include <math.h>
 #include <string.h>
 
@@ -41,7 +41,7 @@ static void sums_are_those_of_one_call(void **state) {
   (void)state;
   double mine[N], expected[N], values[N];
   for (int i = 0; i < N; i++) mine[i] = value(test_comm->rank, i);
-  for (int i = 0; i < N; i++)  // alone, as for pieces of one element
+  for (int i = 0; i < N; i++)  // one by one, as in pieces of one element
     MPI_Allreduce(&mine[i], &expected[i], 1, MPI_DOUBLE, MPI_SUM, test_comm->mpi);
   for (size_t l = 0; l < sizeof limits / sizeof *limits; l++) {
     gd_transfer_limit(limits[l]);

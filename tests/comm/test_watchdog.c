@@ -1,5 +1,5 @@
-/* The watchdog leaves alone what moves: one rank that works on while the others wait for longer than the time-out. What
- * it does to a stalled job is in app/test_watchdog.sh. */
+/* The watchdog does not end a job in which one rank makes progress while the others wait longer than the time-out. How
+ * it ends a stalled job is in app/test_watchdog.sh. */
 #include <string.h>
 #include <unistd.h>
 
@@ -11,7 +11,7 @@ static void progress(void **state) {
   gd_progress("a piece of work");
   gd_progress_step(2, 17);
   assert_null(gd_progress_call("MPI_One"));
-  assert_string_equal(gd_progress_call("MPI_Two"), "MPI_One");  // one calls the other
+  assert_string_equal(gd_progress_call("MPI_Two"), "MPI_One");  // nested: one function calls the other
   gd_progress_state now = gd_progress_read();
   assert_string_equal(now.work, "a piece of work");
   assert_string_equal(now.call, "MPI_Two");
@@ -22,12 +22,12 @@ static void progress(void **state) {
   gd_progress(NULL);
   assert_string_equal(gd_progress_read().work, "a piece of work");
   before = gd_progress_read();
-  MPI_Barrier(test_comm->mpi);  // noted on its way
+  MPI_Barrier(test_comm->mpi);  // recorded by the MPI interposition
   assert_true(gd_progress_read().count > before.count);
   assert_null(gd_progress_read().call);
 }
 
-static void a_rank_that_works_on(void **state) {
+static void one_rank_in_progress_is_enough(void **state) {
   (void)state;
   enum { TIMEOUT = 3 };
   gd_watchdog *watchdog;
@@ -44,7 +44,7 @@ static void a_rank_that_works_on(void **state) {
   gd_watchdog_stop(&watchdog);
 }
 
-static void none(void **state) {
+static void time_out_0_starts_none(void **state) {
   (void)state;
   gd_watchdog *watchdog;
   gd_watchdog_timeout(0);
@@ -56,8 +56,8 @@ static void none(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(progress),
-      cmocka_unit_test(a_rank_that_works_on),
-      cmocka_unit_test(none),
+      cmocka_unit_test(one_rank_in_progress_is_enough),
+      cmocka_unit_test(time_out_0_starts_none),
   };
   return GD_TEST_MAIN(tests);
 }

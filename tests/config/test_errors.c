@@ -248,7 +248,7 @@ static void overrides(void **state) {
     check_text("seed: 3\ntasks: {order: [[0], [1]]}\n", 1, &cases[i].text, cases[i].message);
 }
 
-// libyaml words the problem; the place before it is ours.
+// libyaml gives the text of the problem; the place before it is ours.
 static void broken_yaml(void **state) {
   (void)state;
   static const bad cases[] = {
@@ -291,7 +291,7 @@ static char *repeated(const char *piece, size_t n) {
   return text;
 }
 
-// For which libyaml takes a time that grows with the square.
+// Texts for which libyaml needs quadratic time.
 static void costly_texts(void **state) {
   (void)state;
   char *deep = repeated("[", 60000), *deep_lines = repeated("[\n", 30000), *long_text = repeated("&a x,", 60000);

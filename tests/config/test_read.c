@@ -33,7 +33,7 @@ static void check_defaults(const gd_config *config) {
   assert_true(config->diffusion.zero_terminal_snr);
 }
 
-static void defaults_are_the_paper_s(void **state) {
+static void defaults_are_those_of_the_paper(void **state) {
   (void)state;
   gd_config *config = NULL;
   assert_ok(gd_config_create(&config, NULL, 0, NULL));
@@ -71,7 +71,7 @@ static void a_file_without_keys_gives_defaults(void **state) {
   }
 }
 
-// Every key, none with its default.
+// Every key, none with its default value.
 static const char full[] =
     "seed: 18446744073709551615\n"
     "dataset: {name: cifar10, path: \"a \\\"b\\\" \\\\ # c: d\\u00e9\", image_size: 16, limit: 7, horizontal_flip: "
@@ -181,7 +181,7 @@ static void check_path(const char *written, const char *expected) {
   assert_string_equal(config->dataset.path, expected);
   char *dump = gd_config_dump(config);
   gd_config_destroy(&config);
-  config = from_text(dump, 0, NULL);  // what was expanded is not expanded again
+  config = from_text(dump, 0, NULL);  // an expanded path is not expanded again
   assert_string_equal(config->dataset.path, expected);
   gd_config_destroy(&config);
   config = from_text("", 1, (const char *const *)&set);
@@ -229,7 +229,7 @@ static void defaults_belong_to_the_data_set(void **state) {
   assert_string_equal(config->output.directory, "out");
   assert_true(config->classifier.horizontal_flip);
   gd_config_destroy(&config);
-  // as an older config.resolved.yaml has it: readable, whatever it was trained on
+  // as in an older config.resolved.yaml: still readable
   config = from_text("dataset: {name: mnist, path: /usr/share/datasets/fashion-mnist}\n", 0, NULL);
   assert_string_equal(config->dataset.path, "/usr/share/datasets/fashion-mnist");
   gd_config_destroy(&config);
@@ -245,7 +245,7 @@ static void names_are_those_of_the_file(void **state) {
   assert_int_equal(gd_dataset_channels(GD_MNIST), 1);
 }
 
-static void a_run_goes_on_only_with_its_own_numbers(void **state) {
+static void a_run_resumes_only_with_the_same_settings(void **state) {
   (void)state;
   static const struct {
     const char *set, *message;
@@ -273,7 +273,7 @@ static void a_run_goes_on_only_with_its_own_numbers(void **state) {
   gd_config_destroy(&stored);
 }
 
-static void the_project_s_configurations_are_valid(void **state) {
+static void shipped_configurations_are_valid(void **state) {
   (void)state;
   static const char *const files[] = {"quickstart", "fashion_mnist_paper", "cifar10_paper"};
   const int n_files = sizeof files / sizeof *files;
@@ -288,7 +288,7 @@ static void the_project_s_configurations_are_valid(void **state) {
   }
 }
 
-// Environments differ between nodes.
+// Environment variables may differ between nodes.
 static void rank_0_reads_for_all(void **state) {
   (void)state;
   static const char *const sets[] = {"output.directory=$GD_TEST_PLACE/$$x", "replay.sampler=ddpm", "dataset.name=mnist",
@@ -310,7 +310,7 @@ static void rank_0_reads_for_all(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(defaults_are_the_paper_s),
+      cmocka_unit_test(defaults_are_those_of_the_paper),
       cmocka_unit_test(a_file_without_keys_gives_defaults),
       cmocka_unit_test(a_file_sets_every_key),
       cmocka_unit_test(ddpm_takes_all_timesteps_and_eta_1),
@@ -322,8 +322,8 @@ int main(void) {
       cmocka_unit_test(rank_0_reads_for_all),
       cmocka_unit_test(defaults_belong_to_the_data_set),
       cmocka_unit_test(names_are_those_of_the_file),
-      cmocka_unit_test(a_run_goes_on_only_with_its_own_numbers),
-      cmocka_unit_test(the_project_s_configurations_are_valid),
+      cmocka_unit_test(a_run_resumes_only_with_the_same_settings),
+      cmocka_unit_test(shipped_configurations_are_valid),
   };
   return GD_TEST_MAIN(tests);
 }

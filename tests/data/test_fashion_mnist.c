@@ -1,4 +1,4 @@
-/* The real Fashion-MNIST files, where the package that brings them is installed. */
+/* The real Fashion-MNIST files, where their package is installed. */
 #include <sys/stat.h>
 
 #include "gendistill/data.h"

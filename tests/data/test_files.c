@@ -25,7 +25,7 @@ static int remove_folder(void **state) {
   return 0;
 }
 
-// Rank 0 writes; all come here.
+// Rank 0 writes. Collective.
 static void write_file(const char *name, const uint8_t *bytes, size_t nbytes) {
   if (test_comm->rank == 0) {
     char *path = gd_format("%s/%s", folder, name);
@@ -122,7 +122,7 @@ static void idx_is_resized(void **state) {
   gd_dataset *dataset = NULL;
   assert_ok(read_split(&dataset, "fashion_mnist", 24, GD_TRAIN));
   assert_int_equal(dataset->size, 24);
-  assert_int_equal(gd_dataset_nbytes(dataset), 3 * 64 + 3);  // enlarged only where they are used
+  assert_int_equal(gd_dataset_nbytes(dataset), 3 * 64 + 3);  // enlarged only when they are used
   gd_images view = gd_dataset_images(dataset, 0);
   for (int i = 0; i < 3; i++) {
     gd_resize_bilinear(images + 16 + i * 64, 8, 8, 1, expected + i * 24 * 24, 24, 24);
@@ -130,17 +130,17 @@ static void idx_is_resized(void **state) {
     assert_memory_equal(image, expected + i * 24 * 24, 24 * 24);
     gd_free(image);
   }
-  gd_resize_bilinear(expected, 24, 24, 1, twice, 30, 30);  // first to the data set's size
+  gd_resize_bilinear(expected, 24, 24, 1, twice, 30, 30);  // first enlarged to the data set's size
   uint8_t *image = gd_images_get(&view, 0, 30);
   assert_memory_equal(image, twice, sizeof twice);
   gd_free(image);
-  // as if all of them were held enlarged
+  // as if all images were stored enlarged
   uint64_t digest = gd_digest(idx_labels + 8, 3, gd_digest(expected, sizeof expected, 0));
   assert_true(gd_dataset_digest(dataset) == digest);
   gd_dataset_destroy(&dataset);
 }
 
-// Reads with `images` and `labels` in place and expects the message after the name of the wrong file.
+// Reads with these files of images and labels; expects the message after the name of the wrong file.
 static void refuse_idx(const uint8_t *images, size_t n_images, const uint8_t *labels, size_t n_labels, const char *file,
                        const char *after) {
   write_file(TRAIN_IMAGES, images, n_images);
@@ -210,7 +210,7 @@ static void idx_files_that_are_missing(void **state) {
   check_refused("mnist", GD_TRAIN, TRAIN_IMAGES, ": not a file");
 }
 
-// The bytes of a gzip file that holds images too irregular to shrink to nothing.
+// The bytes of a gzip file of images that hardly compress.
 static size_t gzipped_images(uint8_t *out, size_t room) {
   uint8_t images[16 + 3 * 64];
   write_gz("packed", images, idx_images(images));
@@ -223,7 +223,7 @@ static size_t gzipped_images(uint8_t *out, size_t room) {
   return nbytes;
 }
 
-static void gzip_that_is_cut_or_damaged(void **state) {
+static void truncated_or_damaged_gzip(void **state) {
   (void)state;
   uint8_t packed[512];
   size_t nbytes = gzipped_images(packed, sizeof packed);
@@ -231,9 +231,9 @@ static void gzip_that_is_cut_or_damaged(void **state) {
   const char *const after = ": truncated: its gzip stream ends too early";
   write_file(TRAIN_IMAGES ".gz", packed, nbytes / 2);
   check_refused("mnist", GD_TRAIN, TRAIN_IMAGES ".gz", after);
-  write_file(TRAIN_IMAGES ".gz", packed, nbytes - 1);  // all the images are there, the checksum is not
+  write_file(TRAIN_IMAGES ".gz", packed, nbytes - 1);  // all images are there, the checksum is incomplete
   check_refused("mnist", GD_TRAIN, TRAIN_IMAGES ".gz", after);
-  packed[nbytes - 6] ^= 1;  // in the checksum
+  packed[nbytes - 6] ^= 1;  // a bit of the checksum
   write_file(TRAIN_IMAGES ".gz", packed, nbytes);
   gd_dataset *dataset = NULL;
   assert_int_equal(read_split(&dataset, "mnist", 8, GD_TRAIN), GD_ERR_INPUT);
@@ -288,13 +288,13 @@ static void cifar_train_and_test(void **state) {
   assert_int_equal(dataset->n, 3);
   assert_int_equal(dataset->size, 16);
   assert_int_equal(dataset->labels[2], 7);
-  // pixels 0, 1, 32, 33 of image 0: a mean of 16.5, rounded up
+  // pixels 0, 1, 32, 33 of image 0: their mean is 16.5, rounded up
   assert_int_equal(dataset->images[0], 17);
   assert_int_equal(dataset->images[1], 117);
   gd_dataset_destroy(&dataset);
 }
 
-static void cifar_below_its_archive_s_folder(void **state) {
+static void cifar_in_the_folder_of_its_archive(void **state) {
   (void)state;
   if (test_comm->rank == 0) {
     char *path = gd_format("%s/cifar-10-batches-bin", folder);
@@ -345,8 +345,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       IN_FOLDER(idx_plain_and_gzipped),      IN_FOLDER(idx_is_resized),
       IN_FOLDER(idx_images_that_are_wrong),  IN_FOLDER(idx_labels_that_are_wrong),
-      IN_FOLDER(idx_files_that_are_missing), IN_FOLDER(gzip_that_is_cut_or_damaged),
-      IN_FOLDER(cifar_train_and_test),       IN_FOLDER(cifar_below_its_archive_s_folder),
+      IN_FOLDER(idx_files_that_are_missing), IN_FOLDER(truncated_or_damaged_gzip),
+      IN_FOLDER(cifar_train_and_test),       IN_FOLDER(cifar_in_the_folder_of_its_archive),
       IN_FOLDER(cifar_files_that_are_wrong), IN_FOLDER(git_lfs_pointers_are_named),
   };
   return GD_TEST_MAIN(tests);

@@ -1,7 +1,7 @@
-/* Small files whose headers claim huge sizes: each is refused with a message, and no memory of that size is asked for.
+/* Small files whose headers claim huge sizes: each is refused with a message, and no memory of that size is allocated.
  *
- * The address space is limited to little more than what is in use, so that asking would end the program; with the
- * address sanitizer, which needs an address space of terabytes, its own count of allocations is looked at instead. */
+ * The address space is limited to little more than what is in use, so that a huge allocation would end the program. The
+ * address sanitizer needs an address space of terabytes: there a hook notes the largest allocation instead. */
 #include <fcntl.h>
 #include <hdf5.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 enum { ALLOWED = 256 << 20 };  // beyond what is in use when a file is read
 
 #ifdef __SANITIZE_ADDRESS__
-// of the sanitizer, whose header GCC leaves out
+// of the sanitizer; GCC does not install its header
 int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void *, size_t), void (*)(const volatile void *));
 
 static size_t largest;
@@ -116,7 +116,7 @@ static void test_idx(void **state) {
   refuse_dataset("fashion_mnist", "t10k-labels-idx1-ubyte", "truncated: the header announces 4294967295 bytes");
 }
 
-// The end of a gzip file says how long its content is.
+// A gzip file ends with the length of its content.
 static void test_gzip(void **state) {
   (void)state;
   char *path = path_of("t10k-images-idx3-ubyte.gz");
@@ -179,7 +179,7 @@ static void test_safetensors(void **state) {
 
 /* ---- HDF5 ---- */
 
-// A dataset of that shape of which nothing was ever written: HDF5 would give zeros.
+// A dataset of that shape that was never written: HDF5 reads it as zeros.
 static void write_unwritten(const char *path, const char *name, int n_dims, const hsize_t *dims, bool packed) {
   hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), properties = H5Pcreate(H5P_DATASET_CREATE);
   hid_t space = H5Screate_simple(n_dims, dims, NULL);
@@ -233,7 +233,7 @@ static void test_hdf5(void **state) {
   gd_free(path);
 }
 
-// The shapes come from the configuration in the file's header, which may tell of a network that the file does not hold.
+// The shapes come from the configuration in the file's header, which may describe a larger network than the file holds.
 static void test_checkpoint(void **state) {
   (void)state;
   gd_param_table table = small_table();

@@ -65,7 +65,7 @@ static void area_averages_whole_blocks(void **state) {
 
 static void area_weights_parts_of_pixels(void **state) {
   (void)state;
-  // 3 -> 2: the middle pixel belongs half to either side: (2*10 + 40)/3 and (40 + 2*100)/3
+  // 3 -> 2: half of the middle pixel belongs to either side: (2*10 + 40)/3 and (40 + 2*100)/3
   const uint8_t in[] = {10, 40, 100};
   uint8_t out[2];
   gd_resize_area(in, 1, 3, 1, out, 1, 2);
@@ -73,7 +73,7 @@ static void area_weights_parts_of_pixels(void **state) {
   assert_int_equal(out[1], 80);
 }
 
-// The same mean in floating point, by sampling each pixel where it is cut: 28 = 7 * 4 and 16 = 4 * 4.
+// The same mean over a grid so fine that no cell is cut: 28 = 7 * 4 and 16 = 4 * 4.
 static void area_equals_a_fine_grid(void **state) {
   (void)state;
   uint8_t *in = golden_bytes("images28", 8 * 28 * 28);

@@ -59,7 +59,7 @@ static void listed_split_is_as_listed(void **state) {
   gd_config_destroy(&config);
 }
 
-// The configuration's own checks know the ten classes; these are for other numbers of classes.
+// The configuration checks ten classes; these are checks for other numbers of classes.
 static void impossible_splits_are_refused(void **state) {
   (void)state;
   gd_task_split *split = GD_NEW(gd_task_split);
@@ -85,7 +85,7 @@ static gd_dataset labelled(void) {
   return (gd_dataset){.n = N, .n_classes = 10, .labels = labels};
 }
 
-// Ascending, and every label is below `n_classes`, at least `first`; returns how many.
+// Checks that the indices ascend and that every label is from `first` to n_classes - 1; returns how many there are.
 static int64_t check_indices(const char *text, int task, int first, int n_classes, uint32_t **out) {
   gd_dataset dataset = labelled();
   gd_config *config = config_of(text);
@@ -141,7 +141,7 @@ static void limit_chooses_by_the_seed(void **state) {
   gd_free(all);
 }
 
-// The limited images of joint training are those that the tasks have one by one.
+// With a limit, joint training has the same images as all tasks together.
 static void joint_has_the_tasks_choices(void **state) {
   (void)state;
   uint32_t *joint, *task;

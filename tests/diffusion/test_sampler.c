@@ -7,7 +7,7 @@
 
 enum { IMAGES = 3, ELEMENTS = 50, TOTAL = IMAGES * ELEMENTS };
 
-// What the callbacks know and what they see.
+// The callbacks' data, and what they record.
 typedef struct probe {
   const gd_schedule *schedule;
   float x0[TOTAL];
@@ -15,7 +15,7 @@ typedef struct probe {
   float out[TOTAL];
   int n_calls;
   int last_t;
-  float *trace;       // x of every call, where asked for
+  float *trace;       // x of every call, if not NULL
   int *noise_counts;  // (steps, IMAGES)
 } probe;
 
@@ -46,7 +46,7 @@ static const float *predict_from_x0(void *context, const float *x, int t) {
   return p->out;
 }
 
-// The same noise always. x must be x0 noised with it to t.
+// Always the same noise; x must be x0 noised with it to t.
 static const float *predict_on_the_path(void *context, const float *x, int t) {
   probe *p = context;
   double a = p->schedule->alphas_cumprod[t];
@@ -75,7 +75,7 @@ static void start(float *x) {
   gd_random_normal((gd_random){.seed = 5, .purpose = GD_RANDOM_SAMPLE_START}, 0, TOTAL, x);
 }
 
-// Where N does not divide T the last step may end at t = 0, as the reference's does, with that little noise left.
+// Where N does not divide T the last step may end at t = 0, as in the reference, and x0 still has the noise of t = 0.
 static void assert_x0_came_back(const probe *p, int steps, const float *x) {
   int previous = p->last_t - 1000 / steps;
   double a = previous >= 0 ? p->schedule->alphas_cumprod[previous] : 1.0;
@@ -108,7 +108,7 @@ static void known_x0_comes_back(void **state) {
 // With eta 0 and the true noise DDIM stays on the path from x_T to x_0, at every step.
 static void ddim_follows_the_path(void **state) {
   (void)state;
-  static const int step_counts[] = {1, 2, 10, 50, 100};  // divisors of T: each step ends where the next begins
+  static const int step_counts[] = {1, 2, 10, 50, 100};  // divisors of T: each step ends where the next one begins
   gd_schedule *schedule = make_schedule(100, false);     // abar_99 is 0.36: no step is badly conditioned
   for (int i = 0; i < 5; i++) {
     probe p;
@@ -140,7 +140,7 @@ static void x0_is_clipped(void **state) {
   gd_schedule_destroy(&schedule);
 }
 
-// One step of DDPM by Ho 2020, eq. 6 and 7, which shares no formula with the sampler.
+// One step of DDPM (Ho 2020, eq. 6 and 7); shares no formula with the sampler.
 static void ddpm_posterior(const gd_schedule *schedule, int t, const float *x0, const float *z, const float *x,
                            double *out) {
   double a = schedule->alphas_cumprod[t], before = t > 0 ? schedule->alphas_cumprod[t - 1] : 1.0;
@@ -166,7 +166,7 @@ static void ddpm_draws_from_the_posterior(void **state) {
   gd_schedule *schedule = make_schedule(STEPS, false);
   probe p;
   float x[TOTAL], z[ELEMENTS];
-  // ddpm takes every timestep with eta 1, whatever steps and eta say
+  // ddpm uses all timesteps and eta 1, whatever the settings of steps and eta
   run_traced(schedule, (gd_config_sampling){.sampler = GD_DDPM, .steps = 3, .eta = 0.0}, &p, x);
   assert_int_equal(p.n_calls, STEPS);
   for (int k = 0; k < STEPS; k++) {
@@ -202,7 +202,7 @@ static void ddpm_is_ddim_with_eta_one(void **state) {
   gd_schedule_destroy(&schedule);
 }
 
-// eta scales the standard deviation: the noise that a step adds, seen with a predictor of zero noise.
+// eta scales the standard deviation of the noise that a step adds; a predictor of zero noise shows it.
 static void eta_scales_the_noise(void **state) {
   (void)state;
   gd_schedule *schedule = make_schedule(1000, false);
@@ -228,7 +228,7 @@ static void eta_scales_the_noise(void **state) {
   gd_schedule_destroy(&schedule);
 }
 
-// Zeros, but for one value at call number bad_call.
+// Predicts zeros, except one value at call bad_call.
 typedef struct broken_network {
   float out[TOTAL];
   int n_calls, bad_call;
@@ -252,9 +252,9 @@ static void what_is_not_finite_is_named(void **state) {
     float x[TOTAL];
     start(x);
     gd_nonfinite_sample found = gd_sample(schedule, &sampling, IMAGES, ELEMENTS, predict_broken, &b, NULL, NULL, x);
-    assert_int_equal(found.image, i < 12 ? 2 : -1);  // from call 4 on: there is none
+    assert_int_equal(found.image, i < 12 ? 2 : -1);  // there is no call 4
     if (i < 12) assert_true(found.step == i / 3 && found.timestep == 999 - 250 * (i / 3));
-    assert_int_equal(b.n_calls, i < 12 ? i / 3 + 1 : 4);  // it stops there
+    assert_int_equal(b.n_calls, i < 12 ? i / 3 + 1 : 4);  // sampling stops there
   }
   gd_schedule_destroy(&schedule);
 }

@@ -65,8 +65,9 @@ static void exact_zero_snr(const gd_config_diffusion *config, double *abar) {
   gd_free(roots);
 }
 
-// Long or strong ones, whose signal underflows before the end, and one with so little noise that float32 rounds it.
-static void extreme_schedules_are_right(void **state) {
+// Long or strong schedules, whose signal underflows before the end, and one whose noise is so small that float32 rounds
+// it.
+static void extreme_schedules_match_double_precision(void **state) {
   (void)state;
   static const struct {
     int timesteps;
@@ -100,7 +101,7 @@ static void single_timestep_is_finite(void **state) {
   gd_schedule_destroy(&schedule);
 }
 
-static void noise_is_added_as_by_pytorch(void **state) {
+static void added_noise_matches_pytorch(void **state) {
   (void)state;
   enum { IMAGES = 4, ELEMENTS = 256 };
   gd_schedule *schedule = make_schedule(1000, true);
@@ -137,15 +138,15 @@ static void trailing_timesteps_match_exactly(void **state) {
   }
 }
 
-static void halves_go_to_the_even_timestep(void **state) {
+static void halves_are_rounded_to_even(void **state) {
   (void)state;
-  static const int expected[4] = {9, 7, 4, 1};  // round of 10, 7.5, 5, 2.5, less one
+  static const int expected[4] = {9, 7, 4, 1};  // round(10, 7.5, 5, 2.5) - 1
   int timesteps[4];
   gd_timesteps_trailing(10, 4, timesteps);
   for (int k = 0; k < 4; k++) assert_int_equal(timesteps[k], expected[k]);
 }
 
-static void timesteps_fall_and_stay_in_range(void **state) {
+static void timesteps_decrease_and_stay_in_range(void **state) {
   (void)state;
   int timesteps[1000];
   for (int steps = 1; steps <= 1000; steps++) {
@@ -160,9 +161,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(schedule_matches_pytorch),           cmocka_unit_test(zero_snr_schedule_matches_pytorch),
       cmocka_unit_test(signal_falls_to_zero_at_any_length), cmocka_unit_test(single_timestep_is_finite),
-      cmocka_unit_test(noise_is_added_as_by_pytorch),       cmocka_unit_test(trailing_timesteps_match_exactly),
-      cmocka_unit_test(extreme_schedules_are_right),        cmocka_unit_test(halves_go_to_the_even_timestep),
-      cmocka_unit_test(timesteps_fall_and_stay_in_range),
+      cmocka_unit_test(added_noise_matches_pytorch),       cmocka_unit_test(trailing_timesteps_match_exactly),
+      cmocka_unit_test(extreme_schedules_match_double_precision),        cmocka_unit_test(halves_are_rounded_to_even),
+      cmocka_unit_test(timesteps_decrease_and_stay_in_range),
   };
   return GD_TEST_MAIN(tests);
 }

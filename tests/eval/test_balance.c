@@ -16,7 +16,7 @@ static void divergence_is_the_golden_one(void **state) {
   take_counts("kld/true_counts", true_counts);
   take_counts("kld/generated_counts", generated_counts);
   double kld = gd_class_balance(10, true_counts, generated_counts).kld;
-  const double expected = 1.8930390096321175;  // /kld/kld, in double
+  const double expected = 1.8930390096321175;  // /kld/kld, in double precision
   assert_true(fabs(kld - expected) <= 1e-12 * expected);
 }
 
@@ -35,7 +35,7 @@ static void balance_by_hand(void **state) {
 static void forgetting_by_hand(void **state) {
   (void)state;
   const double best[3] = {0.9, 0.8, 0.5}, last[3] = {0.5, 0.9, 0.4};
-  assert_true(fabs(gd_forgetting(3, best, last) - 0.4 / 3) < 1e-15);  // a task that got better counts too
+  assert_true(fabs(gd_forgetting(3, best, last) - 0.4 / 3) < 1e-15);  // a task that improved counts too
   assert_true(gd_forgetting(0, best, last) == 0);
   const double unknown[3] = {NAN, 0.9, 0.4};  // a task without test images
   assert_true(fabs(gd_forgetting(3, best, unknown) - 0.0) < 1e-15);

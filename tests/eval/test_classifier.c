@@ -1,5 +1,5 @@
-/* The evaluation classifier on real Fashion-MNIST: it learns, is found again, and the Fréchet distance of its features
- * tells real images from noise and from a few classes only. */
+/* The evaluation classifier on real Fashion-MNIST: it learns and is cached, and the Fréchet distance of its features
+ * tells real images from noise and from images of two classes only. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +35,7 @@ static int open_data(void **state) {
   gd_config *config = make_config(data, "epochs: 1");
   assert_ok(gd_dataset_read(&data->train, test_comm, config, GD_TRAIN));
   assert_ok(gd_dataset_read(&data->test, test_comm, config, GD_TEST));
-  data->test->n = under_valgrind() ? 40 : N_TEST;  // a part is enough here
+  data->test->n = under_valgrind() ? 40 : N_TEST;  // a subset is enough here
   gd_config_destroy(&config);
   return 0;
 }
@@ -68,7 +68,7 @@ static double distance(gd_moments *a, gd_moments *b) {
 }
 
 static void distances_tell_real_images_from_others(void **state) {
-  if (under_valgrind()) skip();  // days of work there
+  if (under_valgrind()) skip();  // it would take days
   gd_data *data = *state;
   gd_config *config = make_config(data, "limit: 2048, epochs: 2, batch_size: 64, slots: 2");
   gd_classifier *classifier;
@@ -144,7 +144,7 @@ static void it_is_trained_once(void **state) {
   gd_free(path);
 }
 
-static void a_damaged_one_is_made_again(void **state) {
+static void a_damaged_one_is_trained_again(void **state) {
   gd_data *data = *state;
   gd_config *config = make_config(data, short_training);
   gd_classifier *first, *second;
@@ -172,7 +172,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_DATA(distances_tell_real_images_from_others),
       WITH_DATA(it_is_trained_once),
-      WITH_DATA(a_damaged_one_is_made_again),
+      WITH_DATA(a_damaged_one_is_trained_again),
   };
   return GD_TEST_MAIN(tests);
 }

@@ -1,5 +1,5 @@
-/* Fréchet distance: the golden file, a case that can be worked out by hand, grids of every shape, the same bits on a
- * grid of one rank whatever the number of ranks, selected rows, and statistics through files. */
+/* Fréchet distance: the golden file, a case with a closed form, grids of every shape, the same bits for any number of
+ * ranks on a grid of one rank, selected rows, and statistics written to files and read back. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,7 +42,7 @@ static void check_golden(const char *group, double expected, double tolerance) {
   gd_free(path_b);
 }
 
-// The expected values in double: golden() reads floats.
+// The expected values in double precision: golden() reads floats.
 static void golden_distances_hold(void **state) {
   (void)state;
   const double full = 32.25676511942649, deficient = 53.711211955365336;
@@ -51,7 +51,7 @@ static void golden_distances_hold(void **state) {
   check_golden("identical", 6.785683126508957e-13, 1e-8);
 }
 
-/* ---- Rows made here: width columns, each a mixture of a few normal numbers ---- */
+/* ---- Generated rows: `width` columns, each a mixture of a few normal numbers ---- */
 
 static gd_features make_rows(const gd_comm *comm, int64_t n, int width, double factor, double shift) {
   gd_features f = {.n_global = n, .width = width, .local = gd_range_images(comm, n)};
@@ -70,7 +70,7 @@ static gd_features make_rows(const gd_comm *comm, int64_t n, int width, double f
 }
 
 // S_b = c^2 S_a and m_b = m_a + s: the distance is |m_a - m_b|^2 + (1 - c)^2 tr S_a.
-static void scaled_rows_give_what_the_formula_says(void **state) {
+static void scaled_rows_match_the_closed_form(void **state) {
   (void)state;
   enum { N = 700, WIDTH = 200 };
   gd_features a = make_rows(test_comm, N, WIDTH, 1, 0), b = make_rows(test_comm, N, WIDTH, 3, 0.5);
@@ -78,7 +78,7 @@ static void scaled_rows_give_what_the_formula_says(void **state) {
   gd_grid *one, *all;
   gd_grid_create(&one, test_comm, 1);
   gd_grid_create(&all, test_comm, 0);
-  // the distance from a point in the origin is |m|^2 + tr S
+  // the distance from a point at the origin is |m|^2 + tr S
   gd_frechet from_origin = distance(one, &a, &zero);
   double trace = from_origin.distance - from_origin.mean_term;
   gd_frechet on_one = distance(one, &a, &b), on_all = distance(all, &a, &b);
@@ -94,7 +94,7 @@ static void scaled_rows_give_what_the_formula_says(void **state) {
   gd_features_clear(&zero);
 }
 
-// Rows of 1 to all ranks, the grid always one rank: equal to the last bit.
+// Rows on 1, 2, ... ranks, the grid always of one rank: the same bits.
 static void bits_do_not_depend_on_the_rank_count(void **state) {
   (void)state;
   double reference = 0;
@@ -144,8 +144,8 @@ static void selected_rows_are_as_if_alone(void **state) {
   gd_free(selected);
 }
 
-// A feature that is not finite, on one rank, is no distance of zero; nor are finite ones whose squares overflow.
-static void what_is_not_finite_is_an_error(void **state) {
+// A feature that is not finite, on one rank, is an error, and so is a finite one whose square overflows.
+static void non_finite_features_are_an_error(void **state) {
   (void)state;
   enum { N = 100, WIDTH = 20 };
   static const double bad[] = {NAN, INFINITY, 1e200};
@@ -169,7 +169,7 @@ static void what_is_not_finite_is_an_error(void **state) {
   }
 }
 
-static void cached_moments_that_are_not_finite_are_refused(void **state) {
+static void non_finite_cached_moments_are_refused(void **state) {
   (void)state;
   char *folder = test_folder_create(), *path = gd_format("%s/moments.h5", folder);
   double mean[2] = {1, NAN}, covariance[4] = {1, 0, 0, 1};
@@ -202,7 +202,7 @@ static void statistics_come_back_from_files(void **state) {
   assert_non_null(strstr(gd_error_message(), "moments.h5"));
   assert_non_null(strstr(gd_error_message(), "'/mean' has another shape or type than float64 (131)"));
 
-  if (test_comm->rank == 0) {  // a bit of the covariance, which takes up most of the file
+  if (test_comm->rank == 0) {  // flip a bit of the covariance, which is most of the file
     FILE *file = fopen(path, "r+b");
     assert_non_null(file);
     fseek(file, WIDTH * WIDTH * 4, SEEK_SET);
@@ -227,11 +227,11 @@ static void statistics_come_back_from_files(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(golden_distances_hold),
-      cmocka_unit_test(scaled_rows_give_what_the_formula_says),
+      cmocka_unit_test(scaled_rows_match_the_closed_form),
       cmocka_unit_test(bits_do_not_depend_on_the_rank_count),
       cmocka_unit_test(selected_rows_are_as_if_alone),
-      cmocka_unit_test(what_is_not_finite_is_an_error),
-      cmocka_unit_test(cached_moments_that_are_not_finite_are_refused),
+      cmocka_unit_test(non_finite_features_are_an_error),
+      cmocka_unit_test(non_finite_cached_moments_are_refused),
       cmocka_unit_test(statistics_come_back_from_files),
   };
   return GD_TEST_MAIN(tests);

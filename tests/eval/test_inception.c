@@ -1,5 +1,5 @@
-/* Inception-v3 as an extractor: weights from safetensors and from HDF5, images as the FID wants them, the same features
- * on any number of ranks, and files that do not fit. The network itself: test_model_inception_golden. */
+/* Inception-v3 as feature extractor: weights from safetensors and from HDF5, images resized as for the FID, the same
+ * features on any number of ranks, and files that do not fit. The network itself: model/test_inception_golden.c. */
 #include <hdf5.h>
 #include <math.h>
 #include <string.h>
@@ -36,7 +36,7 @@ static int close_weights(void **state) {
   return 0;
 }
 
-// Bilinear in double, with half-pixel centres and the edges repeated.
+// Bilinear in double precision, with half-pixel centres and repeated edges.
 static double enlarged(const uint8_t *image, int y, int x) {
   double sum = 0;
   for (int i = 0; i < SMALL; i++)
@@ -85,16 +85,16 @@ static void features_are_those_of_the_network(void **state) {
   assert_true(features.n_global == N_IMAGES && features.local.begin == local.begin && features.width == 2048);
   assert_ok(gd_plan_create(&plan, net, 1, GD_INFERENCE, GD_FLOAT32));
   gd_plan_load(plan, params);
-  for (int64_t i = local.begin; i < local.end; i += 13) {  // of each rank some, with a plan of one image
+  for (int64_t i = local.begin; i < local.end; i += 13) {  // some images per rank, with a plan of one image
     uint8_t *one = make_images((gd_range){i, i + 1});
     gd_inception_prepare(one, SMALL, 1, gd_plan_input(plan, 0));
     const float *expected = gd_plan_forward(plan);
-    double most = 0, error = 0;
+    double largest = 0, error = 0;
     for (int k = 0; k < 2048; k++) {
-      most = fmax(most, fabs(expected[k]));
+      largest = fmax(largest, fabs(expected[k]));
       error = fmax(error, fabs(features.values[(i - local.begin) * 2048 + k] - expected[k]));
     }
-    assert_true(most > 0 && error <= 1e-5 * most);
+    assert_true(largest > 0 && error <= 1e-5 * largest);
     gd_free(one);
   }
   gd_plan_destroy(&plan);
@@ -103,7 +103,7 @@ static void features_are_those_of_the_network(void **state) {
   gd_free(images);
 }
 
-// All parameters as datasets of an HDF5 file; `without` is left out. Rank 0 writes.
+// All parameters except `without` as datasets of an HDF5 file. Rank 0 writes.
 static void write_hdf5(const char *path, const char *without) {
   if (test_comm->rank == 0) {
     const gd_param_table *table = gd_net_params(net);
@@ -124,7 +124,7 @@ static void write_hdf5(const char *path, const char *without) {
   MPI_Barrier(test_comm->mpi);
 }
 
-static void weights_come_from_hdf5_too(void **state) {
+static void weights_can_come_from_hdf5(void **state) {
   (void)state;
   gd_inception *inception = NULL;
   char *path = gd_format("%s/inception.h5", folder);
@@ -146,7 +146,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(images_are_enlarged_without_rounding),
       WITH_WEIGHTS(features_are_those_of_the_network),
-      WITH_WEIGHTS(weights_come_from_hdf5_too),
+      WITH_WEIGHTS(weights_can_come_from_hdf5),
   };
   return GD_TEST_MAIN(tests);
 }

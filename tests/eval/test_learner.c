@@ -1,5 +1,5 @@
-/* The training step of classifiers: its loss against PyTorch's, its gradient against differences, learning, and the
- * same parameters on any number of ranks, also where there are more ranks than slots. */
+/* The training step of classifiers: its loss against PyTorch, its gradient against finite differences, learning, and
+ * the same parameters on any number of ranks, also with more ranks than slots. */
 #include <math.h>
 #include <string.h>
 
@@ -82,7 +82,7 @@ static void loss_of_the_solver_is_pytorchs(void **state) {
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) gd_free(arrays[i]);
 }
 
-// ---- Learning: which of four inputs is the largest
+// ---- Learning: the class is the index of the largest of four inputs
 
 enum { N_INPUTS = 4, N_ROWS = 21, STEPS = 150 };
 
@@ -119,7 +119,7 @@ static void it_learns_the_same_on_any_number_of_ranks(void **state) {
   for (int n_ranks = 1; n_ranks <= test_comm->size; n_ranks++) {
     gd_comm *part = gd_comm_first(test_comm, n_ranks);
     double first = 0, last = 0;
-    uint64_t digest = part ? train_toy(part, 2, &first, &last) : 0;  // two slots: of four ranks, two stay idle
+    uint64_t digest = part ? train_toy(part, 2, &first, &last) : 0;  // two slots: two of four ranks are idle
     gd_comm_destroy(&part);
     MPI_Bcast(&digest, 1, MPI_UINT64_T, 0, test_comm->mpi);
     if (test_comm->rank == 0) assert_true(first > 1 && last < 0.6 * first);

@@ -1,4 +1,4 @@
-/* The CIFAR-10 reader: the first byte says which split; the training split is five files. */
+/* The CIFAR-10 reader: the first byte chooses the split; the training split has five files. */
 #include <stdio.h>
 #include <string.h>
 #include <zlib.h>
@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
   if (test) {
     fuzz_write("test_batch.bin", data + 1, nbytes - 1);
   } else {
-    size_t each = (nbytes - 1) / 5;  // so that the files differ, and one may be wrong
+    size_t each = (nbytes - 1) / 5;  // the files differ, and one may be wrong
     for (size_t i = 0; i < 5; i++) {
       char name[32];
       snprintf(name, sizeof name, "data_batch_%zu.bin", i + 1);

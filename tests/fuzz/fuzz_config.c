@@ -1,6 +1,6 @@
 /* The configuration reader: YAML text, a zero byte, then overrides with a zero byte between them.
  *
- * What is accepted must come back from its own dump and must make a network description. */
+ * An accepted configuration must be read back from its own dump and must give a network description. */
 #include <string.h>
 
 #include "fuzz_support.h"

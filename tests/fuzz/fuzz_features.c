@@ -1,4 +1,4 @@
-/* The readers of what other programs may have written: feature sets, arrays (starting noises, weights), and of the
+/* The readers of files that other programs may have written - feature sets, arrays (starting noise, weights) - and of
  * cached statistics. */
 #include <math.h>
 

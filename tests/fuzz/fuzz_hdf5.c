@@ -1,4 +1,4 @@
-/* HDF5 files from the fuzzer's bytes: raw, or after a recipe (see fuzz_hdf5.h). */
+/* HDF5 files from the fuzzer's bytes: raw, or made from a recipe (see fuzz_hdf5.h). */
 #define _GNU_SOURCE  // memmem
 #include "fuzz_hdf5.h"
 
@@ -173,7 +173,7 @@ static hid_t take_type(recipe *r) {
   }
 }
 
-// Values from the input, over and over; nothing that HDF5 would take for an address.
+// Values from the input, repeated; none that HDF5 would take for an address.
 static void *take_values(recipe *r, hid_t type, hsize_t count) {
   size_t nbytes = H5Tget_size(type);
   bool plain = H5Tget_class(type) != H5T_VLEN && H5Tis_variable_str(type) <= 0 && H5Tget_class(type) != H5T_REFERENCE;
@@ -303,7 +303,7 @@ static void put_something(recipe *r) {
   }
 }
 
-// Links back to the root, the last to be made: HDF5 1.10 miscounts the links of groups that are changed through them.
+// Links back to the root, made last: HDF5 1.10 miscounts the links of groups that are changed through them.
 static void put_circles(hid_t id, int n) {
   static const char *const names[] = {"/circle", "/model/circle", "/another"};
   for (int i = 0; i < n; i++) H5Lcreate_hard(id, "/", id, names[i], H5P_DEFAULT, H5P_DEFAULT);
@@ -312,7 +312,7 @@ static void put_circles(hid_t id, int n) {
 static void seal(hid_t id, const char *path) {
   gd_hdf5 file = {.comm = fuzz_comm, .id = id, .path = gd_strdup(path), .has_checksums = true};
   if (H5Aexists(id, "header_xxh3") > 0) H5Adelete(id, "header_xxh3");
-  (void)gd_hdf5_put_seal(&file);  // what cannot be sealed stays without
+  (void)gd_hdf5_put_seal(&file);  // a file that cannot be sealed stays unsealed
   gd_free(file.path);
 }
 
@@ -358,7 +358,7 @@ static void seed_raw(const char *name, bytes file) {
   gd_free(seed);
 }
 
-// As h5py writes it: the format of old.
+// In the older file format, as h5py writes it.
 static void seed_old(void) {
   float values[24] = {1, 2, 3};
   hsize_t dims[2] = {4, 6}, four[4] = {2, 1, 3, 4}, chunk[4] = {1, 1, 3, 2};
@@ -388,7 +388,7 @@ void fuzz_hdf5_seeds(void) {
     snprintf(name, sizeof name, "base-%d", i);
     seed_raw(name, base_of(i));
     for (uint8_t unsealed = 0; unsealed < 2; unsealed++) {
-      // an attribute and a dataset more, both sound
+      // one valid attribute and one valid dataset more
       uint8_t recipe[] = {
           (uint8_t)(i | unsealed << 3), 0, 19, 0, 1, 0, 1, 3, 2, 5, 7, 2, 12, 0, 0, 2, 3, 4, 0, 4, 1, 2, 3, 4, 1, 1};
       snprintf(name, sizeof name, "recipe-%d-%d", i, unsealed);

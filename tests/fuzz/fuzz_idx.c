@@ -1,5 +1,5 @@
-/* The IDX reader: two bytes say how long the file of images is, the rest is the file of labels. Either may be gzipped;
- * small images are resized too, as training does. */
+/* The IDX reader: two bytes give the length of the file of images, the rest is the file of labels. Either may be
+ * gzipped. Small images are also resized, as in training. */
 #include <string.h>
 #include <zlib.h>
 

@@ -1,4 +1,4 @@
-/* `info`: walks through any HDF5 file, verifies and prints. */
+/* `info`: verifies and prints any HDF5 file. */
 #include <stdio.h>
 
 #include "fuzz_hdf5.h"

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
   uint64_t digest = 0;
   if (err == GD_OK) digest = gd_digest(images, (size_t)set.n_global * (size_t)(set.h * set.w * set.c), digest);
   gd_free(images);
-  (void)digest;  // every image has been looked at
+  (void)digest;  // every image was read
   return 0;
 }
 

@@ -1,4 +1,4 @@
-/* What the fuzz targets share. Files stand in a folder below TMPDIR, which tools/fuzz puts into memory.
+/* Shared by the fuzz targets. Files are in a folder below TMPDIR, which tools/fuzz places in memory.
  *
  * With GD_FUZZ_SEEDS=FOLDER a target writes its seeds there and ends. */
 #include "fuzz_support.h"
@@ -19,13 +19,13 @@ static char folder[512], path[1024];
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 const char *__lsan_default_suppressions(void);
 
-// Open MPI keeps what it allocated, HDF5 1.10 loses a little with each damaged file that it gives up; neither is ours.
+// Open MPI does not free its memory, and HDF5 1.10 leaks a little with each damaged file; neither is our leak.
 const char *__lsan_default_suppressions(void) {
   return "leak:libmpi\nleak:libopen-rte\nleak:libopen-pal\nleak:libpmix\nleak:libhwloc\nleak:libevent\nleak:mca_\n"
          "leak:libhdf5\nleak:libdl\nleak:ld-linux\n";
 }
 
-// MPI_Abort ends the process without a word to libFuzzer: an abort of the program is a finding.
+// MPI's own MPI_Abort would end the process unnoticed by libFuzzer: an abort of the program is a finding.
 int MPI_Abort(MPI_Comm comm, int code) {
   (void)comm, (void)code;
   abort();
@@ -42,7 +42,7 @@ static void set_environment(void) {
   setenv("OMP_NUM_THREADS", "1", 0);
 }
 
-// Of the OpenMP library, which removes it at exit only: libFuzzer ends without.
+// The OpenMP library removes its registration only at exit, which libFuzzer skips.
 static void remove_registration(void) {
   char name[64];
   omp_get_max_threads();
@@ -65,7 +65,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   if (seeds) {
     fuzz_make_seeds();
     fflush(NULL);
-    _exit(0);  // without looking for leaks
+    _exit(0);  // without a search for leaks
   }
   return 0;
 }

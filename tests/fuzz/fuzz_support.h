@@ -1,4 +1,4 @@
-/* What the fuzz targets share: MPI, a folder for files, seeds, leaks and aborts as libFuzzer wants them.
+/* Shared by the fuzz targets: MPI, a folder for files, seeds, leaks and aborts as libFuzzer needs them.
  *
  * A target defines LLVMFuzzerTestOneInput and fuzz_make_seeds. Every input must end in GD_OK or in an error with a
  * message; anything else (a crash, a leak, an abort, a hang, an allocation beyond the limit) is a finding. */
@@ -15,17 +15,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes);
 void fuzz_make_seeds(void);
 void fuzz_seed(const char *name, const void *data, size_t nbytes);
 
-/* The folder of this process's files, and FOLDER/NAME: valid until the next call. */
+/* The folder for files of this process, and FOLDER/NAME: valid until the next call. */
 const char *fuzz_folder(void);
 const char *fuzz_path(const char *name);
 
-/* Writes FOLDER/NAME, anew. */
+/* Writes FOLDER/NAME, replacing an older one. */
 void fuzz_write(const char *name, const void *data, size_t nbytes);
 
-/* A whole file; gd_free. */
+/* The bytes of a file; gd_free. */
 uint8_t *fuzz_read(const char *path, size_t *nbytes);
 
-/* An input that was refused must have been refused with a message that names the file. */
+/* If the input was refused: the message must name the file. */
 void fuzz_check(gd_err err, const char *must_name);
 
 #endif

@@ -1,5 +1,5 @@
 /* Both variants of Inception-v3 against golden/inception.h5 (an eighth of the width, see tools/make-inception-golden);
- * the full width's parameters, and that it runs. */
+ * at full width the number of parameters and a forward pass. */
 #include <math.h>
 #include <string.h>
 
@@ -10,7 +10,7 @@ enum { BATCH = 2, SIZE = 107, DIVISOR = 8, FEATURES = 2048 / DIVISOR };
 
 static const char file[] = "inception.h5";
 
-// How far the variant's features are from those in the dataset.
+// The relative error of the variant's features.
 static double features_error(gd_inception_variant variant, const char *dataset) {
   gd_net *net;
   gd_plan *plan;
@@ -35,7 +35,7 @@ static double features_error(gd_inception_variant variant, const char *dataset) 
 static void check_features(gd_inception_variant variant, const char *dataset, const char *other) {
   double error = features_error(variant, dataset);
   if (!(error <= 1e-5)) fail_msg("%s: differ by %g", dataset, error);
-  assert_true(features_error(variant, other) > 1e-2);  // the file tells the variants apart
+  assert_true(features_error(variant, other) > 1e-2);  // the features of the two variants differ
 }
 
 static void torchvision_features_hold(void **state) {
@@ -48,8 +48,9 @@ static void fid_features_hold(void **state) {
   check_features(GD_INCEPTION_FID, "features_fid", "features_torchvision");
 }
 
-// torchvision publishes 27,161,264 parameters for 1000 classes. AuxLogits: 1x1 convolution of 768 to 128 and 5x5 of
-// those to 768, both with batch norm, then a linear layer; fc is linear from 2048. 17,216 channels are normalised.
+// torchvision publishes 27,161,264 parameters for 1000 classes. AuxLogits: a 1x1 convolution from 768 to 128 channels
+// and a 5x5 convolution from 128 to 768, both with batch norm, then a linear layer. fc is linear from 2048. 17,216
+// channels are normalised.
 static void full_width_has_its_parameter_count(void **state) {
   (void)state;
   const int64_t aux = 768 * 128 + 2 * 128 + 128 * 768 * 25 + 2 * 768 + (768 + 1) * 1000, fc = (2048 + 1) * 1000;

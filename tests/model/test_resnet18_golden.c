@@ -1,5 +1,5 @@
 /* The network of golden/resnet.h5: logits, loss, gradients and running statistics of a training step, then features and
- * logits with those statistics; and the parameter count of the full width. */
+ * logits with those statistics; and the number of parameters at full width. */
 #include <math.h>
 #include <string.h>
 
@@ -24,7 +24,7 @@ static int n_statistics(const gd_param_table *table) {
   return n;
 }
 
-// The file's weights, running statistics as at the start, the file's images as input.
+// With the file's weights, initial running statistics, and the file's images as input.
 static gd_fixture open_network(gd_mode mode, bool features) {
   gd_fixture f = {0};
   gd_resnet18_create(&f.net, SIZE, CHANNELS, widths, CLASSES, features);
@@ -80,7 +80,7 @@ static void run_step(gd_fixture *f) {
   gd_free(labels);
 }
 
-// Moves the running statistics and nothing else.
+// Updates the running statistics only.
 static void update_statistics(gd_fixture *f) {
   gd_adam adam = {.learning_rate = 0, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f};
   float *m = GD_NEW_ARRAY(float, f->table->total), *v = GD_NEW_ARRAY(float, f->table->total);
@@ -89,8 +89,8 @@ static void update_statistics(gd_fixture *f) {
   gd_free(v);
 }
 
-// Gradients are compared relative to the largest of all of them: those of a deep layer over a batch of 8 are small
-// differences, which PyTorch's own float32 gives to 1.5e-5 of an array's largest.
+// Gradients are compared relative to the largest element of all: those of a deep layer over a batch of 8 are small
+// differences, for which PyTorch's own float32 has errors of 1.5e-5 of the array's largest element.
 static void check_gradients(const gd_fixture *f) {
   float *expected = GD_NEW_ARRAY(float, f->table->total);
   assert_int_equal(golden_params(file, "grads", f->table, expected), f->table->n - n_statistics(f->table));
@@ -139,7 +139,8 @@ static void features_and_logits_with_running_statistics_hold(void **state) {
   close_network(&f);
 }
 
-// torchvision's 11,689,512 are for 3 channels and 1000 classes of 512 features; 4,800 channels are normalised.
+// torchvision's 11,689,512 parameters are for 3 channels and 1000 classes from 512 features; 4,800 channels are
+// normalised.
 static void full_width_has_its_parameter_count(void **state) {
   (void)state;
   static const int full[4] = {64, 128, 256, 512};

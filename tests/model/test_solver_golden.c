@@ -1,5 +1,5 @@
-/* The solver of golden/solver.h5: logits, the losses on real and replayed images, and the gradients of their weighted
- * sum, dropout off; then dropout's masks against plain loops. */
+/* The solver of golden/solver.h5: without dropout the logits, the losses on real and replayed images, and the gradients
+ * of their weighted sum; then the masks of dropout against plain loops. */
 #include <math.h>
 #include <string.h>
 
@@ -45,7 +45,7 @@ static void check(const char *what, const float *got, const char *dataset, int64
   gd_free(expected);
 }
 
-// ---- Losses of the file's `about`
+// ---- The losses, as in the `about` attribute of the file
 
 // softmax(logits / t) and its logarithm.
 static void softmax(const float *logits, double t, double *p, double *log_p) {
@@ -69,7 +69,7 @@ static float hard_loss(const float *logits, const float *labels, double weight, 
   return (float)loss;
 }
 
-// Mean cross entropy with the teacher's softened labels, times t^2; writes `weight` times its gradient.
+// Mean cross entropy with the teacher's soft labels, times t^2; writes `weight` times its gradient.
 static float soft_loss(const float *logits, const float *teacher, double weight, float *gradient) {
   double loss = 0, p[CLASSES], log_p[CLASSES], wanted[CLASSES], unused[CLASSES], t = temperature;
   for (int n = 0; n < BATCH; n++) {
@@ -83,7 +83,7 @@ static float soft_loss(const float *logits, const float *teacher, double weight,
   return (float)loss;
 }
 
-// ---- Without dropout: real rows first, replayed ones behind them, in one plan
+// ---- Without dropout: real rows, then replayed rows, in one plan
 
 static void load_images(const char *dataset, float *to) {
   float *x = golden(file, dataset, (int64_t)BATCH * SIZE * SIZE);
@@ -181,7 +181,7 @@ static void reference_conv_relu(const gd_fixture *f, const char *name, int pad, 
   *s = out;
 }
 
-// Max pool, and input `mask` of the plan on its output: x becomes that.
+// Max pool, then the product with input `mask` of the plan: x becomes the output.
 static void reference_pool_drop(const gd_fixture *f, int mask, int kernel, int stride, int batch, gd_shape *s,
                                 double **x) {
   gd_shape out = {(s->h - kernel) / stride + 1, (s->w - kernel) / stride + 1, s->c};
@@ -195,7 +195,7 @@ static void reference_pool_drop(const gd_fixture *f, int mask, int kernel, int s
   *s = out;
 }
 
-// Layer after layer of the file's `about`.
+// The layers, as in the `about` attribute of the file.
 static void reference_solver(const gd_fixture *f, int image_size, int batch, float *logits) {
   gd_shape s = {image_size, image_size, 1};
   double *x = doubles(gd_plan_input(f->plan, 0), (int64_t)batch * image_size * image_size);
@@ -220,7 +220,7 @@ static void reference_solver(const gd_fixture *f, int image_size, int batch, flo
 
 static void random_masks_match_plain_loops(void **state) {
   (void)state;
-  static const int sizes[] = {12, 17};  // 12 is the smallest
+  static const int sizes[] = {12, 17};  // 12 is the minimum
   enum { IMAGES = 3 };
   for (int i = 0; i < 2; i++) {
     gd_fixture f = open_solver(sizes[i], IMAGES, GD_INFERENCE, true);
@@ -238,7 +238,7 @@ static void random_masks_match_plain_loops(void **state) {
   }
 }
 
-static void all_dropped_leaves_the_last_bias(void **state) {
+static void with_all_dropped_the_last_bias_is_left(void **state) {
   (void)state;
   gd_fixture f = open_solver(SIZE, BATCH, GD_INFERENCE, true);
   load_images("x", gd_plan_input(f.plan, 0));
@@ -253,6 +253,6 @@ static void all_dropped_leaves_the_last_bias(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(logits_losses_and_gradients_hold), cmocka_unit_test(masks_of_ones_change_nothing),
-      cmocka_unit_test(random_masks_match_plain_loops), cmocka_unit_test(all_dropped_leaves_the_last_bias)};
+      cmocka_unit_test(random_masks_match_plain_loops), cmocka_unit_test(with_all_dropped_the_last_bias_is_left)};
   return GD_TEST_MAIN(tests);
 }

@@ -1,5 +1,5 @@
-/* config.json beside diffusers' weights: files of networks that compute the same are taken, all others are refused with
- * key, value found and value required. */
+/* config.json beside diffusers' weights: files of networks that compute the same are accepted, all others are refused
+ * with the key, the value found and the value required. */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,7 +13,7 @@ static const gd_config_model model = {.n_levels = 4,
                                       .attention_head_dim = 8,
                                       .norm_num_groups = 32};
 
-// As diffusers 0.30 writes it, of this very network.
+// As diffusers 0.30 writes it for this network.
 static const char whole[] =
     "{\"_class_name\": \"UNet2DModel\", \"_diffusers_version\": \"0.30.0\", \"act_fn\": \"silu\", "
     "\"add_attention\": true, \"attention_head_dim\": 8, \"attn_norm_num_groups\": null, "
@@ -42,7 +42,7 @@ static int tear_down(void **state) {
   return 0;
 }
 
-// The file with `old` in place of `new`; both NULL: as it is.
+// Checks the file with `old` replaced by `new`; both NULL: unchanged.
 static gd_err check_with(const char *old, const char *new) {
   const char *at = old ? strstr(whole, old) : whole;
   if (!at) fail_msg("no '%s' in the file", old);
@@ -53,7 +53,7 @@ static gd_err check_with(const char *old, const char *new) {
   return gd_unet_check_config(path, &model, 32, 3);
 }
 
-static void the_same_network_is_taken(void **state) {
+static void the_same_network_is_accepted(void **state) {
   (void)state;
   static const char *const changes[][2] = {{NULL, NULL},
                                            {"\"silu\"", "\"swish\""},
@@ -105,7 +105,7 @@ static void another_network_is_refused(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(the_same_network_is_taken, set_up, tear_down),
+  const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(the_same_network_is_accepted, set_up, tear_down),
                                      cmocka_unit_test_setup_teardown(another_network_is_refused, set_up, tear_down)};
   return GD_TEST_MAIN(tests);
 }

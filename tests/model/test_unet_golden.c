@@ -1,5 +1,5 @@
-/* Both networks of golden/unet.h5: output, gradients, and parameters after one and three clipped Adam steps; in
- * bfloat16 output and gradients near those of float32. */
+/* Both networks of golden/unet.h5: output, gradients, and parameters after one and three clipped Adam steps; output and
+ * gradients in bfloat16 are close to those in float32. */
 #include <math.h>
 #include <string.h>
 
@@ -119,7 +119,7 @@ static void check_gradients(gd_fixture *f) {
   gd_free(norm_path);
 }
 
-// Within 2e-6 for 99.9 % of the elements and 2e-4 for all; key biases have a true gradient of zero and are left out.
+// Within 2e-6 for 99.9 % of the elements and 2e-4 for all. Key biases are left out: their true gradient is zero.
 static void check_params(const gd_fixture *f, const char *group) {
   int64_t n = 0, n_off = 0;
   for (int i = 0; i < f->table->n; i++) {
@@ -190,7 +190,7 @@ static double distance(const float *a, const float *b, int64_t n) {
   return sqrt(difference / norm);
 }
 
-static void bfloat16_is_near_float32(void **state) {
+static void bfloat16_is_close_to_float32(void **state) {
   (void)state;
   if (!gd_precision_supported(GD_BFLOAT16)) {
     print_message("skipped: no bfloat16 instructions\n");
@@ -214,6 +214,6 @@ static void bfloat16_is_near_float32(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(inference_output_holds),
                                      cmocka_unit_test(training_output_gradients_and_steps_hold),
-                                     cmocka_unit_test(bfloat16_is_near_float32)};
+                                     cmocka_unit_test(bfloat16_is_close_to_float32)};
   return GD_TEST_MAIN(tests);
 }

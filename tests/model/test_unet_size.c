@@ -1,4 +1,4 @@
-/* Parameter counts of the paper's two networks, and odd shapes that must compile and run. */
+/* Parameter counts of the paper's two networks, and unusual shapes that must compile and run. */
 #include <math.h>
 #include <string.h>
 

@@ -19,7 +19,7 @@ static int64_t count(gd_shape s) {
 
 // ---- Fixture
 
-// Initial values would hide mistakes (biases 0, norm weights 1): all parameters become random, variances positive.
+// Initial values (biases 0, norm weights 1) would hide mistakes: all parameters become random, variances positive.
 static void fill_params(const gd_param_table *table, float *params) {
   for (int i = 0; i < table->n; i++) {
     const gd_param *p = &table->params[i];
@@ -81,7 +81,7 @@ static void fill_output_gradient(const nn_fixture *f, float *r) {
 const float *nn_run(nn_fixture *f) {
   const float *y = gd_plan_forward(f->plan);
   fill_output_gradient(f, gd_plan_output_gradient(f->plan));
-  for (int64_t i = 0; i < f->table->total; i++) f->grads[i] = NAN;  // so that a forgotten element shows
+  for (int64_t i = 0; i < f->table->total; i++) f->grads[i] = NAN;  // shows elements that are not written
   gd_plan_backward(f->plan, f->grads, NULL, NULL);
   return y;
 }
@@ -106,7 +106,7 @@ float *nn_results(nn_fixture *f, int64_t *n) {
 
 // ---- Reference
 
-// The inputs and parameters of a fixture in double, and where the reference writes its output.
+// The inputs and parameters of a fixture in double precision, and the reference's output.
 typedef struct nn_double {
   double *x[NN_MAX_INPUTS], *p[64], *y;
   float *r;
@@ -156,7 +156,7 @@ static double central_difference(const nn_fixture *f, nn_double *d, double *valu
 
 void nn_compare(const char *label, const char *what, const float *got, const double *expected, int64_t n,
                 double tolerance) {
-  double largest = 1e-2;  // where all is nearly zero, rounding is not measured against it
+  double largest = 1e-2;  // rounding errors are not relative to values that are all nearly zero
   for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs(expected[i]));
   for (int64_t i = 0; i < n; i++)
     if (!(fabs(got[i] - expected[i]) <= tolerance * largest))
@@ -168,7 +168,7 @@ static double tolerance_of(const nn_case *c) {
   return c->tolerance > 0 ? c->tolerance : 1e-5;
 }
 
-// Gradient `got` by the array `values`, at up to n_samples elements spread over it.
+// Gradient `got` by the array `values`, at up to n_samples evenly spaced elements.
 static void check_gradient(const nn_fixture *f, nn_double *d, const char *what, double *values, const float *got,
                            int64_t n) {
   int64_t wanted = f->c->n_samples > 0 ? f->c->n_samples : 300;
@@ -245,7 +245,8 @@ static void check_bfloat16(const nn_graph *graph, const nn_case *c) {
   double tolerance = c->tolerance > 0 ? c->tolerance : 1e-2;
   const float *expected = nn_run(&f), *got = nn_run(&b);
   check_distance(c, "output", got, expected, f.n_out, tolerance);
-  if (memcmp(got, expected, (size_t)f.n_out * sizeof(float)) == 0) fail_msg("%s: both precisions are one", c->label);
+  if (memcmp(got, expected, (size_t)f.n_out * sizeof(float)) == 0)
+    fail_msg("%s: both precisions give the same output", c->label);
   check_inference(&b, got);
   for (int i = 0; i < f.n_inputs; i++)
     if (gd_plan_input_gradient(f.plan, i))

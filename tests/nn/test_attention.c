@@ -1,4 +1,4 @@
-/* Attention against plain loops: several head sizes, maps that are not square, one pixel, sharp softmax. */
+/* Attention against plain loops: several head sizes, non-square maps, one pixel, sharp softmax. */
 #include "nn_check.h"
 
 static gd_tensor build_attention(gd_net *net, const gd_tensor *x, const nn_case *c) {
@@ -12,7 +12,7 @@ static void reference_attention(const nn_case *c, const double *const *x, const 
 
 static const nn_graph attention = {build_attention, reference_attention, false};
 
-// One tensor as query, key and value: its gradient is the sum of three.
+// One tensor as query, key and value: its gradient is a sum of three.
 static gd_tensor build_self(gd_net *net, const gd_tensor *x, const nn_case *c) {
   return gd_net_attention(net, x[0], x[0], x[0], c->head_dim);
 }

@@ -1,4 +1,4 @@
-/* Plans that compute in bfloat16 against the same in float32, and what has to refuse it. */
+/* Plans in bfloat16 against the same plans in float32, and ops that refuse bfloat16. */
 #include <string.h>
 
 #include "nn_check.h"
@@ -29,14 +29,14 @@ static gd_tensor build_linear_add(gd_net *net, const gd_tensor *x, const nn_case
   return gd_net_linear_add(net, x[0], x[1], "linear", c->c_out);
 }
 
-// The output, float32, cannot stand where the shortcut stood.
+// The float32 output cannot overwrite the shortcut.
 static gd_tensor build_shortcut(gd_net *net, const gd_tensor *x, const nn_case *c) {
   gd_tensor shortcut = gd_net_linear(net, x[0], "shortcut", c->c_out);
   gd_tensor h = gd_net_conv(net, x[0], "first", c->c_out, c->kernel, 1, c->pad, true);
   return gd_net_conv_add(net, h, shortcut, "second", c->c_out, c->kernel, c->pad);
 }
 
-// The same behind which a norm stands: now it can.
+// The same followed by a norm: now it can.
 static gd_tensor build_inner_shortcut(gd_net *net, const gd_tensor *x, const nn_case *c) {
   return gd_net_group_norm(net, build_shortcut(net, x, c), "norm", c->groups, eps, GD_SILU);
 }
@@ -71,7 +71,7 @@ static const nn_graph group_norm = {build_group_norm, NULL, false}, shifted = {b
 static const nn_graph attention = {build_attention, NULL, false};
 static const nn_graph concat = {build_concat, NULL, false}, upsample = {build_upsample, NULL, false};
 
-static void products_are_near(void **state) {
+static void products_are_close(void **state) {
   (void)state;
   if (skipped()) return;
   static const nn_case convs[] = {
@@ -142,7 +142,7 @@ static void products_are_near(void **state) {
   NN_CHECK_BFLOAT16(&linear, linears);
 }
 
-static void products_with_residual_are_near(void **state) {
+static void products_with_residual_are_close(void **state) {
   (void)state;
   if (skipped()) return;
   static const nn_case convs[] = {
@@ -169,7 +169,7 @@ static void products_with_residual_are_near(void **state) {
   NN_CHECK_BFLOAT16(&linear_add, linears);
 }
 
-static void norms_are_near(void **state) {
+static void norms_are_close(void **state) {
   (void)state;
   if (skipped()) return;
   static const nn_case plain[] = {
@@ -189,7 +189,7 @@ static void norms_are_near(void **state) {
   NN_CHECK_BFLOAT16(&shifted, with_shift);
 }
 
-static void attention_is_near(void **state) {
+static void attention_is_close(void **state) {
   (void)state;
   if (skipped()) return;
   static const nn_case cases[] = {
@@ -200,8 +200,8 @@ static void attention_is_near(void **state) {
   NN_CHECK_BFLOAT16(&attention, cases);
 }
 
-// Moving numbers about costs one rounding in and, of sums of four, one out.
-static void copies_are_near(void **state) {
+// The input is rounded once; the gradient of an upsampled pixel, a sum of four, is rounded once more.
+static void copies_are_close(void **state) {
   (void)state;
   if (skipped()) return;
   static const nn_case concats[] = {
@@ -227,7 +227,7 @@ static gd_tensor block(gd_net *net, gd_tensor x, gd_tensor shifts, int i, const 
   return h;
 }
 
-// Blocks with residuals in place, shifts from one vector, a skip, attention: every op that can, in one network.
+// Blocks with residuals in place, shifts from one vector, a skip, attention: every op that supports bfloat16.
 static gd_tensor build_blocks(gd_net *net, const gd_tensor *x, const nn_case *c) {
   int width = c->c_out;
   gd_tensor shifts = gd_net_linear_group(net, gd_net_activation(net, x[1], GD_SILU), 3,
@@ -292,12 +292,12 @@ static void images_do_not_depend_on_each_other(void **state) {
   nn_close(&f);
 }
 
-// Half the memory but for the caller's copies, which are float32.
+// Half the memory, except for the caller's copies in float32.
 static void maps_take_half_the_memory(void **state) {
   (void)state;
   if (skipped()) return;
   nn_case c = blocks_case;
-  c.in[0].h = c.in[0].w = 32;  // wider than the maps of which patches are gathered: few, here, to set against those
+  c.in[0].h = c.in[0].w = 32;  // too wide for patches, which would outweigh these few maps
   nn_fixture b = nn_open(&blocks, &c, GD_TRAINING);
   c.precision = GD_FLOAT32;
   nn_fixture f = nn_open(&blocks, &c, GD_TRAINING);
@@ -306,7 +306,7 @@ static void maps_take_half_the_memory(void **state) {
   nn_close(&f);
 }
 
-// A network of vectors is the same in both precisions.
+// A network of vectors gives the same bits in both precisions.
 static void vectors_stay_float32(void **state) {
   (void)state;
   if (skipped()) return;
@@ -324,7 +324,7 @@ static void vectors_stay_float32(void **state) {
   nn_close(&b);
 }
 
-/* ---- Ops that know no bfloat16 ---- */
+/* ---- Ops without bfloat16 ---- */
 
 static gd_tensor add_activation(gd_net *net, gd_tensor x) {
   return gd_net_activation(net, x, GD_RELU);
@@ -381,7 +381,7 @@ static gd_err plan_of(gd_net *net) {
   return err;
 }
 
-// An op would read a float32 vector as bfloat16, or the other way round.
+// An op would read a float32 vector as bfloat16, or the reverse.
 static void mixed_inputs_are_refused(void **state) {
   (void)state;
   gd_net *net;
@@ -399,11 +399,11 @@ static void mixed_inputs_are_refused(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(products_are_near),
-                                     cmocka_unit_test(products_with_residual_are_near),
-                                     cmocka_unit_test(norms_are_near),
-                                     cmocka_unit_test(attention_is_near),
-                                     cmocka_unit_test(copies_are_near),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(products_are_close),
+                                     cmocka_unit_test(products_with_residual_are_close),
+                                     cmocka_unit_test(norms_are_close),
+                                     cmocka_unit_test(attention_is_close),
+                                     cmocka_unit_test(copies_are_close),
                                      cmocka_unit_test(runs_repeat_in_bfloat16),
                                      cmocka_unit_test(inference_gives_the_bits_of_training),
                                      cmocka_unit_test(images_do_not_depend_on_each_other),

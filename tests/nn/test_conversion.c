@@ -1,4 +1,4 @@
-/* From float32 to bfloat16 and back, and sums in bfloat16: every CPU can do that. */
+/* From float32 to bfloat16 and back, and sums in bfloat16; needs no bfloat16 instructions. */
 #include <string.h>
 
 #include "nn/bfloat16.h"
@@ -26,12 +26,12 @@ static const gd_rounding roundings[] = {
     {0x3f818000, 0x3f82},                                              // tie, up to even
     {0x3f807fff, 0x3f80}, {0x3f808001, 0x3f81},                        // just below and above a tie
     {0x3f817fff, 0x3f81}, {0x3f818001, 0x3f82}, {0x3fffffff, 0x4000},  // carries into the exponent
-    {0xbf808000, 0xbf80}, {0xbf818000, 0xbf82},                        // the sign is no part of it
+    {0xbf808000, 0xbf80}, {0xbf818000, 0xbf82},                        // the sign does not matter
     {0x00000000, 0x0000}, {0x80000000, 0x8000},                        // -0 stays
-    {0x00000001, 0x0000}, {0x00008000, 0x0000},                        // subnormals round as all others
+    {0x00000001, 0x0000}, {0x00008000, 0x0000},                        // subnormals round like all others
     {0x00018000, 0x0002}, {0x007fffff, 0x0080},                        // the largest becomes the smallest normal number
     {0x00400000, 0x0040}, {0x80018000, 0x8002}, {0x7f7f7fff, 0x7f7f},
-    {0x7f7f8000, 0x7f80},  // from here on past the largest
+    {0x7f7f8000, 0x7f80},  // these round to infinity
     {0x7f7fffff, 0x7f80}, {0xff7fffff, 0xff80}, {0x7f800000, 0x7f80},
     {0xff800000, 0xff80},
 };
@@ -64,7 +64,7 @@ static void not_a_number_stays_so(void **state) {
 
 enum { N_PATTERNS = 1 << 16 };
 
-// All bit patterns there are; those that are no number may become quiet.
+// All 65536 bit patterns; a NaN may become a quiet NaN.
 static void round_trip_is_exact(void **state) {
   (void)state;
   gd_bfloat16 *all = gd_alloc(N_PATTERNS * sizeof *all), *back = gd_alloc(N_PATTERNS * sizeof *back);
@@ -82,20 +82,20 @@ static void round_trip_is_exact(void **state) {
   gd_free(wide);
 }
 
-// Lengths about the pieces that the work is cut into; what stands behind the end is left alone.
+// Lengths around the size of the blocks of work; elements past the end stay unchanged.
 static void addition_rounds_the_sum(void **state) {
   (void)state;
   static const int lengths[] = {1, 15, 4095, 4096, 4097, 9000};
-  enum { MOST = 9001 };
-  gd_bfloat16 *sum = gd_alloc(MOST * sizeof *sum), *term = gd_alloc(MOST * sizeof *term);
-  float *values = GD_NEW_ARRAY(float, 2 * MOST), *a = values, *b = values + MOST;
+  enum { LONGEST = 9001 };
+  gd_bfloat16 *sum = gd_alloc(LONGEST * sizeof *sum), *term = gd_alloc(LONGEST * sizeof *term);
+  float *values = GD_NEW_ARRAY(float, 2 * LONGEST), *a = values, *b = values + LONGEST;
   for (int k = 0; k < 6; k++) {
     int n = lengths[k];
-    gd_random_normal((gd_random){.seed = 1, .purpose = GD_RANDOM_NOISE}, 0, 2 * MOST, values);
-    gd_tensor_convert(GD_FLOAT32, a, GD_BFLOAT16, sum, MOST);
-    gd_tensor_convert(GD_FLOAT32, b, GD_BFLOAT16, term, MOST);
-    gd_tensor_convert(GD_BFLOAT16, sum, GD_FLOAT32, a, MOST);
-    gd_tensor_convert(GD_BFLOAT16, term, GD_FLOAT32, b, MOST);
+    gd_random_normal((gd_random){.seed = 1, .purpose = GD_RANDOM_NOISE}, 0, 2 * LONGEST, values);
+    gd_tensor_convert(GD_FLOAT32, a, GD_BFLOAT16, sum, LONGEST);
+    gd_tensor_convert(GD_FLOAT32, b, GD_BFLOAT16, term, LONGEST);
+    gd_tensor_convert(GD_BFLOAT16, sum, GD_FLOAT32, a, LONGEST);
+    gd_tensor_convert(GD_BFLOAT16, term, GD_FLOAT32, b, LONGEST);
     gd_bfloat16 behind = sum[n], expected;
     gd_tensor_add(GD_BFLOAT16, sum, term, n);
     assert_int_equal(sum[n], behind);

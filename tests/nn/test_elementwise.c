@@ -151,7 +151,7 @@ static void time_embedding_matches(void **state) {
     double expected[BATCH * 128];
     ref_time_embedding(times, BATCH, widths[i], expected);
     for (int n = 0; n < BATCH; n++) gd_plan_input(f.plan, 0)[n] = (float)times[n];
-    const float *y = nn_run(&f);  // backward has nothing to do, and must not mind
+    const float *y = nn_run(&f);  // backward has nothing to do and must accept that
     for (int n = 0; n < BATCH; n++) {
       double tolerance = 2e-7 * (1 + times[n]);  // angles are rounded to float32
       nn_compare("time embedding", "output", y + n * widths[i], expected + n * widths[i], widths[i], tolerance);
@@ -161,7 +161,7 @@ static void time_embedding_matches(void **state) {
   }
 }
 
-// What is easily turned round: cosine comes first, and time 0 gives ones and zeros.
+// Easily confused: cosine comes first, so that time 0 gives ones and then zeros.
 static void time_embedding_puts_cosine_first(void **state) {
   (void)state;
   nn_case c = {.label = "time embedding", .batch = 2, .in = {{1, 1, 1}}, .c_out = 4, .fixed_inputs = 1};

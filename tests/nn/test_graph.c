@@ -1,4 +1,4 @@
-/* Tensors that several ops use: their gradients add up, wherever in the graph the uses stand. */
+/* Tensors used by several ops: their gradients add up, wherever in the graph the uses are. */
 #include "nn_check.h"
 
 static const float eps = 1e-5f;
@@ -60,7 +60,7 @@ static void reference_residual(const nn_case *c, const double *const *x, const d
   gd_free(joined);
 }
 
-// A down and up step with a skip, max pool, and a vector of which two levels use a part each.
+// Down- and upsampling with a skip, max pool, and a vector of which each of two levels uses a part.
 static gd_tensor build_two_levels(gd_net *net, const gd_tensor *x, const nn_case *c) {
   gd_tensor v = gd_net_activation(net, gd_net_linear(net, x[1], "time", c->c_out), GD_SILU);
   v = gd_net_linear_group(net, v, 2, (const char *[]){"low_shift", "high_shift"}, (int[]){c->c_out, c->c_out});

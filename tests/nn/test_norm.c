@@ -1,5 +1,5 @@
-/* Group norm, with and without SiLU and shift, and batch norm against plain loops; batch norm's way to its running
- * statistics. */
+/* Group norm, with and without SiLU and shift, and batch norm against plain loops; the running statistics of batch
+ * norm. */
 
 #include "nn_check.h"
 
@@ -52,7 +52,7 @@ static void reference_shifted(const nn_case *c, const double *const *x, const do
                          c->activation == GD_SILU, y);
 }
 
-// The vector's middle goes to one norm, its begin to another of twice the channels, its end to a third of the same map.
+// The vector's middle goes to one norm, its start to one with twice the channels, its end to a third on the same map.
 static gd_tensor build_parts(gd_net *net, const gd_tensor *x, const nn_case *c) {
   int channels = c->in[0].c;
   gd_tensor a = gd_net_group_norm_shifted(net, x[0], x[2], 2 * channels, "a", c->groups, eps, GD_SILU);
@@ -159,7 +159,7 @@ static void batch_norm_in_inference_uses_running_statistics(void **state) {
   for (int i = 0; i < N_BATCH_NORM_CASES; i++) check_inference(&batch_norm_cases[i]);
 }
 
-// A step of the optimiser moves each running statistic by a tenth towards the batch's, with the unbiased variance.
+// A step of the optimiser moves each running statistic a tenth of the way to the batch's, with the unbiased variance.
 static void check_statistics_step(const nn_case *c) {
   nn_fixture f = nn_open(&batch_norm, c, GD_TRAINING);
   int channels = c->in[0].c, rows = c->batch * c->in[0].h * c->in[0].w;
@@ -172,7 +172,7 @@ static void check_statistics_step(const nn_case *c) {
   nn_compare(c->label, "batch statistics", f.grads + 2 * channels, expected, 2 * channels, 1e-5);
   for (int i = 0; i < 2 * channels; i++) expected[i] = 0.9 * old[i] + 0.1 * expected[i];
   gd_adam adam = {.learning_rate = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f};
-  gd_adam_step(&adam, f.table, 1, 0.25f, 1, f.grads, f.params, m, v);  // clipping leaves statistics alone
+  gd_adam_step(&adam, f.table, 1, 0.25f, 1, f.grads, f.params, m, v);  // clipping does not change statistics
   nn_compare(c->label, "running statistics", f.params + 2 * channels, expected, 2 * channels, 1e-5);
   gd_free(x);
   gd_free(expected);

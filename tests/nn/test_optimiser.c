@@ -9,7 +9,7 @@ enum { N_STEPS = 5, N_SLOTS = 4 };
 
 static const gd_adam adam = {.learning_rate = 2e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f};
 
-// Parameters of odd sizes, one of them larger than any block of work, and running statistics between them.
+// Parameters of odd sizes, one of them larger than any block of work, with running statistics in between.
 static gd_net *make_net(void) {
   gd_net *net;
   gd_net_create(&net);
@@ -21,7 +21,7 @@ static gd_net *make_net(void) {
   return net;
 }
 
-// Gradients whose size changes from step to step, so that some steps clip and some do not.
+// The norm of the gradient changes from step to step, so that only some steps clip.
 static void fill_gradients(const gd_param_table *table, int step, float *grads) {
   gd_random key = {.seed = 5, .purpose = GD_RANDOM_NOISE, .step = (uint32_t)step};
   float size = step % 2 ? 0.1f : 1e-4f;
@@ -128,7 +128,7 @@ static void gradient_norm_matches_and_leaves_statistics_out(void **state) {
   grads[table->total - 1] = -3;  // the last element counts too
   assert_true(gd_gradient_norm(table, grads) == 3);
   grads[17] = NAN;
-  assert_true(isnan(gd_gradient_norm(table, grads)));  // a broken step must show
+  assert_true(isnan(gd_gradient_norm(table, grads)));  // a NaN must not be hidden
   gd_free(grads);
   gd_free(is_statistic);
   gd_net_destroy(&net);
@@ -157,7 +157,7 @@ static void moving_average_matches(void **state) {
   gd_net_destroy(&net);
 }
 
-// Everything the optimiser makes of one gradient, as one digest.
+// One digest of all arrays that the optimiser computes from one gradient.
 static uint64_t digest_with_threads(const gd_param_table *table, int n_threads) {
   int64_t n = table->total;
   float *all = GD_NEW_ARRAY(float, 5 * n), *grads = all + 3 * n, *ema = all + 4 * n;

@@ -3,7 +3,7 @@
 
 #include "support.h"
 
-// A first part that every net of this file shares, and more behind it where `longer`.
+// All nets of this file share the first layers; `longer` adds more.
 static gd_net *make_net(bool longer) {
   gd_net *net;
   gd_net_create(&net);
@@ -67,7 +67,7 @@ static void table_lists_parameters_in_order(void **state) {
   gd_net_destroy(&net);  // accepts NULL
 }
 
-static void find_goes_by_the_whole_name(void **state) {
+static void find_compares_the_whole_name(void **state) {
   (void)state;
   gd_net *net = make_net(true);
   const gd_param_table *table = gd_net_params(net);
@@ -105,7 +105,7 @@ static float *initial_values(const gd_net *net, uint64_t seed) {
   return values;
 }
 
-// Uniform weights lie within the bound, come near it on both sides, and have its mean and variance.
+// Uniform weights are within the bound, come close to it on both sides, and have the mean and variance of it.
 static void check_uniform(const gd_param *p, const float *values) {
   double bound = 1 / sqrt((double)p->fan_in), low = 0, high = 0, sum = 0, squares = 0;
   for (int64_t i = 0; i < p->count; i++) {
@@ -153,7 +153,7 @@ static void initial_values_depend_on_seed_parameter_and_element_only(void **stat
   assert_int_equal(down->count, twin->count);
   int64_t n_same = 0;
   for (int64_t i = 0; i < down->count; i++) n_same += a[down->offset + i] == a[twin->offset + i];
-  assert_true(n_same < 5);  // the two do not share a stream
+  assert_true(n_same < 5);  // the two have different random streams
   gd_free(a);
   gd_free(b);
   gd_free(c);
@@ -182,7 +182,7 @@ static void digest_sees_every_element(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(table_lists_parameters_in_order),
-                                     cmocka_unit_test(find_goes_by_the_whole_name),
+                                     cmocka_unit_test(find_compares_the_whole_name),
                                      cmocka_unit_test(shapes_follow_the_ops),
                                      cmocka_unit_test(initial_values_keep_their_bounds),
                                      cmocka_unit_test(initial_values_depend_on_seed_parameter_and_element_only),

@@ -1,5 +1,5 @@
-/* What a plan promises whatever its ops: modes, memory, reloads, and results that depend on nothing around an image -
- * not on the other images, the batch size or the thread count. */
+/* What a plan guarantees for any ops: modes, memory, reloads, and results for an image that do not depend on the other
+ * images, the batch size or the thread count. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -36,7 +36,7 @@ static gd_tensor build_unet(gd_net *net, const gd_tensor *x, const nn_case *c) {
   return gd_net_conv(net, gd_net_concat(net, h, skip), "last", c->in[0].c, 3, 1, 1, true);
 }
 
-// Every op that is not oneDNN's: their results are the same bits for any thread count.
+// All ops that do not use oneDNN: their results have the same bits for any thread count.
 static gd_tensor build_own_ops(gd_net *net, const gd_tensor *x, const nn_case *c) {
   gd_tensor h = gd_net_group_norm(net, x[0], "norm1", c->groups, eps, GD_SILU);
   gd_tensor t = gd_net_time_embedding(net, x[1], c->in[0].c);
@@ -114,10 +114,10 @@ static void inference_keeps_no_activations(void **state) {
   longer.c_out = 12;
   size_t tensor = (size_t)2 * 8 * 8 * 8 * sizeof(float);
   assert_int_equal(plan_nbytes(&chain, shorter, GD_INFERENCE), plan_nbytes(&chain, longer, GD_INFERENCE));
-  assert_true(plan_nbytes(&chain, longer, GD_INFERENCE) <= 3 * tensor);  // input, and two that take turns
+  assert_true(plan_nbytes(&chain, longer, GD_INFERENCE) <= 3 * tensor);  // the input, and two buffers used in turn
   size_t more = plan_nbytes(&chain, longer, GD_TRAINING) - plan_nbytes(&chain, shorter, GD_TRAINING);
   assert_int_equal(more, 8 * tensor);
-  nn_case narrow = unet_case(8);  // too narrow for convolutions with scratch as large as these small activations
+  nn_case narrow = unet_case(8);  // so narrow that no convolution needs scratch as large as these small activations
   narrow.c_out = 8;
   assert_true(2 * plan_nbytes(&unet, narrow, GD_INFERENCE) < plan_nbytes(&unet, narrow, GD_TRAINING));
   assert_true(plan_nbytes(&unet, unet_case(2), GD_INFERENCE) < plan_nbytes(&unet, unet_case(8), GD_INFERENCE));
@@ -132,15 +132,15 @@ static gd_tensor build_residuals(gd_net *net, const gd_tensor *x, const nn_case 
 
 static const nn_graph residuals = {build_residuals, NULL, false};
 
-// The input, and two that take turns: no sum needs a place of its own.
-static void sums_stand_in_place_of_their_residuals(void **state) {
+// The input, and two buffers used in turn: no sum needs its own buffer.
+static void sums_overwrite_their_residuals(void **state) {
   (void)state;
   nn_case c = {.label = "residuals", .batch = 2, .in = {{32, 32, 8}}, .c_out = 8, .groups = 2};
   size_t tensor = (size_t)2 * 32 * 32 * 8 * sizeof(float);
   assert_true(2 * plan_nbytes(&residuals, c, GD_INFERENCE) < 7 * tensor);  // half a tensor is left for scratch
 }
 
-// ---- One plan, used again
+// ---- Reuse of a plan
 
 static void repeated_runs_and_reloads_give_the_same_bits(void **state) {
   (void)state;
@@ -167,7 +167,7 @@ static void repeated_runs_and_reloads_give_the_same_bits(void **state) {
 
 // ---- Gradients that are ready early
 
-// Shifts of two norms from one product, between parameters that come before and after.
+// The shifts of two norms come from one product, with parameters before and after it.
 static gd_tensor build_grouped(gd_net *net, const gd_tensor *x, const nn_case *c) {
   int width = c->c_out;
   gd_tensor h = gd_net_conv(net, x[0], "in", width, 3, 1, 1, true), v = gd_net_linear(net, x[1], "time", width);
@@ -212,7 +212,7 @@ static void gradients_called_ready_are_final(void **state) {
   gd_plan_backward(f.plan, f.grads, note_call, &calls);
   assert_same_bits(c.label, "gradients with and without calls", f.grads, expected, f.table->total);
   assert_int_equal(calls.first[calls.n - 1], 0);
-  assert_true(calls.first[0] > f.table->total / 2);  // the last op's were ready first
+  assert_true(calls.first[0] > f.table->total / 2);  // those of the last op were ready first
   for (int i = 0; i < calls.n; i++) {
     int64_t first = calls.first[i];
     assert_same_bits(c.label, "ready gradients and final ones", calls.copies[i], expected + first, calls.total - first);
@@ -228,7 +228,7 @@ static void check_other_images(const nn_graph *graph, nn_case c) {
   nn_fixture f = nn_open(graph, &c, GD_TRAINING);
   int64_t n_y = f.n_out / c.batch, n_x = f.n_in[0] / c.batch;
   float *y = copy(nn_run(&f), f.n_out), *dx = copy(gd_plan_input_gradient(f.plan, 0), f.n_in[0]);
-  for (int i = 0; i < f.n_inputs; i++) nn_fill_input(&f, i, 1, 7);  // all but image 0
+  for (int i = 0; i < f.n_inputs; i++) nn_fill_input(&f, i, 1, 7);  // all images but the first
   const float *y_after = nn_run(&f), *dx_after = gd_plan_input_gradient(f.plan, 0);
   assert_same_bits(c.label, "image 0's outputs beside other images", y_after, y, n_y);
   assert_same_bits(c.label, "image 0's gradients beside other images", dx_after, dx, n_x);
@@ -245,7 +245,7 @@ static void images_do_not_depend_on_each_other(void **state) {
   check_other_images(&own_ops, own_case(3));
 }
 
-// Image by image, the plan for `smaller` images gives what the one for `larger` gives: bits, or to rounding.
+// Plans for both batch sizes give the same result for each image: the same bits if `exact`, otherwise up to rounding.
 static void check_batch_size(const nn_graph *graph, nn_case smaller, nn_case larger, bool exact) {
   nn_fixture a = nn_open(graph, &smaller, GD_TRAINING), b = nn_open(graph, &larger, GD_TRAINING);
   const float *ya = nn_run(&a), *yb = nn_run(&b);
@@ -259,8 +259,8 @@ static void check_batch_size(const nn_graph *graph, nn_case smaller, nn_case lar
   nn_close(&b);
 }
 
-// Convolutions and our own ops give an image the same bits in every batch size, on every instruction set. Linear does
-// with AVX-512, but not with AVX2, where oneDNN's matrix product chooses its blocking by the number of rows.
+// Convolutions and our own ops give an image the same bits at every batch size, on every instruction set. Linear layers
+// do so with AVX-512 but not with AVX2, where the blocking of oneDNN's matrix product depends on the number of rows.
 static void images_do_not_depend_on_the_batch_size(void **state) {
   (void)state;
   nn_case large = unet_case(8), large_convolutions = unet_case(8);
@@ -278,7 +278,7 @@ static void images_do_not_depend_on_the_batch_size(void **state) {
 
 static float *results_with_threads(const nn_graph *graph, nn_case c, int n_threads, int64_t *n) {
   int kept = omp_get_max_threads();
-  omp_set_num_threads(n_threads);  // a plan runs with the threads it was made with
+  omp_set_num_threads(n_threads);  // a plan runs with the thread count at its creation
   nn_fixture f = nn_open(graph, &c, GD_TRAINING);
   float *all = nn_results(&f, n);
   nn_close(&f);
@@ -299,7 +299,7 @@ static void own_ops_do_not_depend_on_threads(void **state) {
   gd_free(one);
 }
 
-// oneDNN splits the sums of weight gradients over its threads: those agree to rounding only.
+// oneDNN splits the sums of weight gradients over its threads: these agree only up to rounding.
 static void onednn_ops_agree_between_threads(void **state) {
   (void)state;
   int64_t n;
@@ -313,7 +313,7 @@ static void onednn_ops_agree_between_threads(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(inference_gives_the_bits_of_training),
                                      cmocka_unit_test(inference_keeps_no_activations),
-                                     cmocka_unit_test(sums_stand_in_place_of_their_residuals),
+                                     cmocka_unit_test(sums_overwrite_their_residuals),
                                      cmocka_unit_test(gradients_called_ready_are_final),
                                      cmocka_unit_test(repeated_runs_and_reloads_give_the_same_bits),
                                      cmocka_unit_test(images_do_not_depend_on_each_other),

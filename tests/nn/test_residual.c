@@ -1,5 +1,5 @@
-/* Convolution and linear with a residual: wherever it comes from and whoever else uses it, the sum is right, and so are
- * the gradients that are handed on or added up. Kernel 0 stands for linear. All tensors have c_out channels. */
+/* Convolution and linear with a residual: whatever its source and its other uses, the sum is correct, and so are the
+ * gradients that are passed on or added up. Kernel 0 means linear. All tensors have c_out channels. */
 #include "nn_check.h"
 
 static const float eps = 1e-5f;
@@ -56,7 +56,7 @@ static void ref_join(const nn_case *c, const double *a, const double *b, double 
 
 /* ---- Where the residual comes from ---- */
 
-// y = product(x0) + x1: both are the caller's
+// y = product(x0) + x1: both are inputs
 static gd_tensor build_input(gd_net *net, const gd_tensor *x, const nn_case *c) {
   return product_add(net, x[0], x[1], "product", c);
 }
@@ -65,7 +65,7 @@ static void reference_input(const nn_case *c, const double *const *x, const doub
   ref_product_add(c, x[0], x[1], p, y);
 }
 
-// y = product(a) + shortcut(x0), a = product(x0): nobody else wants the shortcut
+// y = product(a) + shortcut(x0), a = product(x0): the shortcut has no other use
 static gd_tensor build_shortcut(gd_net *net, const gd_tensor *x, const nn_case *c) {
   gd_tensor a = product(net, x[0], "a", c);
   return product_add(net, a, product(net, x[0], "shortcut", c), "product", c);
@@ -80,7 +80,7 @@ static void reference_shortcut(const nn_case *c, const double *const *x, const d
   gd_free(shortcut);
 }
 
-// y = norm(product(h) + h), h = product(x0) + x0: one tensor as both inputs, the caller's and an inner one
+// y = norm(product(h) + h), h = product(x0) + x0: one tensor as both operands, first an input, then an inner one
 static gd_tensor build_itself(gd_net *net, const gd_tensor *x, const nn_case *c) {
   gd_tensor h = product_add(net, x[0], x[0], "a", c);
   return norm(net, product_add(net, h, h, "b", c), "norm", c);
@@ -95,9 +95,9 @@ static void reference_itself(const nn_case *c, const double *const *x, const dou
   gd_free(r);
 }
 
-/* ---- Who else uses it ---- */
+/* ---- Other uses of the residual ---- */
 
-// y = [r, h], r = product(norm(h)) + h, h = product(x0): h is read again behind the sum
+// y = [r, h], r = product(norm(h)) + h, h = product(x0): h is read again after the sum
 static gd_tensor build_later(gd_net *net, const gd_tensor *x, const nn_case *c) {
   gd_tensor h = product(net, x[0], "a", c);
   gd_tensor r = product_add(net, norm(net, h, "norm", c), h, "b", c);
@@ -116,7 +116,7 @@ static void reference_later(const nn_case *c, const double *const *x, const doub
   gd_free(r);
 }
 
-// Three blocks h <- product(norm(h)) + h: each residual's gradient is handed on, and then added to.
+// Three blocks h <- product(norm(h)) + h: each residual's gradient is passed on and then added to.
 static gd_tensor build_chain(gd_net *net, const gd_tensor *x, const nn_case *c) {
   gd_tensor h = product(net, x[0], "in", c);
   h = product_add(net, norm(net, h, "norm1", c), h, "block1", c);
@@ -137,7 +137,7 @@ static void reference_chain(const nn_case *c, const double *const *x, const doub
   gd_free(inner);
 }
 
-// y = [product(a) + h, product(b) + h]: of two sums only the second may stand in h's place
+// y = [product(a) + h, product(b) + h]: only the second sum may overwrite h
 static gd_tensor build_two_sums(gd_net *net, const gd_tensor *x, const nn_case *c) {
   gd_tensor h = product(net, x[0], "h", c), a = product(net, x[0], "a", c), b = product(net, h, "b", c);
   gd_tensor first = product_add(net, a, h, "first", c), second = product_add(net, b, h, "second", c);
@@ -159,7 +159,7 @@ static void reference_two_sums(const nn_case *c, const double *const *x, const d
   gd_free(second);
 }
 
-// y = norm((product(h) + h) + (product(r) + g)): an addition hands one gradient to two sums, which hand it on
+// y = norm((product(h) + h) + (product(r) + g)): an addition passes one gradient to two sums, which pass it on
 static gd_tensor build_sum_of_sums(gd_net *net, const gd_tensor *x, const nn_case *c) {
   gd_tensor h = product(net, x[0], "h", c), g = product(net, x[0], "g", c);
   gd_tensor r = product_add(net, h, h, "r", c);
@@ -278,7 +278,7 @@ static void chain_of_blocks_matches(void **state) {
   NN_CHECK_ALL(&chain, inner_cases);
 }
 
-static void gradient_handed_to_two_sums_matches(void **state) {
+static void gradient_passed_to_two_sums_matches(void **state) {
   (void)state;
   NN_CHECK_ALL(&sum_of_sums, inner_cases);
 }
@@ -289,6 +289,6 @@ int main(void) {
                                      cmocka_unit_test(residual_that_is_the_input_itself_matches),
                                      cmocka_unit_test(residual_used_again_matches),
                                      cmocka_unit_test(chain_of_blocks_matches),
-                                     cmocka_unit_test(gradient_handed_to_two_sums_matches)};
+                                     cmocka_unit_test(gradient_passed_to_two_sums_matches)};
   return GD_TEST_MAIN(tests);
 }

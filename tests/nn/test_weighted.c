@@ -1,5 +1,5 @@
-/* Convolution and linear against plain loops: strides, paddings, odd channel counts, vectorised ones, no bias,
- * rectangular windows, several linear maps as one. */
+/* Convolution and linear against plain loops: strides, paddings, odd and vectorised channel counts, no bias,
+ * rectangular filters, several linear maps as one. */
 #include "nn_check.h"
 
 static gd_tensor build_conv(gd_net *net, const gd_tensor *x, const nn_case *c) {
@@ -76,7 +76,7 @@ static void linear_matches(void **state) {
   NN_CHECK_ALL(&linear, cases);
 }
 
-// The first layer of a network: the gradient by the input is not computed, those by the parameters stay right.
+// The first layer of a network: no gradient by the input is computed; those by the parameters are correct.
 static void parameters_alone_have_gradients(void **state) {
   (void)state;
   static const nn_case conv_case = CONV(6, 6, 3, 4, 3, 1, 1, .batch = 2, .bias = true, .fixed_inputs = 1);
@@ -86,7 +86,7 @@ static void parameters_alone_have_gradients(void **state) {
   nn_check(&linear, &linear_case);
 }
 
-// Shortcuts of ResNet blocks, also with fewer channels than oneDNN's own strided weight gradient bears.
+// Shortcuts of ResNet blocks, also with fewer channels than oneDNN's strided weight gradient supports.
 static void strided_1x1_matches(void **state) {
   (void)state;
   static const nn_case cases[] = {
@@ -139,7 +139,7 @@ static void reference_linear_group(const nn_case *c, const double *const *x, con
   group_widths(c, widths);
   int total = widths[0] + widths[1] + widths[2];
   double *map = GD_NEW_ARRAY(double, c->batch *total);
-  for (int i = 0; i < 3; i++) {  // weights stand before biases
+  for (int i = 0; i < 3; i++) {  // all weights come before all biases
     ref_linear(x[0], c->batch, c->in[0], p[i], p[3 + i], widths[i], map);
     for (int n = 0; n < c->batch; n++)
       for (int k = 0; k < widths[i]; k++) y[n * total + done + k] = map[n * widths[i] + k];
@@ -160,7 +160,7 @@ static void linear_group_matches(void **state) {
   NN_CHECK_ALL(&linear_group, cases);
 }
 
-// A run finds the parameters of a group under the names of its members.
+// The parameters of a group have the names of its members.
 static void linear_group_names_its_members(void **state) {
   (void)state;
   static const nn_case c = {.label = "group", .batch = 1, .in = {{1, 1, 5}}, .c_out = 2};

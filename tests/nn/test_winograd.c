@@ -1,5 +1,5 @@
-/* Convolutions of 3 x 3 windows with many channels, as they are computed on CPUs without AVX-512, which oneDNN is told
- * to take this one for: against plain loops, and large batches against their images one by one. */
+/* Convolutions with 3 x 3 filters and many channels, against plain loops, and large batches against their images one by
+ * one. The test limits oneDNN to AVX2, so that they are computed as on CPUs without AVX-512. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@ static void reference_sum(const nn_case *c, const double *const *x, const double
   for (int64_t i = 0; i < (int64_t)c->batch * c->in[1].h * c->in[1].w * c->c_out; i++) y[i] += x[1][i];
 }
 
-// The residual has no other reader: the sum stands in its place.
+// The residual has no other use: the sum overwrites it.
 static gd_tensor build_sum_in_place(gd_net *net, const gd_tensor *x, const nn_case *c) {
   return gd_net_conv_add(net, x[0], gd_net_activation(net, x[1], GD_RELU), "conv", c->c_out, 3, 1);
 }
@@ -73,8 +73,8 @@ static void residual_is_added(void **state) {
   NN_CHECK_ALL(&sum_in_place, cases);
 }
 
-// Every image of a batch of several chunks gives the bits that it gives alone, and the gradients by the parameters are
-// the sums of what the images give alone.
+// In a batch of several chunks every image gives the same bits as alone, and the gradients by the parameters are the
+// sums over the single images.
 static void check_images(nn_case all) {
   nn_case one = all;
   one.batch = 1;

@@ -1,4 +1,4 @@
-/* What replay may cost: how limits of images, evaluations and seconds are spread over the steps of a task. */
+/* The cost of replay: how limits on images, evaluations and seconds are spread over the steps of a task. */
 #include "gendistill/replay.h"
 #include "support.h"
 
@@ -14,21 +14,21 @@ static gd_config *make_config(const char *a, const char *b, const char *c) {
 
 typedef struct spent {
   int64_t images, evaluations;
-  int least, most;
+  int minimum, maximum;  // images per step
 } spent;
 
-// The whole task, where replay takes so many seconds an image.
-static spent spend(const gd_config *config, double seconds_an_image) {
-  spent out = {.least = 1 << 30};
+// The replay of a whole task, at so many seconds per image.
+static spent spend(const gd_config *config, double seconds_per_image) {
+  spent out = {.minimum = 1 << 30};
   double seconds = 0;
   for (int step = 1; step <= N_STEPS; step++) {
     int n = gd_replay_images(config, step, N_STEPS, seconds);
     assert_true(n >= 0 && n <= gd_replay_most(config, N_STEPS));
-    seconds += n * seconds_an_image;
+    seconds += n * seconds_per_image;
     out.images += n;
     out.evaluations += gd_replay_evaluations(config, n);
-    if (n < out.least) out.least = n;
-    if (n > out.most) out.most = n;
+    if (n < out.minimum) out.minimum = n;
+    if (n > out.maximum) out.maximum = n;
   }
   return out;
 }
@@ -39,7 +39,7 @@ static void without_limits_each_step_has_a_batch(void **state) {
   spent s = spend(config, 1);
   assert_int_equal(s.images, N_STEPS * BATCH);
   assert_int_equal(s.evaluations, N_STEPS * BATCH * 3);  // two steps and the target
-  assert_int_equal(s.least, BATCH);
+  assert_int_equal(s.minimum, BATCH);
   gd_config_destroy(&config);
 }
 
@@ -48,17 +48,17 @@ static void images_and_evaluations_are_spread_evenly(void **state) {
   gd_config *config = make_config("replay.limit_images=100", NULL, NULL);
   spent s = spend(config, 0);
   assert_int_equal(s.images, 100);
-  assert_int_equal(s.most, 1);
+  assert_int_equal(s.maximum, 1);
   gd_config_destroy(&config);
 
   config = make_config("replay.limit_images=1000", "replay.limit_evaluations=2000", NULL);
   s = spend(config, 0);
   assert_int_equal(s.images, 666);
   assert_int_equal(s.evaluations, 1998);
-  assert_true(s.least == 2 && s.most == 3);
+  assert_true(s.minimum == 2 && s.maximum == 3);
   gd_config_destroy(&config);
 
-  config = make_config("replay.limit_images=1000000", NULL, NULL);  // more than the batches take
+  config = make_config("replay.limit_images=1000000", NULL, NULL);  // more than all batches
   assert_int_equal(spend(config, 0).images, N_STEPS * BATCH);
   gd_config_destroy(&config);
 }
@@ -72,10 +72,10 @@ static void a_pool_leaves_half_of_the_evaluations_to_the_targets(void **state) {
 
   config = make_config("replay.source=pool", "replay.pool_images=100", "replay.limit_evaluations=3000");
   assert_int_equal(gd_replay_pool_images(config), 100);
-  assert_int_equal(spend(config, 0).evaluations, 2800);  // what the small pool leaves
+  assert_int_equal(spend(config, 0).evaluations, 2800);  // the rest after the small pool
   gd_config_destroy(&config);
 
-  // generative replay has its noise for a target: no run of the teacher but for the pool
+  // the target of generative replay is the noise: the teacher is evaluated for the pool only
   config = make_config("replay.source=pool", "replay.limit_evaluations=3000", "strategy.name=generative_replay");
   assert_int_equal(gd_replay_pool_images(config), 1500);
   spent s = spend(config, 0);
@@ -84,13 +84,13 @@ static void a_pool_leaves_half_of_the_evaluations_to_the_targets(void **state) {
   gd_config_destroy(&config);
 }
 
-static void seconds_are_spent_all_along_the_task(void **state) {
+static void seconds_are_spread_over_the_task(void **state) {
   (void)state;
   gd_config *config = make_config("replay.limit_seconds=10", NULL, NULL);
   spent s = spend(config, 0.01);  // all batches would take 72 s
   assert_true(s.images >= 1000 && s.images <= 1000 + BATCH);
   int after_half = 0;
-  for (int step = N_STEPS / 2 + 2; step <= N_STEPS; step++)  // 5 s are spent at the middle: the next step has its share
+  for (int step = N_STEPS / 2 + 2; step <= N_STEPS; step++)  // 5 s are spent by the middle: later steps have a share
     after_half += gd_replay_images(config, step, N_STEPS, 5.0) > 0;
   assert_int_equal(after_half, N_STEPS / 2 - 1);
   assert_int_equal(gd_replay_images(config, N_STEPS / 2, N_STEPS, 5.1), 0);
@@ -117,7 +117,7 @@ int main(void) {
       cmocka_unit_test(without_limits_each_step_has_a_batch),
       cmocka_unit_test(images_and_evaluations_are_spread_evenly),
       cmocka_unit_test(a_pool_leaves_half_of_the_evaluations_to_the_targets),
-      cmocka_unit_test(seconds_are_spent_all_along_the_task),
+      cmocka_unit_test(seconds_are_spread_over_the_task),
       cmocka_unit_test(limits_are_for_generated_images),
   };
   return GD_TEST_MAIN(tests);

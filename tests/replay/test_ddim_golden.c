@@ -1,7 +1,7 @@
 /* DDIM trajectories of golden/diffusion.h5 through a real network: from x_T to x_0 with network a of golden/unet.h5.
  *
- * The first step divides by sqrt(abar + 1e-8) with abar = 0: it enlarges rounding differences ten thousand times, hence
- * the tolerance. */
+ * The first step divides by sqrt(abar + 1e-8) with abar = 0. That enlarges rounding differences by a factor of 10,000,
+ * hence the tolerance. */
 #include <math.h>
 #include <string.h>
 
@@ -72,8 +72,8 @@ static void trajectory_with_noise_holds(void **state) {
   close_fixture(&f);
 }
 
-// Images do not depend on how full the generator's batch is: a last part of a sample set is as it would be in the
-// middle.
+// Images do not depend on how many are in the generator's batch: the last, partly filled batch of a sample set gives
+// the same bits as a full one.
 static void partly_filled_batch_gives_the_same_bits(void **state) {
   (void)state;
   enum { BATCH = 7 };

@@ -1,5 +1,5 @@
-/* The pool of replay images: the same images and the same draws on any number of ranks, each image once a pass, and a
- * file that is taken again only if it is the one wanted. */
+/* The pool of replay images: the same images and the same draws on any number of ranks, each image once per pass, and a
+ * file that is reused only if it matches. */
 #include <stdio.h>
 #include <string.h>
 
@@ -53,7 +53,7 @@ static gd_pool *make_pool(gd_fixture *f, const gd_comm *comm, uint64_t digest, c
   return pool;
 }
 
-// Draws first .. first + n - 1, in ranges of unequal lengths, all of them on every rank.
+// Draws first .. first + n - 1, in ranges of unequal lengths; returns all of them on every rank.
 static uint8_t *draw(gd_pool *pool, const gd_comm *comm, int64_t first, int n) {
   gd_range *ranges = GD_NEW_ARRAY(gd_range, comm->size);
   for (int r = 0; r < comm->size; r++) ranges[r] = gd_range_chunks(n, 3, comm->size, r);
@@ -78,7 +78,7 @@ static void draws_do_not_depend_on_the_ranks(void **state) {
   assert_int_equal(cost.images, N_POOL);
   assert_int_equal(cost.evaluations, 2 * N_POOL);
   assert_true(cost.seconds > 0);
-  static const int64_t firsts[] = {0, 10, N_POOL - 4, 7 * N_POOL + 3};  // the third goes from one pass into the next
+  static const int64_t firsts[] = {0, 10, N_POOL - 4, 7 * N_POOL + 3};  // the third crosses from one pass into the next
   for (int i = 0; i < 4; i++) {
     uint8_t *together = draw(pool, test_comm, firsts[i], 10), *one = draw(whole, alone, firsts[i], 10);
     assert_memory_equal(together, one, 10 * N_ELEMENTS);
@@ -92,7 +92,7 @@ static void draws_do_not_depend_on_the_ranks(void **state) {
   close_fixture(&f);
 }
 
-// How often each of the N_POOL images of `set` is among the n drawn ones; all images differ.
+// Counts how often each of the N_POOL images of `set` was drawn; all images differ.
 static void count_images(const uint8_t *set, const uint8_t *drawn, int n, int counts[N_POOL]) {
   memset(counts, 0, N_POOL * sizeof *counts);
   for (int i = 0; i < n; i++)
@@ -129,11 +129,11 @@ static bool was_made(gd_fixture *f, uint64_t digest) {
   gd_replay_cost cost;
   gd_pool *pool = make_pool(f, test_comm, digest, f->path, &cost);
   gd_pool_destroy(&pool);
-  assert_int_equal(cost.evaluations, 2 * cost.images);  // counted either way
+  assert_int_equal(cost.evaluations, 2 * cost.images);  // counted in both cases
   return cost.seconds > 0;
 }
 
-// Turns the bytes of the second half around.
+// Inverts the bytes of the second half.
 static void damage(const char *path) {
   FILE *file = fopen(path, "r+b");
   assert_non_null(file);
@@ -148,7 +148,7 @@ static void damage(const char *path) {
   assert_int_equal(fclose(file), 0);
 }
 
-static void the_pool_on_disk_is_taken_if_it_is_the_one_wanted(void **state) {
+static void the_pool_on_disk_is_reused_if_it_matches(void **state) {
   (void)state;
   gd_fixture f;
   open_fixture(&f, NULL);
@@ -168,8 +168,8 @@ static void the_pool_on_disk_is_taken_if_it_is_the_one_wanted(void **state) {
   close_fixture(&f);
 }
 
-// As many images as there is time for, at least one round of chunks, numbered without gaps.
-static void seconds_end_the_making(void **state) {
+// As many images as the time allows, at least one chunk per rank, numbered without gaps.
+static void seconds_limit_the_generation(void **state) {
   (void)state;
   gd_fixture f;
   gd_replay_cost cost;
@@ -185,8 +185,8 @@ static void seconds_end_the_making(void **state) {
   close_fixture(&f);
 }
 
-// Comes last: what was asked for stays asked for.
-static void a_stop_ends_the_making_on_all_ranks(void **state) {
+// The last test: a request to stop cannot be withdrawn.
+static void a_stop_ends_the_generation_on_all_ranks(void **state) {
   (void)state;
   gd_fixture f;
   gd_replay_cost cost;
@@ -206,9 +206,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(draws_do_not_depend_on_the_ranks),
       cmocka_unit_test(a_pass_draws_each_image_once),
-      cmocka_unit_test(the_pool_on_disk_is_taken_if_it_is_the_one_wanted),
-      cmocka_unit_test(seconds_end_the_making),
-      cmocka_unit_test(a_stop_ends_the_making_on_all_ranks),
+      cmocka_unit_test(the_pool_on_disk_is_reused_if_it_matches),
+      cmocka_unit_test(seconds_limit_the_generation),
+      cmocka_unit_test(a_stop_ends_the_generation_on_all_ranks),
   };
   return GD_TEST_MAIN(tests);
 }

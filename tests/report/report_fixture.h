@@ -1,4 +1,4 @@
-/* Runs as `train` leaves them, small and with known numbers, for the tests of the report. */
+/* Small run folders as `train` writes them, with known numbers, for the tests of the report. */
 #ifndef GENDISTILL_TESTS_REPORT_FIXTURE_H
 #define GENDISTILL_TESTS_REPORT_FIXTURE_H
 
@@ -14,12 +14,12 @@ enum { FIXTURE_TASKS = 3, FIXTURE_STEPS = 20, FIXTURE_SIZE = 16, FIXTURE_IMAGES 
 typedef struct fixture_run {
   const char *strategy;
   uint64_t seed;
-  double frechet, kld, accuracy; /* after the last task; half of it after each earlier task; accuracy < 0: no solver */
+  double frechet, kld, accuracy; /* after the last task; after each earlier task half of it; accuracy < 0: no solver */
   bool evaluated;
 } fixture_run;
 
 static void fixture_evaluation(FILE *out, const fixture_run *run, int task, int n_tasks, int seen, double share) {
-  const char *quote = run->seed > INT64_MAX ? "\"" : "";  // as evaluations write seeds that are no int64
+  const char *quote = run->seed > INT64_MAX ? "\"" : "";  // evaluations write seeds beyond int64 in quotes
   fprintf(
       out,
       "{\"event\": \"evaluation\", \"task\": %d, \"n_tasks\": %d, \"tasks_seen\": %d, \"features\": \"resnet18\", "

@@ -1,4 +1,4 @@
-/* The report: means and errors worked out by hand, groups, pictures, and what is refused. */
+/* The report: means and errors computed by hand, groups, pictures, and refused runs. */
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -45,7 +45,7 @@ static void report_all(const char *folder) {
   gd_free(directory);
 }
 
-// In a folder's name, and in the label of a group whose setting is a text.
+// In the name of a folder, and in the label of a group with a text setting.
 static void marks_in_names_do_not_break_tables(void **state) {
   (void)state;
   static const fixture_run run = {"lwf", 1, 40, 2, 0.2, true};
@@ -125,7 +125,7 @@ static void pictures_are_drawn(void **state) {
   test_folder_remove(folder);
 }
 
-static void without_gnuplot_the_tables_come(void **state) {
+static void without_gnuplot_there_are_tables(void **state) {
   (void)state;
   char *folder = test_folder_create(), *path = gd_strdup(getenv("PATH"));
   setenv("PATH", folder, 1);
@@ -194,7 +194,7 @@ static void settings_tell_groups_apart(void **state) {
   test_folder_remove(folder);
 }
 
-static void other_ways_of_measuring_are_pointed_out(void **state) {
+static void different_evaluation_settings_are_reported(void **state) {
   (void)state;
   char *folder = test_folder_create();
   fixture_run run = {"lwf", 1, 20, 1, 0.5, true};
@@ -227,7 +227,7 @@ static void without_a_solver_its_panel_is_left_out(void **state) {
   test_folder_remove(folder);
 }
 
-// A pool counts once a task, however often the run was resumed; without two different costs there is no picture.
+// A pool counts once per task, however often the run was resumed; without two different costs there is no picture.
 static void pools_are_counted(void **state) {
   (void)state;
   char *folder = test_folder_create();
@@ -260,7 +260,7 @@ static void unfinished_runs_stay_out_of_the_final_table(void **state) {
   fixture_make_run(folder, "a", &run, "solver.epochs=20");
   run.seed = 2;
   run.evaluated = false;
-  fixture_make_run(folder, "b", &run, "solver.epochs=3");  // no group of its own before it is measured
+  fixture_make_run(folder, "b", &run, "solver.epochs=3");  // in its own group only once it is evaluated
   append(folder, "a",
          "{\"event\": \"evaluation\", \"task\": 2, \"n_tasks\": 3, \"tasks_seen\": 2, "
          "\"frechet_resnet18\": 12, \"kld\": 0.5}\n");
@@ -279,7 +279,7 @@ static void unfinished_runs_stay_out_of_the_final_table(void **state) {
   test_folder_remove(folder);
 }
 
-static void unmeasured_runs_have_loss_and_images(void **state) {
+static void runs_without_evaluation_have_loss_and_images(void **state) {
   (void)state;
   char *folder = test_folder_create();
   fixture_run run = {"lwf", 1, 0, 0, 0, false};
@@ -313,7 +313,7 @@ static void bad_runs_are_refused_by_name(void **state) {
   fixture_make_run(folder, "a", &one, NULL);
   refused(2, (const char *[]){run, again}, folder, "given twice");
   refused(1, (const char *[]){"/nosuch"}, folder, "/nosuch: no such run folder");
-  append(folder, "a", "{\"event\": \"step\", \"task\": 3, \"lo");  // cut off: a killed run
+  append(folder, "a", "{\"event\": \"step\", \"task\": 3, \"lo");  // an incomplete line of a killed run
   assert_ok(gd_report_write(1, (const char *[]){run}, directory));
   test_folder_remove(directory);
   append(folder, "a", "ss\": x}\n");
@@ -339,14 +339,14 @@ int main(void) {
       cmocka_unit_test(marks_in_names_do_not_break_tables),
       cmocka_unit_test(tables_hold_means_and_errors),
       cmocka_unit_test(pictures_are_drawn),
-      cmocka_unit_test(without_gnuplot_the_tables_come),
+      cmocka_unit_test(without_gnuplot_there_are_tables),
       cmocka_unit_test(seeds_keep_all_their_digits),
       cmocka_unit_test(settings_tell_groups_apart),
-      cmocka_unit_test(other_ways_of_measuring_are_pointed_out),
+      cmocka_unit_test(different_evaluation_settings_are_reported),
       cmocka_unit_test(without_a_solver_its_panel_is_left_out),
       cmocka_unit_test(pools_are_counted),
       cmocka_unit_test(unfinished_runs_stay_out_of_the_final_table),
-      cmocka_unit_test(unmeasured_runs_have_loss_and_images),
+      cmocka_unit_test(runs_without_evaluation_have_loss_and_images),
       cmocka_unit_test(bad_runs_are_refused_by_name),
   };
   return GD_TEST_MAIN(tests);

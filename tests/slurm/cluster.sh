@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# A Slurm cluster for tests: munged, slurmctld and N slurmd on this machine. All of it lives in one folder and in
-# namespaces of its own (processes, mounts, host names): nothing under /etc changes, and stop ends whatever has been
-# started in it. Needs root and the packages that `tools/setup --slurm` installs.
+# A Slurm cluster for tests: munged, slurmctld and N slurmd on this machine. It has one folder and its own namespaces
+# (processes, mounts, host names): nothing under /etc changes, and stop ends everything started in it. Needs root and
+# the packages that `tools/setup --slurm` installs.
 #
 #   cluster.sh start [N]         N nodes (default 2) n1, n2, ... of two processors each
 #   cluster.sh stop              ends the cluster with its jobs and removes the folder
 #   cluster.sh env               prints what a shell needs to submit jobs: eval "$(cluster.sh env)"
-#   cluster.sh enter COMMAND...  runs a command among the cluster's processes, to end them by the ids they have there
+#   cluster.sh enter COMMAND...  runs a command in the cluster's namespaces, to end processes by their ids there
 #   cluster.sh available         status 0, or says what is missing
 #
-# GD_SLURM names the folder, with at most 60 characters for the sockets' sake (default: /tmp/gd-slurm).
+# GD_SLURM names the folder (default: /tmp/gd-slurm); the paths of sockets limit it to 60 characters.
 set -eu
 export LC_ALL=C
 
@@ -32,7 +32,7 @@ available() {
   unshare --pid --mount --uts --fork true 2>/dev/null || die "this machine does not allow namespaces"
 }
 
-# The first of N + 1 ports that nobody listens to.
+# The first of N + 1 consecutive unused ports.
 free_ports() {
   local first port
   for first in $(seq 21000 100 30900 | shuf); do
@@ -54,9 +54,9 @@ write_files() { # N
   head -c 128 /dev/urandom >"$folder/munge/key"
   chmod 400 "$folder/munge/key"
   echo "127.0.0.1 localhost head" >"$folder/hosts"
-  # The default fence of Slurm's PMIx plugin lets a few MPI_Init in a hundred crash on several nodes.
+  # With the default fence of Slurm's PMIx plugin, a few per cent of the MPI_Init calls on several nodes crash.
   echo "PMIxCollFence=ring" >"$folder/mpi.conf"
-  # TmpFS: each node's PMIx plugin has files there. cred_expire: a requeued job waits that long before it runs again.
+  # TmpFS: for files of each node's PMIx plugin. cred_expire: a requeued job waits that long before it runs again.
   cat >"$SLURM_CONF" <<END
 ClusterName=test
 SlurmctldHost=head(127.0.0.1)
@@ -96,7 +96,7 @@ END
   echo "PartitionName=main Nodes=ALL Default=YES DefaultTime=10" >>"$SLURM_CONF"
 }
 
-# The first process of the namespaces: starts the daemons as its children and stays, collecting what ends.
+# The first process of the namespaces: starts the daemons as its children and reaps processes that end.
 inside() { # N
   local i
   hostname head
@@ -106,22 +106,22 @@ inside() { # N
   until [ -S "$folder/munge/socket" ]; do sleep 0.05; done
   slurmctld -D &
   for i in $(seq "$1"); do
-    # Open MPI takes ranks for neighbours, with shared memory between them, by the host name
+    # ranks with the same host name would use shared memory
     # shellcheck disable=SC2016 # that is for sh
     unshare --uts --mount sh -c 'hostname "$1"; mount -t tmpfs -o mode=1777 tmpfs /dev/shm; exec slurmd -D -N "$1"' \
       sh "n$i" &
   done
-  while [ -e "$SLURM_CONF" ]; do sleep 1; done # without its folder it ends by itself
+  while [ -e "$SLURM_CONF" ]; do sleep 1; done # ends when the folder is removed
 }
 
-# The process id, out here, of the first process in the namespaces.
+# The process id, outside the namespaces, of their first process.
 first_process() {
   local parent
   parent=$(cat "$folder/unshare.pid" 2>/dev/null) || return 1
   grep -o '[0-9]*' "/proc/$parent/task/$parent/children" 2>/dev/null
 }
 
-gone() { # PROCESS_ID: there is no such process, or it only waits for its parent to notice
+gone() { # PROCESS_ID: there is no such process, or it is a zombie
   case $(sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null) in '' | Z*) return 0 ;; *) return 1 ;; esac
 }
 
@@ -132,7 +132,7 @@ start() {
   available
   [ ! -e "$SLURM_CONF" ] || die "$folder holds a cluster already: cluster.sh stop"
   write_files "$n"
-  # What is set here would reach every job.
+  # These variables would be passed on to every job.
   env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 GD_SLURM="$folder" setsid \
     unshare --pid --mount --uts --mount-proc --fork --kill-child "$0" inside "$n" \
     >"$folder/log/daemons.log" 2>&1 </dev/null &

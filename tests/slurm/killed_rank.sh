@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# kill -9 of one rank: the job ends within 30 seconds, its log names the rank and the node, and the requeued job goes on
-# to the bits of an unbroken run; started by srun and by mpirun. A job whose ranks die each time is given up.
+# kill -9 of one rank, started by srun and by mpirun: the job ends within 30 seconds, its log names the rank and the
+# node, and the requeued job ends with the same bits as an uninterrupted run. A job whose ranks die each time is not
+# requeued again.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
 
 write_config "$folder/run.yaml"
-unbroken_of 10
+uninterrupted_of 10
 nodes=(--nodes=2 --ntasks-per-node=1 --time=10)
 
-# killed NAME: kills rank 1 in mid-task and sees the job to its end.
+# killed NAME: kills rank 1 during a task and follows the job to its end.
 killed() {
   local name=$1 start
   submit "$name" "${nodes[@]}" jobs/train.sbatch run.yaml "${settings[@]}" --set "output.directory=$name" \
@@ -21,12 +22,12 @@ killed() {
   "$cluster" enter kill -9 "$(awk '$2 == 1 {print $1}' "$RANKS")"
   within 30 logged "$name" "job $job: requeued" || fail "30 seconds after kill -9 of a rank the job is not requeued"
   echo "$name: requeued $((SECONDS - start)) s after kill -9"
-  [ -z "$(job_digest "$name")" ] || fail "the run was over before the rank was killed: this test shows nothing"
+  [ -z "$(job_digest "$name")" ] || fail "the run was over before the rank was killed: this test proves nothing"
   completes 150 "$job"
   ranks_are_there 1 || fail "the ranks were not started twice: $(cat "$RANKS")"
   logged "$name" "resuming from $name/checkpoints/checkpoint-" || fail "the requeued job does not resume"
   [ "$(job_digest "$name")" = "$digest" ] ||
-    fail "$name: after a kill the parameters are $(job_digest "$name"), unbroken $digest"
+    fail "$name: after a kill the parameters are $(job_digest "$name"), uninterrupted $digest"
   steps_are_whole "$name"
 }
 
@@ -38,7 +39,7 @@ logged mpirun "process rank 1 with PID" || fail "mpirun's log does not name the 
 logged mpirun "on node n2 exited on signal 9" || fail "mpirun's log does not name the node"
 unset LAUNCHER LAUNCH_OPTIONS
 
-# ---- Given up
+# ---- Not requeued again
 cat >dies <<'END'
 #!/bin/sh
 kill -9 $$
@@ -51,7 +52,7 @@ within 60 ended "$job" || fail "a job whose ranks die each time does not end"
 logged dies "requeued, to go on" || fail "it was not requeued once"
 ! logged dies "requeued, to go on" 2 || fail "it was requeued more than once"
 
-# ---- A limit of the system, which the requeued job would meet again
+# ---- A limit of the system, which would stop the requeued job again
 cat >dies <<'END'
 #!/bin/sh
 kill -XFSZ $$

@@ -1,7 +1,7 @@
-# What the tests of the job scripts share; sourced by tests/slurm/*.sh, which get the program and make_fixture as
-# arguments. Gives them what app/support.sh gives, a cluster of two nodes, and a folder with jobs/ to submit from.
-# Status 77, with a message, where there can be no cluster.
-# shellcheck shell=bash disable=SC2034 # the tests read what is left in variables
+# Shared by the tests of the job scripts; sourced by tests/slurm/*.sh, which get the program and make_fixture as
+# arguments. Adds to app/support.sh a cluster of two nodes and a folder with jobs/ to submit from. Status 77, with a
+# message, where a cluster is not possible.
+# shellcheck shell=bash disable=SC2034 # the tests read these variables
 # shellcheck source=../app/support.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../app/support.sh"
 
@@ -11,7 +11,7 @@ if ! missing=$("$cluster" available 2>&1); then
   exit 77
 fi
 
-# Also where a test fails: what the jobs have printed, and what Slurm knows of them.
+# When a test fails: also prints the output of the jobs, and what Slurm knows about them.
 fail() {
   local file
   echo "FAILED: $*"
@@ -31,7 +31,7 @@ trap '"$cluster" stop; rm -rf "$folder"' EXIT
 "$cluster" start 2 || fail "the cluster does not start"
 eval "$("$cluster" env)"
 
-# The program, leaving a line for each rank: process id, rank, node, restarts of the job.
+# The program, with one line per rank in $RANKS: process id, rank, node, restarts of the job.
 cat >"$folder/recorded" <<END
 #!/bin/sh
 echo "\$\$ \$PMIX_RANK \$(hostname) \${SLURM_RESTART_COUNT:-0}" >>"\$RANKS"
@@ -42,7 +42,7 @@ export GENDISTILL="$folder/recorded" RANKS="$folder/ranks"
 ln -s "$tests/../jobs" "$tests/../tools" "$folder"
 cd "$folder" || exit
 
-# within SECONDS COMMAND...: waits until the command succeeds; fails when the time is over.
+# within SECONDS COMMAND...: waits until the command succeeds; fails after SECONDS.
 within() {
   local end=$((SECONDS + $1))
   shift
@@ -52,14 +52,14 @@ within() {
   done
 }
 
-# submit NAME [SBATCH_OPTION...] SCRIPT [ARGUMENT...]: leaves the job's id in $job, its output goes to NAME.log.
+# submit NAME [SBATCH_OPTION...] SCRIPT [ARGUMENT...]: sets $job to the job's id; its output goes to NAME.log.
 submit() {
   : >"$RANKS"
   : >"$folder/$1.log"
   job=$(sbatch --parsable --job-name="$1" --output="$folder/$1.log" "${@:2}") || fail "sbatch refuses: ${*:2}"
 }
 
-state() { # [JOB]: of all its tasks, or of all jobs
+state() { # [JOB]: the states of all its tasks, or of all jobs
   squeue --noheader --states=all ${1:+--jobs="$1"} --format=%T | sort -u | paste -s -d ' '
 }
 
@@ -85,39 +85,39 @@ job_digest() { # NAME
   sed -n 's/^parameter digest: //p' "$folder/$1.log"
 }
 
-# So that these are at work: both ranks of the job, after its so many restarts.
+# Both ranks of the job run, after so many restarts of it.
 ranks_are_there() { # RESTARTS
   [ "$(grep -c " $1\$" "$RANKS")" -eq 2 ]
 }
 
-# unbroken EPOCHS: a run on two ranks without Slurm; leaves $digest and, how long it took, $milliseconds.
-unbroken() {
+# uninterrupted EPOCHS: a run on two ranks without Slurm; sets $digest and $milliseconds, its duration.
+uninterrupted() {
   local start
   start=$(date +%s%N)
-  rm -rf "$folder/unbroken"
+  rm -rf "$folder/uninterrupted"
   settings=(--set evaluation.samples=0 --set "training.epochs=$1")
   timeout 300 "$tests/mpirun.sh" 2 "$program" train "$folder/run.yaml" "${settings[@]}" \
-    --set "output.directory=$folder/unbroken" >"$folder/out" 2>"$folder/err" || fail "the unbroken run has failed"
+    --set "output.directory=$folder/uninterrupted" >"$folder/out" 2>"$folder/err" || fail "the uninterrupted run has failed"
   milliseconds=$((($(date +%s%N) - start) / 1000000))
   digest=$(digest)
 }
 
-# unbroken_of SECONDS: the same, about so long on this machine; leaves its settings in ${settings[@]} too. A machine that
-# had other work at first may become faster, so a run that has come out too short is tried again, with more epochs.
-unbroken_of() {
+# uninterrupted_of SECONDS: the same, with a duration of about SECONDS on this machine; sets ${settings[@]} too. A
+# machine that was busy at first may become faster, so a run that was too short is repeated with more epochs.
+uninterrupted_of() {
   local epochs=60 wanted=$((1000 * $1))
-  unbroken $epochs
+  uninterrupted $epochs
   while [ "$milliseconds" -lt $((wanted * 9 / 10)) ]; do
     epochs=$((epochs * wanted / milliseconds))
-    unbroken $epochs
+    uninterrupted $epochs
   done
   echo "without Slurm: $milliseconds ms with ${settings[*]}"
 }
 
-# The steps of a run's metrics are there once each and in order.
+# A run's metrics have each step once and in order.
 steps_are_whole() { # DIRECTORY
   local n
   sed -n 's/.*"global_step": \([0-9]*\).*/\1/p' "$1/metrics.jsonl" >"$folder/steps"
-  n=$(grep -c '"event": "step"' "$folder/unbroken/metrics.jsonl")
+  n=$(grep -c '"event": "step"' "$folder/uninterrupted/metrics.jsonl")
   seq "$n" | cmp -s - "$folder/steps" || fail "$1/metrics.jsonl does not have the steps 1 to $n once each, in order"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# jobs/strategies.sh with two strategies and two seeds: an array of runs, one of which is requeued alone, their
-# measures, and one report on all four. jobs/sweep.sh without values: a run, its measures, its report. What is refused.
+# jobs/strategies.sh with two strategies and two seeds: an array of runs, one of which is requeued alone, their metrics,
+# and one report of all four. jobs/sweep.sh without values: a run, its metrics, its report. Wrong calls are refused.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
@@ -9,7 +9,7 @@ write_config "$folder/run.yaml"
 small=(tasks.order='[[0,5],[2,7]]' dataset.image_size=16 evaluation.steps=2 evaluation.cache=cache classifier.epochs=1
   classifier.batch_size=16 classifier.slots=2 solver.epochs=1 solver.batch_size=10)
 
-# sweep SCRIPT ARGUMENT...: leaves what it prints in $folder/printed.
+# sweep SCRIPT ARGUMENT...: its output goes to $folder/printed.
 sweep() {
   "jobs/$1" "${@:2}" >printed 2>err || fail "exit status $? instead of 0: jobs/$*"
 }
@@ -40,12 +40,12 @@ refuses "letters" ../name run.yaml
 # ---- Two strategies, two seeds
 sweep strategies.sh run.yaml strategy.name=finetune,generative_distillation seed=1,2 "${small[@]}" \
   training.epochs=150 -- --ntasks=1 --time=5
-has printed "--dependency=afterok:$(job_of classifier)" "jobs/strategies.sh" # else each run would train a classifier
+has printed "--dependency=afterok:$(job_of classifier)" "jobs/strategies.sh" # otherwise each run would train a classifier
 refuses_again=0
 jobs/strategies.sh run.yaml >again 2>&1 || refuses_again=$?
 [ $refuses_again -eq 2 ] && has again "in the queue already" "the same sweep at once"
 
-# the last task of an array has the array's own job id
+# the job id of the array is that of its last task
 last=$(job_of train)_4
 runs=runs/strategies-run
 within 120 grep -qs '"event": "step"' "$runs/strategy.name=generative_distillation-seed=2/metrics.jsonl" ||
@@ -72,7 +72,7 @@ done
 has $runs/logs/classifier.log "evaluation classifier, epoch 1" "the classifier job"
 ! grep -q "evaluation classifier, epoch" $runs/logs/evaluate-*.log || fail "a run has trained the classifier again"
 
-# ---- A run, its measures, its report
+# ---- A run, its metrics, its report
 sweep sweep.sh one run.yaml "${small[@]}" training.epochs=2 -- --nodes=2 --ntasks-per-node=1 --time=5
 [ -z "$(job_of classifier)" ] || fail "a classifier job for one run"
 completes 120 "$(job_of report)"
@@ -80,7 +80,7 @@ has runs/one/logs/train-1.log "2 ranks of 1 threads on 2 nodes" "the chain's tra
 has runs/one/run/metrics.jsonl '"event": "evaluation"' "the chain's evaluation"
 [ -s runs/one/report/report.md ] || fail "no report of one run"
 
-# ---- What waits for a failed job is cancelled
+# ---- Jobs that wait for a failed job are cancelled
 sweep sweep.sh wrong run.yaml seed=1,2 nosuch.key=1 -- --ntasks=1 --time=5
 within 60 ended "$(job_of report)" || fail "the report waits for ever"
 [ "$(state "$(job_of report)")" = CANCELLED ] || fail "the report is $(state "$(job_of report)")"

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# jobs/train.sbatch on two nodes of one rank each, started by srun with PMIx and by mpirun: the bits of a run without
-# Slurm. Under mpirun a signal to the batch script stops the run, and the requeued job goes on. A cancelled job stays
-# cancelled.
+# jobs/train.sbatch on two nodes of one rank each, started by srun with PMIx and by mpirun: the same bits as a run
+# without Slurm. With mpirun, a signal to the batch script stops the run, and the requeued job continues it. A
+# cancelled job is not requeued.
 set -eu
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
 
 write_config "$folder/run.yaml"
-unbroken_of 8
+uninterrupted_of 8
 nodes=(--nodes=2 --ntasks-per-node=1 --time=10)
 
 on_two_nodes() {
@@ -52,12 +52,12 @@ within 30 ended "$job" || fail "job $job does not end: $(state "$job")"
 [ "$(state "$job") $(exit_code "$job")" = "FAILED 2" ] ||
   fail "a wrong key ends the job as $(state "$job") $(exit_code "$job")"
 
-# ---- Strong and weak scaling, of real steps too few and too small to say anything
+# ---- Strong and weak scaling, with too few and too small steps for meaningful results
 submit scaling "${nodes[@]}" jobs/scaling.sbatch --repeats 2 --steps 3 --images 8 run.yaml
 completes 120 "$job"
 [ "$(awk -F, 'NR > 1 && $6 > 0 && $8 > 0 && $9 > 0 {print $1 $2}' "runs/scaling-$job/summary.csv" | paste -s -d ' ')" = \
   "weak1 weak2 strong1 strong2" ] || fail "scaling has left: $(cat "runs/scaling-$job/summary.csv")"
 [ "$(wc -l <"runs/scaling-$job/scaling.csv")" -eq 9 ] || fail "scaling has not done eight runs"
-awk -F, 'NR > 1 && $2 == 1 && $5 != 1 {exit 1}' "runs/scaling-$job/summary.csv" || fail "one rank has not efficiency 1"
+awk -F, 'NR > 1 && $2 == 1 && $5 != 1 {exit 1}' "runs/scaling-$job/summary.csv" || fail "the efficiency of one rank is not 1"
 logged scaling "| weak | 2 | 16 |" || fail "scaling has printed no table"
 [ -s "runs/scaling-$job/scaling.png" ] || fail "scaling has drawn no picture"

@@ -3,7 +3,7 @@
 
 #include "store_small.h"
 
-// A file with one dataset of each kind that matters; rank 0 writes it with plain HDF5.
+// A file with one dataset of each relevant kind; rank 0 writes it with plain HDF5.
 static char *write_foreign(const char *folder) {
   char *path = gd_format("%s/foreign.h5", folder);
   if (test_comm->rank == 0) {

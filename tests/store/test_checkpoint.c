@@ -1,4 +1,4 @@
-/* A checkpoint comes back as it was written, on any rank count, and only into the network it belongs to. */
+/* A checkpoint is read back as it was written, on any number of ranks, and only into the network it belongs to. */
 #include <math.h>
 
 #include "store_small.h"
@@ -34,7 +34,7 @@ static void test_path_counts_tasks_from_one(void **state) {
   gd_free(path);
 }
 
-static void test_header_comes_without_arrays(void **state) {
+static void test_header_is_read_without_arrays(void **state) {
   (void)state;
   gd_param_table table = small_table();
   char *folder = test_folder_create(), *path = gd_checkpoint_path(folder, 1, 1234);
@@ -52,13 +52,13 @@ static void test_header_comes_without_arrays(void **state) {
   test_folder_remove(folder);
 }
 
-static void test_long_config_text_comes_back(void **state) {
+static void test_long_config_text_is_read_back(void **state) {
   (void)state;
   gd_param_table table = small_table();
   char *folder = test_folder_create(), *path = gd_checkpoint_path(folder, 0, 0);
   gd_checkpoint written = small_checkpoint(&table, false), read;
   gd_free(written.config_text);
-  written.config_text = gd_alloc_zero(200001);  // more than an object header of HDF5 takes
+  written.config_text = gd_alloc_zero(200001);  // more than fits an object header of HDF5
   memset(written.config_text, 'x', 200000);
   assert_ok(gd_checkpoint_write(test_comm, path, &table, &written));
   assert_ok(gd_checkpoint_read(test_comm, path, &table, &read));
@@ -122,7 +122,7 @@ static void test_another_network_is_refused(void **state) {
   test_folder_remove(folder);
 }
 
-static void test_values_that_are_not_finite_are_not_written(void **state) {
+static void test_non_finite_values_are_not_written(void **state) {
   (void)state;
   gd_param_table table = small_table();
   char *folder = test_folder_create(), *path = gd_format("%s/a.h5", folder);
@@ -141,11 +141,11 @@ int main(void) {
       cmocka_unit_test(test_round_trip_with_everything),
       cmocka_unit_test(test_round_trip_with_the_model_only),
       cmocka_unit_test(test_path_counts_tasks_from_one),
-      cmocka_unit_test(test_header_comes_without_arrays),
-      cmocka_unit_test(test_long_config_text_comes_back),
+      cmocka_unit_test(test_header_is_read_without_arrays),
+      cmocka_unit_test(test_long_config_text_is_read_back),
       cmocka_unit_test(test_file_is_the_same_for_any_rank_count),
       cmocka_unit_test(test_another_network_is_refused),
-      cmocka_unit_test(test_values_that_are_not_finite_are_not_written),
+      cmocka_unit_test(test_non_finite_values_are_not_written),
   };
   return GD_TEST_MAIN(tests);
 }

@@ -26,7 +26,7 @@ static bool exists_in(const char *folder, const char *name) {
   return found;
 }
 
-// `names`: in their order, ended by NULL.
+// `names`: in order, terminated by NULL.
 static void assert_list(const char *folder, const char *const *names) {
   char **paths = NULL;
   int n = -1, n_names = 0;

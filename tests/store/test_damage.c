@@ -1,4 +1,4 @@
-/* A damaged checkpoint is reported, naming the file; it never ends the program and never gives wrong values. */
+/* A damaged checkpoint gives an error that names the file; it never crashes the program or gives wrong values. */
 #define _GNU_SOURCE  // memmem
 #include "hdf5_leaks.h"
 #include "store_small.h"
@@ -7,7 +7,7 @@ typedef struct fixture {
   gd_param_table table;
   char *folder, *path;
   gd_checkpoint written;
-  uint8_t *bytes;  // of the good file
+  uint8_t *bytes;  // of the undamaged file
   size_t nbytes;
 } fixture;
 
@@ -33,7 +33,7 @@ static int tear_down(void **state) {
   return 0;
 }
 
-// Reads the file again; either it is refused by name, or (unused bytes of the file) it is as it was.
+// Reads the file again: it is refused by name or, where the damaged bytes are unused, reads as it was written.
 static bool refused(fixture *f) {
   gd_checkpoint read;
   gd_err err = gd_checkpoint_read(test_comm, f->path, &f->table, &read);

@@ -1,8 +1,7 @@
-/* Bytes changed one place at a time, all over a checkpoint and a sample set, and files cut off or zeroed from many
- * places on: each is refused with a message that names the file, or the bytes mean nothing and everything reads as it
- * was written.
+/* One byte changed at a time, all over a checkpoint and a sample set, and files cut off or zeroed from many positions
+ * on: each file is refused with a message that names it, or the bytes are unused and it reads as it was written.
  *
- * Rank 0 prints the figures. GD_TEST_SEED chooses the random places, GD_TEST_EVERY_BYTE=1 takes every byte. */
+ * Rank 0 prints the counts. GD_TEST_SEED chooses the random positions, GD_TEST_EVERY_BYTE=1 changes every byte. */
 #define _GNU_SOURCE  // memmem
 #include "hdf5_leaks.h"
 #include "store_small.h"
@@ -11,9 +10,9 @@ enum { SUPERBLOCK = 48, N_IMAGES = 9, SIDE = 5, CHANNELS = 3, IMAGE = SIDE * SID
 
 typedef struct fixture {
   char *folder, *path;
-  uint8_t *bytes;  // of the good file
+  uint8_t *bytes;  // of the undamaged file
   size_t nbytes;
-  gd_range unread;  // the bytes of /x_0, which nothing reads back: they stay
+  gd_range unread;  // the bytes of /x_0, which is not read back: not changed
   gd_param_table table;
   gd_checkpoint checkpoint;
   gd_sample_set set;
@@ -21,7 +20,7 @@ typedef struct fixture {
   float x_0[N_IMAGES * IMAGE];
 } fixture;
 
-// Whether the file is refused; fails the test where it is neither refused by name nor as it was written. Collective.
+// Whether the file is refused by name. Fails the test if it is not and does not read as written. Collective.
 typedef bool (*refused)(const fixture *f);
 
 typedef struct figures {
@@ -36,7 +35,7 @@ static fixture *fixture_new(void) {
   return f;
 }
 
-// The configuration's text is longer than what HDF5 keeps under a checksum unless told to.
+// The configuration's text is longer than what HDF5 protects by a checksum by default.
 static int set_up_checkpoint(void **state) {
   fixture *f = *state = fixture_new();
   f->table = small_table();
@@ -108,7 +107,7 @@ static bool checkpoint_refused(const fixture *f) {
   return true;
 }
 
-// /index is not read back: what is changed in it changes nothing here.
+// /index is not read back: changes in it have no effect here.
 static bool sample_set_refused(const fixture *f) {
   gd_sample_set set;
   uint8_t *images;
@@ -148,8 +147,8 @@ static void note(figures *counted, bool was_refused) {
   counted->n_refused += was_refused;
 }
 
-// `how`: 0..7 flips that bit; 8 all of them; 9 zeroes the byte, 10 makes it 1, which is a version of old in many
-// places.
+// `how`: 0..7 flips that bit; 8 flips all bits; 9 sets the byte to 0, 10 to 1, in many positions the number of an older
+// version.
 static void change_byte(const fixture *f, refused read, size_t position, unsigned how, figures *counted) {
   if ((int64_t)position >= f->unread.begin && (int64_t)position < f->unread.end) return;
   unsigned good = f->bytes[position], bad = how < 8 ? good ^ 1u << how : how == 8 ? good ^ 0xff : how - 9;
@@ -171,7 +170,7 @@ static figures change_bytes(const fixture *f, refused read, size_t n_systematic,
   return counted;
 }
 
-// A short file, and one whose end was never written.
+// Truncated files, and (`zeroed`) files whose end was never written.
 static figures cut_off(const fixture *f, refused read, size_t n, uint64_t seed, bool zeroed) {
   figures counted = {0};
   uint8_t *bytes = gd_alloc(f->nbytes);
@@ -209,8 +208,8 @@ static void test_checkpoint(void **state) {
   damage(*state, "checkpoint", checkpoint_refused, 400, 60);
 }
 
-// HDF5 follows damaged sizes of attributes without a checksum: the name, type and size of a long one, each byte in each
-// way.
+// HDF5 trusts the sizes of attributes without a checksum: here each byte of the name, type and size of a long attribute
+// is changed in each way.
 static void test_long_attribute(void **state) {
   enum { HEAD = 9 + sizeof "config" + 8 + 4 };  // sizes, name, type, space
   const fixture *f = *state;

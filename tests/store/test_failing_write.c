@@ -6,7 +6,7 @@
 
 #include "store_small.h"
 
-// Barriers: the ranks look at the same moment, not when another one goes on already.
+// The barriers make all ranks count at the same time, before any of them continues.
 static int count_files(const char *folder) {
   int n = 0;
   MPI_Barrier(test_comm->mpi);
@@ -61,7 +61,7 @@ static void test_full_disk(void **state) {
   assert_int_equal(err, GD_ERR_FAILED);
   assert_message(path);
   assert_int_equal(count_files(folder), 0);
-  assert_ok(write_small(path));  // and once there is room, it works
+  assert_ok(write_small(path));  // once there is space, it succeeds
   gd_free(path);
   test_folder_remove(folder);
 }

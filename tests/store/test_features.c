@@ -1,4 +1,4 @@
-/* Feature sets: written and read back by any number of ranks, files of other programs, and what is refused. */
+/* Feature sets: written and read back by any number of ranks, files of other programs, and refused files. */
 #include <hdf5.h>
 #include <math.h>
 #include <stdio.h>
@@ -37,7 +37,7 @@ static void refused(const char *path, const char *text) {
   if (!strstr(gd_error_message(), text)) fail_msg("'%s' lacks '%s'", gd_error_message(), text);
 }
 
-static void a_set_comes_back_and_damage_is_seen(void **state) {
+static void a_set_is_read_back_and_damage_is_noticed(void **state) {
   (void)state;
   char *folder = test_folder_create(), *path = gd_format("%s/features.h5", folder);
   gd_features f = make_features(), read;
@@ -75,7 +75,7 @@ static void fill_block(const char *path, size_t nbytes) {
   assert_int_equal(fclose(file), 0);
 }
 
-// A dataset as any program might write it, the values in the file `elsewhere` if that is not NULL. Rank 0 writes.
+// A dataset as any program might write it, with its values in the file `elsewhere` unless NULL. Rank 0 writes.
 static void write_file(const char *path, const char *name, hid_t type, int n_dims, const hsize_t *dims, bool nan,
                        H5F_libver_t format, hsize_t block, const char *elsewhere) {
   if (test_comm->rank == 0) {
@@ -132,7 +132,7 @@ static void files_of_other_programs(void **state) {
   test_folder_remove(folder);
 }
 
-// Rank 0 writes; the first 512 bytes are another program's, which HDF5 allows, and look like nothing it knows.
+// Rank 0 writes. HDF5 allows other content in the first 512 bytes; here it resembles no known format.
 static void a_file_behind_a_block_of_other_bytes(void **state) {
   (void)state;
   char *folder = test_folder_create(), *path = gd_format("%s/other.h5", folder);
@@ -161,7 +161,7 @@ static void values_in_another_file_are_refused(void **state) {
   test_folder_remove(folder);
 }
 
-// As h5py's lzf: HDF5 writes without an optional filter that it does not have, and lists it.
+// Like lzf of h5py: HDF5 skips an optional filter that it does not have, but lists it in the file.
 static void a_filter_that_is_missing_is_named(void **state) {
   (void)state;
   enum { LZF = 32000 };
@@ -187,7 +187,7 @@ static void a_filter_that_is_missing_is_named(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(a_set_comes_back_and_damage_is_seen),  cmocka_unit_test(files_of_other_programs),
+      cmocka_unit_test(a_set_is_read_back_and_damage_is_noticed),  cmocka_unit_test(files_of_other_programs),
       cmocka_unit_test(a_file_behind_a_block_of_other_bytes), cmocka_unit_test(values_in_another_file_are_refused),
       cmocka_unit_test(a_filter_that_is_missing_is_named),
   };

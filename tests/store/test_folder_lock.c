@@ -1,4 +1,5 @@
-/* A folder has one writer: another process is refused by name, and one that is gone is no obstacle. */
+/* A folder has one writer: a second process is refused with the name of the first. A writer that has ended does not
+ * block. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -46,7 +47,7 @@ static char *read_text(const char *folder) {
   return text;
 }
 
-// Another process on this node that takes the folder by itself and stays; its id, on rank 0.
+// Starts another process on this node that takes the folder and keeps it; returns its id on rank 0.
 static pid_t start_holder(const char *folder) {
   int ready[2];
   char byte;
@@ -92,7 +93,7 @@ static void test_holder_on_this_node(void **state) {
   assert_null(lock);
   assert_message("run.lock: the folder is in use by `train`, process 77 on node7, Slurm job 12, since yesterday");
   kill_holder(holder);
-  assert_ok(gd_folder_lock_take(&lock, test_comm, folder, "evaluate"));  // a killed job is no obstacle
+  assert_ok(gd_folder_lock_take(&lock, test_comm, folder, "evaluate"));  // a killed job does not block
   assert_true(gd_seconds() - start < patience);
   gd_folder_lock_release(&lock);
   test_folder_remove(folder);
@@ -121,7 +122,7 @@ static void test_release(void **state) {
 
 #define OTHER_NODE "\"work\": \"train\", \"host\": \"node8\", \"boot\": \"b\", \"process\": 5, \"since\": \"noon\""
 
-// Its lock cannot be seen here, as on Lustre with localflock; its counter can.
+// Its lock is not visible here, as on Lustre with localflock, but its counter is.
 static void test_alive_on_another_node(void **state) {
   (void)state;
   char *folder = test_folder_create();

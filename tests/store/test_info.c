@@ -1,4 +1,4 @@
-/* What `gd_store_info` prints, on rank 0 only, and that it notices damage. */
+/* `gd_store_info` prints on rank 0 only, and it notices damage. */
 #include <fcntl.h>
 
 #include "store_small.h"

@@ -78,7 +78,7 @@ static void test_inputs(void **state) {
   check_same("link", "file", GD_ERR_INPUT);
   check_same("hard", "file", GD_ERR_INPUT);
   check_same("there/file", "file", GD_ERR_INPUT);
-  check_same("there/new", "new", GD_ERR_INPUT);  // neither is there yet
+  check_same("there/new", "new", GD_ERR_INPUT);  // neither exists yet
   check_same("other", "file", GD_OK);
   check_same("new", "file", GD_OK);
   assert_ok(gd_output_check_other("output", file, "checkpoint", NULL));
@@ -98,7 +98,7 @@ static void assert_content(const char *path, const char *expected) {
   fclose(file);
 }
 
-// The second writer's draft replaces the first one's: the file is whole, and the first writer is told.
+// The draft of the second writer replaces that of the first: the file is complete, and the first writer gets an error.
 static void test_two_writers(void **state) {
   (void)state;
   char *path = at("a");
@@ -115,7 +115,7 @@ static void test_two_writers(void **state) {
   first = gd_file_begin(path, &err);
   second = gd_file_begin(path, &err);
   fputs("third", second);
-  assert_int_equal(gd_file_end(first, path, GD_ERR_FAILED), GD_ERR_FAILED);  // given up; not the other's draft
+  assert_int_equal(gd_file_end(first, path, GD_ERR_FAILED), GD_ERR_FAILED);  // discards its own draft, not the other's
   assert_ok(gd_file_end(second, path, GD_OK));
   assert_content(path, "third");
   gd_free(path);

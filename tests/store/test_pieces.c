@@ -1,10 +1,10 @@
-/* Files written and read in pieces, as arrays are whose bytes an int cannot count: the same bytes, the same values. */
+/* Files written and read in pieces, like arrays whose size in bytes exceeds an int: the same bytes, the same values. */
 #include "store/features.h"
 #include "store_small.h"
 
 enum { N = 131, SIDE = 3, IMAGE = SIDE * SIDE, WIDTH = 7 };
 
-// Bytes of a piece: rows of 9 images and features of 28 or 56 bytes go one by one, by twos, by many.
+// Bytes per piece: images of 9 bytes and features of 28 or 56 bytes go one by one, a few or many at a time.
 static const size_t limits[] = {1, 60, 200};
 
 static uint8_t pixel(int64_t image, int k) {

@@ -1,4 +1,4 @@
-/* Picture grids: libpng reads them back with every pixel in its place. */
+/* Grids of images: libpng reads them back with every pixel in its place. */
 #include <png.h>
 
 #include "store_small.h"
@@ -15,7 +15,7 @@ static uint8_t *read_png(const char *path, int format, int *width, int *height) 
   return pixels;
 }
 
-// What the pixel (x, y) of the grid must be, worked out from the outside in.
+// The expected value of pixel (x, y) of the grid.
 static int expected(const uint8_t *images, int n, int h, int w, int c, int columns, int zoom, int x, int y, int k) {
   int column = x / (w * zoom + 2), row = y / (h * zoom + 2);
   int inside_x = x - column * (w * zoom + 2), inside_y = y - row * (h * zoom + 2), i = row * columns + column;
@@ -71,7 +71,7 @@ static void test_errors_name_the_file(void **state) {
   assert_message("cannot give the file its final name");
   assert_false(file_exists(tmp));
   assert_int_equal(gd_png_write_grid(folder, image, 1, 2, 2, 1, 1, 1000000), GD_ERR_FAILED);
-  assert_message("cannot write the picture: Invalid IHDR data");  // libpng's own limit on the size
+  assert_message("cannot write the picture: Invalid IHDR data");  // libpng's limit on the size
   assert_false(file_exists(tmp));
   gd_free(tmp);
   gd_free(path);

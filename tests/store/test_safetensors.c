@@ -1,5 +1,5 @@
-/* safetensors: what is written comes back, other number formats and old names are read, and every way in which a
- * file can be wrong is reported by name. */
+/* safetensors: files are read back as written, other number formats and old names are read, and each kind of wrong file
+ * is refused by name. */
 #include <math.h>
 
 #include "store_small.h"
@@ -142,7 +142,7 @@ static void test_other_number_formats_are_converted(void **state) {
 
 static void test_special_halves(void **state) {
   (void)state;
-  // the largest one but sign, zero, minus zero, minus a subnormal
+  // the negated maximum, zero, minus zero, a negative subnormal
   const uint8_t half[10] = {0xff, 0xfb, 0x00, 0x00, 0x00, 0x80, 0x00, 0x82, 0x00, 0x38};
   float v[5];
   write_raw(F16_HEADER, half, sizeof half);
@@ -159,7 +159,7 @@ static void assert_values_refused(const char *header, const void *data, size_t n
   assert_message(message);
 }
 
-static void test_values_that_are_not_finite_are_named(void **state) {
+static void test_non_finite_values_are_named(void **state) {
   (void)state;
   const float singles[5] = {1, 2, 3, NAN, 5};
   const double doubles[5] = {0.1, 2, -1e300, 4, 5};
@@ -278,7 +278,7 @@ int main(void) {
       safetensors_test(test_old_attention_names_are_read),
       safetensors_test(test_other_number_formats_are_converted),
       safetensors_test(test_special_halves),
-      safetensors_test(test_values_that_are_not_finite_are_named),
+      safetensors_test(test_non_finite_values_are_named),
       safetensors_test(test_data_is_covered_once),
       safetensors_test(test_a_git_lfs_pointer_is_named),
       safetensors_test(test_wrong_tensors_are_named),

@@ -1,11 +1,11 @@
-/* A sample set comes back, however the images stood on the ranks that wrote it. */
+/* A sample set is read back as written, however its images were distributed over the ranks. */
 #include <math.h>
 
 #include "store_small.h"
 
 enum { H = 4, W = 3, C = 2, IMAGE = H * W * C };
 
-// Pixel values that depend on the image and the position only.
+// Pixel values that depend only on the image and the position.
 static uint8_t *make_images(gd_range local) {
   uint8_t *images = gd_alloc((size_t)(local.end - local.begin) * IMAGE);
   for (int64_t i = local.begin; i < local.end; i++)
@@ -30,7 +30,7 @@ static gd_err write_set(const gd_comm *comm, const char *path, int64_t n, gd_ran
   return err;
 }
 
-static void assert_comes_back(const char *path, int64_t n) {
+static void assert_read_back(const char *path, int64_t n) {
   gd_sample_set read;
   uint8_t *images = NULL;
   assert_ok(gd_sample_set_read(test_comm, path, &read, &images));
@@ -47,7 +47,7 @@ static void assert_comes_back(const char *path, int64_t n) {
   gd_free(images);
 }
 
-// The last rank holds the first images, the first rank of several none.
+// The last rank has the first images; with several ranks the first has none.
 static gd_range uneven_range(int64_t n) {
   int size = test_comm->size, back = size - 1 - test_comm->rank;
   if (size == 1) return (gd_range){0, n};
@@ -61,7 +61,7 @@ static void test_round_trip(void **state) {
   const int64_t counts[] = {11, 100};  // one chunk, which one rank reads, and several
   for (int i = 0; i < 2; i++) {
     assert_ok(write_set(test_comm, path, counts[i], gd_range_block(counts[i], test_comm->size, test_comm->rank)));
-    assert_comes_back(path, counts[i]);
+    assert_read_back(path, counts[i]);
   }
   gd_free(path);
   test_folder_remove(folder);
@@ -71,9 +71,9 @@ static void test_fewer_images_than_ranks(void **state) {
   (void)state;
   char *folder = test_folder_create(), *path = gd_format("%s/samples.h5", folder);
   assert_ok(write_set(test_comm, path, 1, gd_range_block(1, test_comm->size, test_comm->rank)));
-  assert_comes_back(path, 1);
+  assert_read_back(path, 1);
   assert_ok(write_set(test_comm, path, 0, (gd_range){0, 0}));
-  assert_comes_back(path, 0);
+  assert_read_back(path, 0);
   gd_free(path);
   test_folder_remove(folder);
 }
@@ -84,7 +84,7 @@ static void test_file_does_not_depend_on_the_ranks(void **state) {
   char *folder = test_folder_create(), *uneven = gd_format("%s/uneven.h5", folder);
   char *single = gd_format("%s/single-%d.h5", folder, test_comm->rank);
   assert_ok(write_set(test_comm, uneven, 11, uneven_range(11)));
-  assert_comes_back(uneven, 11);
+  assert_read_back(uneven, 11);
   assert_ok(gd_comm_agree(test_comm, write_set(&alone, single, 11, (gd_range){0, 11})));
   size_t nbytes, nbytes_single;
   uint8_t *a = file_bytes(uneven, &nbytes), *b = file_bytes(single, &nbytes_single);
@@ -117,7 +117,7 @@ static void test_damage_is_reported(void **state) {
   test_folder_remove(folder);
 }
 
-static void test_an_attribute_that_is_not_finite_is_refused(void **state) {
+static void test_a_non_finite_attribute_is_refused(void **state) {
   (void)state;
   char *folder = test_folder_create(), *path = gd_format("%s/samples.h5", folder);
   gd_range local = gd_range_block(3, test_comm->size, test_comm->rank);
@@ -150,7 +150,7 @@ static void test_a_checkpoint_is_no_sample_set(void **state) {
   test_folder_remove(folder);
 }
 
-static void test_unrounded_images_come_back_as_an_array(void **state) {
+static void test_unrounded_images_are_read_as_an_array(void **state) {
   (void)state;
   char *folder = test_folder_create(), *path = gd_format("%s/samples.h5", folder);
   gd_range local = gd_range_block(3, test_comm->size, test_comm->rank);  // with four ranks, one has none
@@ -161,7 +161,7 @@ static void test_unrounded_images_come_back_as_an_array(void **state) {
   gd_sample_set set = make_set(3, local, images);
   set.x_0 = x_0;
   assert_ok(gd_sample_set_write(test_comm, path, &set));
-  assert_comes_back(path, 3);
+  assert_read_back(path, 3);
   int n_dims;
   int64_t dims[4];
   assert_ok(gd_array_read(test_comm, path, "/x_0", &read, &n_dims, dims));
@@ -179,10 +179,10 @@ int main(void) {
       cmocka_unit_test(test_round_trip),
       cmocka_unit_test(test_fewer_images_than_ranks),
       cmocka_unit_test(test_file_does_not_depend_on_the_ranks),
-      cmocka_unit_test(test_unrounded_images_come_back_as_an_array),
+      cmocka_unit_test(test_unrounded_images_are_read_as_an_array),
       cmocka_unit_test(test_damage_is_reported),
       cmocka_unit_test(test_a_checkpoint_is_no_sample_set),
-      cmocka_unit_test(test_an_attribute_that_is_not_finite_is_refused),
+      cmocka_unit_test(test_a_non_finite_attribute_is_refused),
   };
   return GD_TEST_MAIN(tests);
 }

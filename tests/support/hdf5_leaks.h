@@ -1,6 +1,5 @@
-/* For programs that read damaged HDF5 files, and for faults in reading: HDF5 1.10 loses a little memory with each
- * object that it cannot open or read to its end. The leak sanitizer passes over that there only, so that our own is
- * seen. */
+/* For programs that read damaged HDF5 files or meet faults while reading: HDF5 1.10 leaks a little memory with each
+ * object that it cannot open or read completely. Only these programs tell the leak sanitizer to ignore HDF5. */
 #ifndef GD_HDF5_LEAKS_H
 #define GD_HDF5_LEAKS_H
 

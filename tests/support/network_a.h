@@ -1,4 +1,4 @@
-/* Network a of golden/unet.h5, whose weights the DDIM and strategy trajectories were made with. */
+/* Network a of golden/unet.h5. The golden files of DDIM and of the strategies were made with its weights. */
 #ifndef GENDISTILL_TESTS_NETWORK_A_H
 #define GENDISTILL_TESTS_NETWORK_A_H
 

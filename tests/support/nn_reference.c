@@ -1,4 +1,4 @@
-/* Plain double loops: see nn_reference.h. Slow on purpose; nothing here may follow the tricks of src/nn. */
+/* Plain loops in double precision: see nn_reference.h. Slow on purpose, without any optimisation of src/nn. */
 #include "nn_reference.h"
 
 #include <math.h>
@@ -87,7 +87,7 @@ void ref_channel_norm(const double *x, int batch, gd_shape s, const double *w, c
     for (int c = 0; c < s.c; c++) y[r * s.c + c] = (x[r * s.c + c] - mean[c]) / sqrt(variance[c] + eps) * w[c] + b[c];
 }
 
-// ---- Elementwise and moving
+// ---- Elementwise operations and copies
 
 void ref_silu(const double *x, int64_t n, double *y) {
   for (int64_t i = 0; i < n; i++) y[i] = x[i] / (1 + exp(-x[i]));

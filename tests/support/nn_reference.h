@@ -1,4 +1,4 @@
-/* The network's ops written again as plain loops in double precision, to compare src/nn with.
+/* The network's ops as plain loops in double precision, to compare src/nn with.
  *
  * Written from the definitions, not from src/nn: one loop per index, no blocking. All tensors are (N, H, W, C);
  * weights are (O, I, kh, kw) and (O, I). `s` is always the shape of the input. */
@@ -16,7 +16,7 @@ void ref_linear(const double *x, int batch, gd_shape s, const double *w, const d
 
 void ref_group_norm(const double *x, int batch, gd_shape s, const double *w, const double *b, int groups, double eps,
                     double *y);
-/* of x + v, v: the channels begin .. begin+C-1 of the vectors (N, n_shifts); with SiLU behind it if `silu` */
+/* of x + v, v: the channels begin .. begin+C-1 of the vectors (N, n_shifts); followed by SiLU if `silu` */
 void ref_group_norm_shifted(const double *x, int batch, gd_shape s, const double *shifts, int n_shifts, int begin,
                             const double *w, const double *b, int groups, double eps, bool silu, double *y);
 /* mean and biased variance of each channel over images and pixels */

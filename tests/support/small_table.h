@@ -1,4 +1,4 @@
-/* A parameter table of a few parameters, values for it and a checkpoint of them; for tests and fuzz targets. */
+/* A small parameter table, values for it and a checkpoint of them; for tests and fuzz targets. */
 #ifndef GENDISTILL_TESTS_SMALL_TABLE_H
 #define GENDISTILL_TESTS_SMALL_TABLE_H
 
@@ -8,7 +8,7 @@
 
 enum { SMALL_PARAMS = 12 };
 
-// First dimensions of 1, 2, 3 and more: with four ranks some have no rows.
+// First dimensions of 1, 2, 3 and more: with four ranks some ranks have no rows of an array.
 static inline gd_param_table small_table(void) {
   static gd_param params[SMALL_PARAMS] = {
       {.name = "conv_in.weight", .n_dims = 4, .dims = {5, 2, 3, 3}},
@@ -40,7 +40,7 @@ static inline float *small_values(const gd_param_table *table, int seed) {
   return values;
 }
 
-// Position and model; the other arrays where asked for.
+// Position and model; if `everything`, the other arrays too.
 static inline gd_checkpoint small_checkpoint(const gd_param_table *table, bool everything) {
   gd_checkpoint c = {.task = 1, .epoch = 3, .step = 1234, .global_step = 5678, .seed = UINT64_MAX - 3};
   c.config_text = gd_strdup("seed: 42\nstrategy: {name: generative_distillation}\n");

@@ -1,4 +1,4 @@
-/* The small parameter table with what the tests of the store do to its files. */
+/* The small parameter table and helpers that compare, read, write and damage its files. */
 #ifndef GENDISTILL_TESTS_STORE_SMALL_H
 #define GENDISTILL_TESTS_STORE_SMALL_H
 
@@ -40,7 +40,7 @@ static inline void small_assert_same(const gd_param_table *table, const gd_check
   small_assert_same_array(a->ema, b->ema, table->total);
 }
 
-// The bytes of a file; read by each rank for itself. gd_free.
+// The bytes of a file, read by each rank. gd_free.
 static inline uint8_t *file_bytes(const char *path, size_t *nbytes) {
   FILE *file = fopen(path, "rb");
   if (!file) fail_msg("%s: cannot open", path);
@@ -53,7 +53,7 @@ static inline uint8_t *file_bytes(const char *path, size_t *nbytes) {
   return bytes;
 }
 
-// Rank 0 writes; nobody goes on before. Collective.
+// Rank 0 writes while the others wait. Collective.
 static inline void file_write(const char *path, const void *bytes, size_t nbytes) {
   MPI_Barrier(test_comm->mpi);
   if (test_comm->rank == 0) {
@@ -63,7 +63,7 @@ static inline void file_write(const char *path, const void *bytes, size_t nbytes
   MPI_Barrier(test_comm->mpi);
 }
 
-// Flips a bit of the dataset /model/conv_in.bias, whose 5 values stand behind the 90 of conv_in.weight. Collective.
+// Flips a bit of the dataset /model/conv_in.bias, whose 5 values follow the 90 of conv_in.weight. Collective.
 static inline void small_damage_bias(const char *path, const gd_checkpoint *checkpoint) {
   size_t nbytes;
   uint8_t *bytes = file_bytes(path, &nbytes);

@@ -1,7 +1,6 @@
-/* What the tests share: MPI start and end, golden files, comparisons, folders.
+/* Shared by all tests: MPI start and end, golden files, comparisons, folders.
  *
- * Golden files are read with plain HDF5 calls by each rank for itself, so that nothing of the library under test
- * stands between the file and the comparison. */
+ * Each rank reads golden files itself with plain HDF5 calls: comparisons do not depend on the code under test. */
 #define _GNU_SOURCE  // nftw
 #include "support.h"
 
@@ -23,8 +22,8 @@
 
 gd_comm *test_comm = NULL;
 
-// Blocks that Open MPI leaks come from modules already unloaded at the end of the process, which no suppression can
-// name: so leaks are looked for between start and end of MPI.
+// At the end of the process Open MPI has unloaded the modules that leaked memory, and no suppression can name them any
+// more: so the search for leaks is before MPI_Finalize.
 void test_mpi_begin(void) {
   int provided = 0;
   __lsan_disable();
@@ -34,7 +33,7 @@ void test_mpi_begin(void) {
 }
 
 void test_mpi_end(void) {
-  __lsan_do_leak_check();  // ends the process where there is one
+  __lsan_do_leak_check();  // ends the process if it finds a leak
   MPI_Finalize();
 }
 
@@ -42,7 +41,7 @@ int gd_test_main(const struct CMUnitTest *tests, size_t n_tests) {
   test_mpi_begin();
   gd_comm_create(&test_comm, MPI_COMM_WORLD);
   gd_log_setup(test_comm->rank, GD_LOG_WARN);
-  // cmocka reports progress on stdout and failures on stderr: one rank's progress is enough
+  // cmocka prints progress to stdout and failures to stderr: the progress of one rank is enough
   if (test_comm->rank != 0 && !freopen("/dev/null", "w", stdout)) gd_abort("cannot open /dev/null");
 
   int n_failed = abs(_cmocka_run_group_tests("tests", tests, n_tests, NULL, NULL));
@@ -71,7 +70,7 @@ static hid_t dataset_open(hid_t file, const char *dataset) {
   return id;
 }
 
-// HDF5 converts whatever numbers the file holds to float.
+// HDF5 converts any number type of the file to float.
 static void dataset_read(hid_t dataset, const char *file, const char *name, int64_t count, float *out) {
   hid_t space = H5Dget_space(dataset);
   int64_t n = H5Sget_simple_extent_npoints(space);
@@ -163,7 +162,7 @@ static int remove_entry(const char *path, const struct stat *status, int type, s
 }
 
 void test_folder_remove(char *folder) {
-  MPI_Barrier(test_comm->mpi);  // nobody still writes there
+  MPI_Barrier(test_comm->mpi);  // no rank still writes there
   if (test_comm->rank == 0 && nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0)
     gd_log(GD_LOG_WARN, "%s: cannot remove", folder);
   MPI_Barrier(test_comm->mpi);

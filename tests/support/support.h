@@ -1,4 +1,4 @@
-/* What the tests share: cmocka with its prerequisites, MPI start and end, golden files, comparisons. */
+/* Shared by all tests: cmocka with its prerequisites, MPI start and end, golden files, comparisons, folders. */
 #ifndef GENDISTILL_TESTS_SUPPORT_H
 #define GENDISTILL_TESTS_SUPPORT_H
 
@@ -6,13 +6,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-/* cmocka wants the four above first */
+/* cmocka.h needs the four headers above */
 #include <cmocka.h>
 
 #include "gendistill/comm.h"
 #include "gendistill/nn.h"
 
-/* MPI_Init and MPI_Finalize, between which memory leaks are looked for: Open MPI has some of its own. */
+/* MPI_Init, and a search for memory leaks followed by MPI_Finalize; Open MPI's own leaks are ignored. */
 void test_mpi_begin(void);
 void test_mpi_end(void);
 
@@ -29,8 +29,8 @@ int gd_test_main(const struct CMUnitTest *tests, size_t n_tests);
     if ((expr) != GD_OK) fail_msg("%s: %s", #expr, gd_error_message()); \
   } while (0)
 
-/* A float array of tests/golden/FILE (float32, float64 or any integer type converted); count elements, exact.
- * Free with gd_free. Fails the test where it is missing or of another size. */
+/* A dataset of tests/golden/FILE with exactly `count` elements, converted from float32, float64 or any integer type.
+ * gd_free. Fails the test if the dataset is missing or of another size. */
 float *golden(const char *file, const char *dataset, int64_t count);
 bool golden_has(const char *file, const char *dataset);
 
@@ -44,7 +44,7 @@ double relative_error(const float *a, const float *b, int64_t n);
 void nchw_to_nhwc(const float *in, int n, int c, int h, int w, float *out);
 void nhwc_to_nchw(const float *in, int n, int c, int h, int w, float *out);
 
-/* A new folder of this test, the same name on all ranks; removed with its files by test_folder_remove. Collective. */
+/* A new folder, the same on all ranks; test_folder_remove removes it with its files. Collective. */
 char *test_folder_create(void);
 void test_folder_remove(char *folder);
 

@@ -1,5 +1,5 @@
-/* The real training step of each strategy, on golden/strategies.h5's draws: losses, gradient norm, and the parameters
- * after a clipped Adam step, at the third task, on any number of ranks. */
+/* The real training step of each strategy with the draws of golden/strategies.h5, at the third task, on any number of
+ * ranks: losses, gradient norm, and the parameters after a clipped Adam step. */
 #include <math.h>
 #include <string.h>
 
@@ -85,10 +85,10 @@ static void check_number(const gd_fixture *f, const char *what, double value, do
   gd_free(path);
 }
 
-// Counts the elements that differ by more than 2e-6; none may by more than 2e-4.
+// Counts the elements that differ by more than 2e-6; none may differ by more than 2e-4.
 static void count_off(const gd_fixture *f, const gd_param *param, int64_t *n, int64_t *n_off) {
   char *path = gd_format("%s/after/%s", f->name, param->name);
-  // key biases have a true gradient of zero: Adam makes steps of their rounding
+  // key biases have a true gradient of zero: Adam turns their rounding errors into steps
   if (golden_has(file, path) && !strstr(param->name, "to_k.bias")) {
     float *wanted = golden(file, path, param->count);
     for (int64_t i = 0; i < param->count; i++) {

@@ -1,5 +1,4 @@
-/* Training in bfloat16: its loss goes down as float32's does, and its steps have the same bits on any number of ranks.
- */
+/* Training in bfloat16: the loss decreases as in float32, and steps have the same bits on any number of ranks. */
 #include <math.h>
 #include <string.h>
 
@@ -18,7 +17,7 @@ typedef struct gd_run {
   uint64_t digest;
 } gd_run;
 
-// Bars of 64 positions and widths on black ground.
+// Bars of 64 positions and widths on a black background.
 static uint8_t *make_images(void) {
   uint8_t *images = gd_alloc_zero(N_IMAGES * SIDE * SIDE);
   for (int i = 0; i < N_IMAGES; i++)
@@ -43,7 +42,7 @@ static void train_task(gd_trainer *trainer, int task, int n_steps, gd_run *run) 
   }
 }
 
-// n_tasks 2: the second one learns from a teacher, too. Collective on comm.
+// With n_tasks 2 the second task has a teacher. Collective on comm.
 static gd_run train(const gd_comm *comm, const char *precision, int n_tasks, int n_steps) {
   gd_run run = {0};
   gd_config *config;
@@ -75,10 +74,10 @@ static void losses_of_both_precisions_agree(void **state) {
     print_message("loss %.5f to %.5f in bfloat16, %.5f to %.5f in float32\n", b.first, b.last, f.first, f.last);
   assert_true(b.digest != f.digest);
   assert_true(f.last < 0.5 * f.first);
-  assert_true(fabs(b.last - f.last) < 6e-3 * f.last);  // of eight seeds the furthest differ by 1.9e-3
+  assert_true(fabs(b.last - f.last) < 6e-3 * f.last);  // the maximum over eight seeds was 1.9e-3
 }
 
-// Every rank trains alone what all train together.
+// Each rank alone and all ranks together train the same network.
 static void bits_do_not_depend_on_the_rank_count(void **state) {
   (void)state;
   if (skipped()) return;

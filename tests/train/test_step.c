@@ -1,6 +1,6 @@
-/* A step's edges: the loss gradient by finite differences, what all ranks agree on, batches smaller than the slots,
- * losses that are not finite, and configurations that do not fit. That a step has the same bits on any number of ranks
- * is tested with the program (app/test_rank_invariance.sh). */
+/* Corner cases of a step: the loss gradient by finite differences, what all ranks agree on, fewer images than slots,
+ * losses that are not finite, and configurations that do not fit. app/test_rank_invariance.sh tests that a step has the
+ * same bits on any number of ranks. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +22,7 @@ typedef struct gd_fixture {
   uint32_t indices[N_IMAGES];
 } gd_fixture;
 
-// The trainer stays NULL where it could not be made; the status is the trainer's.
+// Returns the status of gd_trainer_create; on an error the trainer is NULL.
 static gd_err open_fixture(gd_fixture *f, const char *set) {
   *f = (gd_fixture){.dataset = {.n = N_IMAGES, .size = SIDE, .channels = 1, .n_classes = 1}};
   assert_ok(gd_config_create_from_text(&f->config, "test", text, set != NULL, &set));
@@ -65,7 +65,7 @@ static void check_loss_gradient(int replay_row) {
   gd_random_normal(key, 0, N_VALUES, output);
   gd_random_normal(key, 1, N_VALUES, current);
   gd_random_normal(key, 2, N_VALUES, replay);
-  // the last row is neither: a slot with fewer images than the plan
+  // the last row is neither: a slot may have fewer images than the plan
   gd_loss_rows rows = {.n_current = 2,
                        .n_replay = 2,
                        .replay_row = replay_row,
@@ -83,7 +83,7 @@ static void check_loss_gradient(int replay_row) {
     output[i] = kept - h;
     double below = loss(&rows, output, unused);
     output[i] = kept;
-    assert_true(fabs((above - below) / (2 * h) - gradient[i]) < 1e-5);  // exact for a quadratic but for rounding
+    assert_true(fabs((above - below) / (2 * h) - gradient[i]) < 1e-5);  // exact for a quadratic, up to rounding
     if (i >= (replay_row + 2) * N_ELEMENTS) assert_true(gradient[i] == 0);
   }
 }
@@ -105,7 +105,7 @@ static void all_ranks_learn_of_losses_and_requests(void **state) {
   begin_task(f.trainer, 1);  // with a teacher
   assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 6, 0, &metrics));
   assert_int_equal(metrics.requests, 0);
-  // the teacher is what the student still was: the two agree
+  // before the step the student equals the teacher: the two agree
   assert_true(metrics.loss_data > 0.1 && metrics.loss_replay < 1e-9);
   assert_true(fabs(metrics.loss - metrics.loss_data / 2) < 1e-6);
   bool last_rank = test_comm->rank == test_comm->size - 1;
@@ -136,7 +136,7 @@ static void fewer_images_than_slots(void **state) {
   close_fixture(&f);
 }
 
-static void loss_that_is_not_finite_changes_nothing(void **state) {
+static void non_finite_loss_changes_nothing(void **state) {
   (void)state;
   gd_fixture f;
   gd_step_metrics metrics;
@@ -155,7 +155,7 @@ static void loss_that_is_not_finite_changes_nothing(void **state) {
   close_fixture(&f);
 }
 
-static void a_step_that_is_not_finite_may_be_skipped(void **state) {
+static void a_non_finite_step_may_be_skipped(void **state) {
   (void)state;
   gd_fixture f;
   gd_step_metrics metrics;
@@ -179,7 +179,7 @@ static void a_step_that_is_not_finite_may_be_skipped(void **state) {
   close_fixture(&f);
 }
 
-// In every task the average begins with decay 2/11 at the first step and approaches training.ema_decay.
+// In every task the decay of the average is 2/11 at the first step and approaches training.ema_decay.
 static void the_average_warms_up_in_each_task(void **state) {
   (void)state;
   gd_fixture f;
@@ -206,7 +206,7 @@ static void the_average_warms_up_in_each_task(void **state) {
   close_fixture(&f);
 }
 
-// One bit of one rank's parameters, moments or teacher: no checkpoint of that.
+// One bit differs in one rank's parameters, moments or teacher: no checkpoint is written.
 static void replicas_that_differ_are_not_saved(void **state) {
   (void)state;
   gd_fixture f;
@@ -262,8 +262,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(loss_gradient_agrees_with_differences),
                                      cmocka_unit_test(all_ranks_learn_of_losses_and_requests),
                                      cmocka_unit_test(fewer_images_than_slots),
-                                     cmocka_unit_test(loss_that_is_not_finite_changes_nothing),
-                                     cmocka_unit_test(a_step_that_is_not_finite_may_be_skipped),
+                                     cmocka_unit_test(non_finite_loss_changes_nothing),
+                                     cmocka_unit_test(a_non_finite_step_may_be_skipped),
                                      cmocka_unit_test(the_average_warms_up_in_each_task),
                                      cmocka_unit_test(replicas_that_differ_are_not_saved),
                                      cmocka_unit_test(configurations_that_do_not_fit)};
