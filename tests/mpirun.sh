@@ -21,8 +21,7 @@ if [ -n "${GD_VALGRIND:-}" ]; then # the folder for valgrind's reports
     --child-silent-after-fork=yes --vex-guest-max-insns=25 \
     --log-file="$GD_VALGRIND/%p" --suppressions="$here/support/valgrind.supp" "$@"
 fi
-# By default all processes that start like this have one folder for their files; the first that ends takes it from the
-# others.
+# By default all processes started without mpirun share one folder for Open MPI's files, which the first to end removes.
 [ "$ranks" -gt 1 ] ||
   exec env OMPI_MCA_ess_singleton_isolated=1 OMPI_MCA_orte_top_session_dir="${TMPDIR:-/tmp}/ompi-$$" "$@"
 exec mpirun --oversubscribe --bind-to none -n "$ranks" "$@"

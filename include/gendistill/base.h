@@ -92,6 +92,10 @@ char *gd_format(const char *format, ...) __attribute__((format(printf, 1, 2))); 
 FILE *gd_text_begin(char **text);
 void gd_text_end(FILE *stream);
 
+/* A list names all methods of a kind: #define GD_THINGS(ROW) ROW(one) ROW(two). Each use gives another macro for ROW;
+ * this one makes an array of their names. */
+#define GD_LIST_NAME(name) #name,
+
 #define GD_NEW(type)              ((type *)gd_alloc_zero(sizeof(type)))
 #define GD_NEW_ARRAY(type, count) ((type *)gd_alloc_zero(sizeof(type) * (size_t)(count)))
 

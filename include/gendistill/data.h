@@ -1,16 +1,53 @@
-/* Labelled images from IDX and CIFAR-10 files, resized; class-incremental tasks; epoch order. */
+/* Data sets as labelled images, resized; class-incremental tasks; the order of an epoch. */
 #ifndef GENDISTILL_DATA_H
 #define GENDISTILL_DATA_H
 
 #include "gendistill/comm.h"
-#include "gendistill/config.h"
+
+enum { GD_MAX_CLASSES = 256 };
+
+/* ---- Data sets --------------------------------------------------------------------------------- */
+
+/* All data sets by name. A new one is one word here, and a gd_dataset_kind gd_dataset_<name> in src/data. */
+#define GD_DATASETS(ROW) ROW(fashion_mnist) ROW(mnist) ROW(cifar10)
+
+#define GD_DATASET_ID(name) GD_DATASET_##name,
+typedef enum gd_dataset_id { GD_DATASETS(GD_DATASET_ID) GD_N_DATASETS } gd_dataset_id;
+
+typedef enum gd_split { GD_TRAIN, GD_TEST } gd_split;
+
+typedef struct gd_raw_images gd_raw_images; /* data/read.h */
+
+/* What is particular to a data set. */
+typedef struct gd_dataset_kind {
+  const char *name;
+  int n_classes;
+  const char *const *class_names; /* (n_classes) */
+  int channels;                   /* 1 or 3 */
+  const char *path;               /* default folder; NULL: none */
+  bool mirrors;                   /* a mirrored image is one of the same class: default of classifier.horizontal_flip */
+  /* Reads a split from the files in `folder`. Local. GD_ERR_INPUT naming the file: missing, damaged, label out of
+   * range. */
+  gd_err (*read)(gd_raw_images *out, const char *folder, gd_split split, int n_classes);
+} gd_dataset_kind;
+
+const gd_dataset_kind *gd_dataset_kind_get(gd_dataset_id id);
+
+/* The section `dataset` of a configuration. */
+typedef struct gd_dataset_config {
+  gd_dataset_id name;
+  char *path;           /* folder with the data set's files */
+  int image_size;       /* larger than the files' images: bilinear; smaller: area averages */
+  int limit;            /* maximum number of training images per task, 0: all */
+  bool horizontal_flip; /* of training images */
+} gd_dataset_config;
 
 /* n images of size x size pixels and their labels, held whole by every rank. Images that are larger than in the files
  * are held as there and enlarged one by one where they are used: memory does not grow with dataset.image_size. */
 typedef struct gd_dataset {
   int64_t n;
   int size;
-  int enlarged_from; /* pixels a side of the images held; 0: they are held in their size */
+  int enlarged_from; /* pixels per side of the images held; 0: they are held in their size */
   int channels;
   int n_classes;
   uint8_t *images; /* as held: uint8 (n, side, side, channels) */
@@ -25,13 +62,10 @@ typedef struct gd_images {
   int held_size, size, channels;
 } gd_images;
 
-typedef enum gd_split { GD_TRAIN, GD_TEST } gd_split;
-
-/* Reads a split of the data set that the configuration names, as images of dataset.image_size
- * (larger than in the files: bilinear; smaller: area averages).
- * Collective on comm: rank 0 reads, all receive. GD_ERR_INPUT naming the file: missing, wrong magic,
- * truncated, label out of range. */
-gd_err gd_dataset_read(gd_dataset **out, const gd_comm *comm, const gd_config *config, gd_split split);
+/* Reads a split of the data set that the configuration names, as images of image_size pixels (larger than in the files:
+ * bilinear; smaller: area averages). Collective on comm: rank 0 reads, all receive. GD_ERR_INPUT naming the file:
+ * missing, wrong magic, truncated, label out of range. */
+gd_err gd_dataset_read(gd_dataset **out, const gd_comm *comm, const gd_dataset_config *config, gd_split split);
 void gd_dataset_destroy(gd_dataset **dataset);
 
 /* Digest of all images, in their size, and labels. Local. */
@@ -40,18 +74,22 @@ uint64_t gd_dataset_digest(gd_dataset *dataset);
 /* Bytes that the data set takes on each rank. Local. */
 size_t gd_dataset_nbytes(const gd_dataset *dataset);
 
-/* Bilinear resize with half-pixel centres, rounded to uint8, as Pillow does for enlarging. Local.
- * in: (h_in, w_in, channels), out: (h_out, w_out, channels), h_out >= h_in. */
-void gd_resize_bilinear(const uint8_t *in, int h_in, int w_in, int channels, uint8_t *out, int h_out, int w_out);
+/* ---- Tasks -------------------------------------------------------------------------------------- */
 
-/* One square image resized as gd_dataset_read does: bilinear to a larger size, area averages to a smaller one. Local.
- */
-void gd_resize_image(const uint8_t *in, int size_in, int channels, uint8_t *out, int size_out);
+/* The section `tasks` of a configuration. */
+typedef struct gd_tasks_config {
+  int count;
+  bool seeded;                   /* classes are assigned to tasks by the seed */
+  int n_classes[GD_MAX_CLASSES]; /* listed order: number of classes of each task ... */
+  int *classes[GD_MAX_CLASSES];  /* ... and which */
+} gd_tasks_config;
 
-/* Shrinks by area averages: each output pixel is the mean of what it covers, input pixels covered in part
- * weighted by their overlap (28 -> 16 too), rounded to nearest. Local.
- * in: (h_in, w_in, channels), out: (h_out, w_out, channels), h_out <= h_in. */
-void gd_resize_area(const uint8_t *in, int h_in, int w_in, int channels, uint8_t *out, int h_out, int w_out);
+/* Which images a run trains on at a task. */
+typedef enum gd_data_scope {
+  GD_DATA_TASK,   /* the current task's */
+  GD_DATA_SO_FAR, /* those of all tasks up to the current one */
+  GD_DATA_ALL     /* all tasks' at once: the run has a single task */
+} gd_data_scope;
 
 /* Which classes belong to which task. */
 typedef struct gd_task_split {
@@ -60,18 +98,23 @@ typedef struct gd_task_split {
   int classes[GD_MAX_CLASSES][GD_MAX_CLASSES];
 } gd_task_split;
 
-/* Seeded: a permutation of the classes cut into tasks.count equal parts. Local. GD_ERR_INPUT if the classes
- * cannot be divided, or a listed class does not exist or stands twice. */
-gd_err gd_task_split_make(gd_task_split *out, const gd_config *config, int n_classes);
+/* Seeded: a permutation of the classes, cut into `count` equal parts. Local. GD_ERR_INPUT if the classes cannot be
+ * divided, or a listed class does not exist or is listed twice. */
+gd_err gd_task_split_make(gd_task_split *out, const gd_tasks_config *config, uint64_t seed, int n_classes);
 
 /* Number of images that task `task` (from 0) has in a data set; logs a warning where one of its classes has none, or
  * all of them have only one. `kind`: "test" or "training". Local. */
 int64_t gd_task_split_warn(const gd_task_split *split, const gd_dataset *dataset, int task, const char *kind);
 
-/* Indices of the images to train on at task `task` (from 0), ascending: of the task's classes, at most
- * `limit` of each task (seeded choice); for `joint` of all tasks, for `cumulative` of the tasks up to this
- * one. New array, gd_free. Local. */
-uint32_t *gd_task_indices(const gd_dataset *dataset, const gd_task_split *split, const gd_config *config, int task,
+/* Which images of a data set a run trains on. */
+typedef struct gd_task_choice {
+  gd_data_scope scope;
+  int limit; /* maximum number of images of each task, a seeded choice; 0: all */
+  uint64_t seed;
+} gd_task_choice;
+
+/* Indices of the images to train on at task `task` (from 0), ascending. New array, gd_free. Local. */
+uint32_t *gd_task_indices(const gd_dataset *dataset, const gd_task_split *split, gd_task_choice choice, int task,
                           int64_t *n_out);
 
 /* Order in which epoch `epoch` of task `task` visits n images: a permutation of 0 .. n-1, independent of the

@@ -1,31 +1,122 @@
-/* Noise schedule, forward noising, DDIM and DDPM sampling. Knows nothing of networks: it sees a callback. */
+/* Noise schedules, objectives and samplers. Knows nothing of networks: it sees a callback.
+ *
+ * Objectives and samplers are tables: one word of a list and one file in src/diffusion each. */
 #ifndef GENDISTILL_DIFFUSION_H
 #define GENDISTILL_DIFFUSION_H
 
 #include "gendistill/base.h"
-#include "gendistill/config.h"
 
-/* abar_t of DESIGN 4, float32 arithmetic as PyTorch's, t = 0 .. timesteps-1. */
+/* ---- Objectives: what a network predicts -------------------------------------------------------- */
+
+/* Signal and noise of x_t = alpha x_0 + sigma eps. */
+typedef struct gd_noise_level {
+  float alpha, sigma;
+  float alpha_squared; /* abar; alpha is its rounded root */
+} gd_noise_level;
+
+/* All objectives by name. A new one is one word here, and a gd_objective gd_objective_<name>. */
+#define GD_OBJECTIVES(ROW) ROW(epsilon)
+
+#define GD_OBJECTIVE_ID(name) GD_OBJECTIVE_##name,
+typedef enum gd_objective_id { GD_OBJECTIVES(GD_OBJECTIVE_ID) GD_N_OBJECTIVES } gd_objective_id;
+
+typedef struct gd_objective {
+  const char *name;
+  /* What the network should predict for n elements of an image. */
+  void (*target)(gd_noise_level level, int64_t n, const float *x0, const float *eps, float *target);
+  /* The x_0 and the eps that the network's output for x amounts to; x0 is not clipped. */
+  void (*estimate)(gd_noise_level level, int64_t n, const float *x, const float *output, float *x0, float *eps);
+  /* Weight of the squared error in the loss; NULL: 1. */
+  double (*loss_weight)(gd_noise_level level);
+} gd_objective;
+
+const gd_objective *gd_objective_get(gd_objective_id id);
+
+/* ---- Schedule ------------------------------------------------------------------------------------ */
+
+/* The section `diffusion` of a configuration. */
+typedef struct gd_diffusion {
+  int timesteps;
+  double beta_start, beta_end;
+  bool zero_terminal_snr;
+  gd_objective_id prediction;
+} gd_diffusion;
+
+/* The noise levels t = 0 .. timesteps-1, in float32 arithmetic as PyTorch's, and what the network predicts. */
 typedef struct gd_schedule {
   int timesteps;
-  float *alphas_cumprod; /* (timesteps) */
+  float *alphas_cumprod; /* (timesteps) abar */
+  const gd_objective *objective;
 } gd_schedule;
 
-void gd_schedule_create(gd_schedule **out, const gd_config_diffusion *config);
+void gd_schedule_create(gd_schedule **out, const gd_diffusion *config);
 void gd_schedule_destroy(gd_schedule **schedule);
 
-/* x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps for one image of n elements; x_t may be x_0. Local. */
+/* The level of timestep t; no noise for t < 0. Local. */
+gd_noise_level gd_schedule_level(const gd_schedule *schedule, int t);
+
+/* The time that the network sees at timestep t. Local. */
+float gd_schedule_time(const gd_schedule *schedule, int t);
+
+/* x_t = alpha_t x_0 + sigma_t eps for one image of n elements; x_t may be x_0. Local. */
 void gd_schedule_add_noise(const gd_schedule *schedule, int t, int64_t n, const float *x0, const float *eps, float *xt);
+
+/* In place, for one image of n elements: x_0 in `x` becomes x_t, and eps in `target` what the objective asks for.
+ * Local.
+ */
+void gd_schedule_noise(const gd_schedule *schedule, int t, int64_t n, float *x, float *target);
+
+/* Weight of the squared error of an image at timestep t in the loss. Local. */
+double gd_schedule_loss_weight(const gd_schedule *schedule, int t);
 
 /* Trailing timesteps of N steps: t_k = round(T - k T/N) - 1 (round half to even, as numpy), k = 0 .. steps-1. Local. */
 void gd_timesteps_trailing(int timesteps, int steps, int *out);
 
-/* The noise that a network sees in n images of n_elements floats each, all at timestep t; the result has the
- * same shape and is valid until the next call. */
-typedef const float *(*gd_predict)(void *context, const float *x, int t);
+/* ---- Samplers ------------------------------------------------------------------------------------ */
 
-/* Writes the z of sampling step k for image i of the batch, n_elements floats. Asked for where sd > 0 only. */
-typedef void (*gd_sampling_noise)(void *context, int k, int image, float *z);
+/* All samplers by name. A new one is one word here, and a gd_sampler gd_sampler_<name>. */
+#define GD_SAMPLERS(ROW) ROW(ddim) ROW(ddpm)
+
+#define GD_SAMPLER_ID(name) GD_SAMPLER_##name,
+typedef enum gd_sampler_id { GD_SAMPLERS(GD_SAMPLER_ID) GD_N_SAMPLERS } gd_sampler_id;
+
+/* How to sample: keys sampler, steps and eta of a configuration's sections `replay` and `evaluation`. */
+typedef struct gd_sampling {
+  gd_sampler_id sampler;
+  int steps;
+  double eta;
+} gd_sampling;
+
+typedef struct gd_sampling_state gd_sampling_state; /* diffusion/sampling.h */
+
+typedef struct gd_sampler {
+  const char *name;
+  bool takes_all_timesteps; /* one step per timestep, whatever is asked for */
+  bool has_own_eta;         /* `eta`, whatever is asked for */
+  double eta;
+  int n_history;                          /* estimates of x_0 from earlier steps that a step uses */
+  int (*evaluations)(int steps);          /* of the network, for this number of steps */
+  void (*step)(gd_sampling_state *state); /* moves x from timestep k to the next */
+} gd_sampler;
+
+const gd_sampler *gd_sampler_get(gd_sampler_id id);
+
+/* `sampling` with the steps and eta that its sampler really takes. Local. */
+gd_sampling gd_sampling_settle(gd_sampling sampling, int timesteps);
+
+/* Evaluations of the network (NFE) per image. `sampling` must be settled. Local. */
+int gd_sampling_evaluations(const gd_sampling *sampling);
+
+/* What sampling asks of its caller. */
+typedef struct gd_sampling_calls {
+  /* The network's output for n images x of n_elements floats each, all at time `time`; same shape, valid until the next
+   * call. */
+  const float *(*predict)(void *context, const float *x, float time);
+  void *predict_context;
+  /* Writes the z of sampling step k for image i of the batch, n_elements floats. Used where sd > 0 only. */
+  void (*noise)(void *context, int k, int image, float *z);
+  void *noise_context;
+} gd_sampling_calls;
 
 /* The first step of a sampler after which x was not finite, and the first image of the batch with such a value. */
 typedef struct gd_nonfinite_sample {
@@ -35,10 +126,8 @@ typedef struct gd_nonfinite_sample {
 } gd_nonfinite_sample;
 
 /* Samples in place: x holds x_T on entry, x_0 in about [-1, 1] on return; (n_images, n_elements). Local.
- * steps <= timesteps. Stops after the first step that leaves a value that is not finite, which the result names.
- * Source: DDIM (Song 2020), eq. 12 and 16; DDPM is eta = 1, steps = timesteps. */
-gd_nonfinite_sample gd_sample(const gd_schedule *schedule, const gd_config_sampling *sampling, int n_images,
-                              int64_t n_elements, gd_predict predict, void *predict_context, gd_sampling_noise noise,
-                              void *noise_context, float *x);
+ * steps <= timesteps. Stops after the first step that leaves a value that is not finite, which the result names. */
+gd_nonfinite_sample gd_sample(const gd_schedule *schedule, const gd_sampling *sampling, const gd_sampling_calls *calls,
+                              int n_images, int64_t n_elements, float *x);
 
 #endif

@@ -13,7 +13,7 @@
 
 /* ---- Process grid ------------------------------------------------------------------------------ */
 
-/* A near-square BLACS grid over the first ranks of a communicator; ranks that do not fit it only hand their rows in. */
+/* A near-square BLACS grid over the first ranks of a communicator; ranks that do not fit it only give their rows. */
 typedef struct gd_grid gd_grid;
 
 /* Collective on comm (keeps it). n_ranks: ranks to use at most, 0 for all. */
@@ -37,13 +37,6 @@ typedef struct gd_moments gd_moments;
  * Collective on the grid's comm. */
 void gd_moments_create(gd_moments **out, const gd_grid *grid, const gd_features *features, const bool *selected);
 void gd_moments_destroy(gd_moments **moments);
-int64_t gd_moments_n(const gd_moments *moments); /* rows */
-int gd_moments_width(const gd_moments *moments);
-
-/* Statistics of real data are cached: /mean (width), /covariance (width, width), attribute n. Collective. The reader
- * gives GD_ERR_INPUT naming file and object: damaged, or another width than `width`. */
-gd_err gd_moments_write(const gd_moments *moments, const char *path);
-gd_err gd_moments_read(gd_moments **out, const gd_grid *grid, const char *path, int width);
 
 typedef struct gd_frechet {
   double distance;  /* |m1-m2|^2 + tr(S1 + S2 - 2 sqrt(S1 S2)) */
@@ -54,28 +47,9 @@ typedef struct gd_frechet {
 
 /* Fréchet distance of two normal distributions (Dowson and Landau 1982; Heusel et al. 2017), through the symmetric
  * form tr sqrt(S1^1/2 S2 S1^1/2); covariances may be rank-deficient. Collective on the grid's comm; the same on all
- * ranks. Both must stand on the same grid and have the same width. GD_ERR_FAILED where the eigensolver fails, or
+ * ranks. Both must be on the same grid and have the same width. GD_ERR_FAILED where the eigensolver fails, or
  * where the result is not finite. */
 gd_err gd_frechet_distance(gd_frechet *out, const gd_moments *a, const gd_moments *b);
-
-/* What a distance of these features is called: fid for Inception-v3's, else frechet_<extractor>; new string, gd_free.
- */
-char *gd_frechet_name(gd_extractor extractor);
-
-/* ---- Class balance and forgetting --------------------------------------------------------------- */
-
-typedef struct gd_balance {
-  double kld;                       /* sum_c p_c (ln p_c - ln q_c) */
-  double absolute_ratio_difference; /* sum_c |p_c - q_c|, from 0 to 2 */
-} gd_balance;
-
-/* p: frequencies of `true_counts`, q: of `generated_counts`; for the divergence both plus 1e-8, as in the paper's
- * reference implementation. Local. */
-gd_balance gd_class_balance(int n_classes, const int64_t *true_counts, const int64_t *generated_counts);
-
-/* Mean over the n tasks of best[i] - last[i], where best is the highest accuracy that the task ever had before the last
- * task; 0 for n < 1 (Chaudhry et al. 2018). Tasks whose last accuracy is NAN are left out; NAN where all are. Local. */
-double gd_forgetting(int n, const double *best, const double *last);
 
 /* ---- Evaluation classifier ----------------------------------------------------------------------- */
 
@@ -89,23 +63,43 @@ gd_err gd_classifier_obtain(gd_classifier **out, const gd_comm *comm, const gd_c
                             gd_dataset *test);
 void gd_classifier_destroy(gd_classifier **classifier);
 
-int gd_classifier_width(const gd_classifier *classifier);        /* of its features */
 double gd_classifier_accuracy(const gd_classifier *classifier);  /* share of the test images that it labels right */
-uint64_t gd_classifier_digest(const gd_classifier *classifier);  /* of its parameters */
 const char *gd_classifier_path(const gd_classifier *classifier); /* its checkpoint */
 
-/* Labels (local) and features of images, of which this rank holds gd_range_chunks(n_global, GD_IMAGE_CHUNK, size,
- * rank); either may be NULL; features->values is new (gd_features_clear). An image has the same bits on any number of
- * ranks. Local. */
-void gd_classifier_look(gd_classifier *classifier, int64_t n_global, const gd_images *images, uint8_t *labels,
-                        gd_features *features);
+/* ---- Metrics ------------------------------------------------------------------------------------- */
+
+/* All metrics by name, in the order of an evaluation. A new one is one word here, and a gd_metric gd_metric_<name> in
+ * src/eval. */
+#define GD_METRICS(ROW) ROW(frechet) ROW(class_balance) ROW(tasks) ROW(solver)
+
+#define GD_METRIC_ID(name) GD_METRIC_##name,
+typedef enum gd_metric_id { GD_METRICS(GD_METRIC_ID) GD_N_METRICS } gd_metric_id;
+
+/* A number of an evaluation that tables and pictures show. */
+typedef struct gd_reported {
+  const char *key, *title; /* key: "kld"; inside an object "solver.forgetting" */
+  double factor;           /* from the stored number to the one shown */
+  int digits;              /* behind the point; -1: four significant ones */
+  bool higher_is_better;
+} gd_reported;
+
+enum { GD_MAX_REPORTED = 4 };
+
+typedef struct gd_measurement gd_measurement; /* eval/metric.h */
+struct json_t;
+
+typedef struct gd_metric {
+  /* Puts its numbers into the evaluation's JSON object. Collective. */
+  gd_err (*measure)(gd_measurement *measurement, struct json_t *out);
+  gd_reported reported[GD_MAX_REPORTED]; /* ends with a key of NULL, or full */
+} gd_metric;
+
+/* Reported number `number` (from 0) of all metrics in their order; NULL: there are fewer. Local. */
+const gd_reported *gd_reported_get(int number);
 
 /* ---- Evaluation of a run ------------------------------------------------------------------------- */
 
-/* Tasks whose classes a run has seen after task `task` (from 0): task + 1, or all of them for `joint`. Local. */
-int gd_tasks_seen(const gd_config *config, int task);
-
-/* What does not change from task to task: data, classifier, statistics of real images, the solver as it stands. */
+/* What does not change from task to task: data, classifier, statistics of real images, the present solver. */
 typedef struct gd_evaluator gd_evaluator;
 
 /* Trains the classifier if it is not in the cache. Collective on comm; keeps comm and config. GD_ERR_INPUT or

@@ -2,17 +2,28 @@
 #ifndef GENDISTILL_MODEL_H
 #define GENDISTILL_MODEL_H
 
-#include "gendistill/config.h"
 #include "gendistill/nn.h"
+
+enum { GD_MAX_LEVELS = 8 };
+
+/* The section `model` of a configuration. */
+typedef struct gd_unet_config {
+  int n_levels;
+  int block_out_channels[GD_MAX_LEVELS];
+  int layers_per_block;
+  bool attention[GD_MAX_LEVELS]; /* n_levels */
+  int attention_head_dim;        /* 0: one head */
+  int norm_num_groups;
+} gd_unet_config;
 
 /* The U-Net of diffusers' UNet2DModel: inputs x (size, size, channels) and t (1, 1, 1), output like x.
  * Parameters carry diffusers' state-dict names. The configuration must be valid. Local. */
-void gd_unet_create(gd_net **out, const gd_config_model *config, int image_size, int channels);
+void gd_unet_create(gd_net **out, const gd_unet_config *config, int image_size, int channels);
 
 /* Checks that diffusers' config.json at `path` describes the network that gd_unet_create makes of the same arguments.
  * Without such a file, warns and says what is assumed. Local. GD_ERR_INPUT naming file, key, value found and value
  * required. */
-gd_err gd_unet_check_config(const char *path, const gd_config_model *model, int image_size, int channels);
+gd_err gd_unet_check_config(const char *path, const gd_unet_config *model, int image_size, int channels);
 
 /* ResNet-18 (He et al. 2016; torchvision's parameter names): basic blocks, 7x7 stride-2 stem, 3x3 stride-2 max pool,
  * widths[0..3] channels. Input x (size, size, channels). The output is the logits (1, 1, n_classes) or, with
@@ -20,7 +31,7 @@ gd_err gd_unet_check_config(const char *path, const gd_config_model *model, int 
  * table is the same either way. Local. */
 void gd_resnet18_create(gd_net **out, int image_size, int channels, const int widths[4], int n_classes, bool features);
 
-/* The classifier trained alongside the diffusion model (the paper's reference implementation; DESIGN 4, "Solver").
+/* The classifier trained alongside the diffusion model (the paper's reference implementation).
  * Input 0: x (size, size, channels); output: logits (1, 1, n_classes). With `dropout`, inputs 1 to 3 are the masks
  * that multiply the outputs of the two max pools and of the global one: 0, or 1 / (1 - 0.25) for what is kept.
  * image_size must be at least 12. Local. */

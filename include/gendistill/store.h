@@ -51,9 +51,19 @@ gd_err gd_output_check_other(const char *option, const char *path, const char *o
 
 /* ---- Checkpoint ------------------------------------------------------------------------------ */
 
-enum { GD_CHECKPOINT_FORMAT = 1 };
+enum { GD_CHECKPOINT_FORMAT = 1, GD_MAX_ARRAYS = 16 };
 
-/* Where a run stands, and its arrays; the arrays belong to the caller and are laid out by one table.
+/* An array of a run's state, laid out by the parameter table. In a checkpoint it is the group /NAME with a dataset per
+ * parameter; an array "optimizer/NAME" is one flat dataset. */
+typedef struct gd_named_array {
+  char name[32];
+  float *values; /* (total) */
+} gd_named_array;
+
+/* The values of the array called `name`, or NULL. Local. */
+float *gd_named_array_find(const gd_named_array *arrays, int n, const char *name);
+
+/* The position of a run and its arrays, which belong to the caller.
  * Position: `step` steps of task `task` (from 0) are done, all in all `global_step`; `epoch` is the epoch that
  * the next step belongs to. task_done: the task is finished (the end-of-task checkpoint). */
 typedef struct gd_checkpoint {
@@ -67,11 +77,16 @@ typedef struct gd_checkpoint {
   double replay_seconds; /* gone into the task's replay, where that is limited; otherwise 0 */
   uint64_t data_digest;  /* of the training images and labels; 0: not known */
   uint64_t digest;       /* gd_param_table_digest of the model; set by write and read */
-  float *model;          /* /model/<name>; always there */
-  float *teacher;        /* /teacher/<name> or NULL */
-  float *m, *v;          /* /optimizer/m, /optimizer/v (total) or NULL */
-  float *ema;            /* /ema/<name> or NULL */
+  int n_arrays;
+  gd_named_array arrays[GD_MAX_ARRAYS]; /* "model" is always there */
 } gd_checkpoint;
+
+/* The array called `name`, or NULL; adds one, but for NULL. Local. */
+float *gd_checkpoint_array(const gd_checkpoint *checkpoint, const char *name);
+void gd_checkpoint_add(gd_checkpoint *checkpoint, const char *name, float *values);
+
+/* The parameters to sample with: the average "ema" where there is one, else "model". Local. */
+const float *gd_checkpoint_sampling_params(const gd_checkpoint *checkpoint);
 
 /* "checkpoint-task02-step001234.h5" (task from 1) in `directory`; new string, gd_free. Local. */
 char *gd_checkpoint_path(const char *directory, int task, int64_t step);
@@ -107,7 +122,7 @@ gd_err gd_checkpoint_prune(const gd_comm *comm, const char *directory, int keep)
 typedef struct gd_sample_set {
   int64_t n_global;
   int h, w, c;
-  char sampler[8]; /* "ddim" or "ddpm" */
+  char sampler[32]; /* its name */
   int steps;
   double eta;
   uint64_t seed;

@@ -1,4 +1,4 @@
-/* gendistill bench: what each stage of a run reaches on made-up images, beside what the machine could, as one JSON
+/* gendistill bench: what each stage of a run reaches on made-up images, and what the machine could, as one JSON
  * object; medians over repeats.
  *
  * All ranks work together as in a run; a figure is that of all ranks together where its name does not say otherwise. */
@@ -108,7 +108,7 @@ static void folder_remove(gd_bench *b) {
 
 // ---- The machine
 
-static double number(const gd_bench *b, const char *stage, const char *what) {
+static double number_json(const gd_bench *b, const char *stage, const char *what) {
   char *key = gd_format("%s_%s", stage, what);
   double value = json_real_value(json_object_get(b->json, key));
   gd_free(key);
@@ -125,13 +125,13 @@ static void measure_machine(gd_bench *b) {
   gd_bench_put(b, "matmul", "gflops_per_second", b->matmul / 1e9);
   gd_bench_put(b, "memory", "bytes_per_second", memory);
   for (int i = 0; i < 4; i++)
-    gd_bench_put(b, stages[i], "share_of_matmul", number(b, stages[i], "gflops_per_second") * 1e9 / matmul);
-  gd_bench_put(b, "optimiser", "share_of_memory", number(b, "optimiser", "bytes_per_second") / memory);
+    gd_bench_put(b, stages[i], "share_of_matmul", number_json(b, stages[i], "gflops_per_second") * 1e9 / matmul);
+  gd_bench_put(b, "optimiser", "share_of_memory", number_json(b, "optimiser", "bytes_per_second") / memory);
 }
 
 // ---- The command
 
-static void describe(gd_bench *b) {
+static void put_machine(gd_bench *b) {
   const gd_config *config = b->config;
   json_t *json = b->json;
   json_object_set_new(json, "strategy", json_string(gd_strategy_name(config->strategy.name)));
@@ -153,7 +153,7 @@ static void put_peak_memory(gd_bench *b) {
 
 static gd_err run_stages(gd_bench *b) {
   gd_err err;
-  describe(b);
+  put_machine(b);
   GD_TRY(gd_bench_network(b));
   put_peak_memory(b);  // before there are arrays that a run does not have
   GD_TRY(gd_bench_arrays(b));
@@ -163,7 +163,7 @@ done:
   return err;
 }
 
-static gd_err print(const gd_bench *b) {
+static gd_err print_json(const gd_bench *b) {
   if (b->comm->rank != 0) return GD_OK;
   if (json_dumpf(b->json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) != 0 || puts("") < 0 || fflush(stdout) != 0)
     return gd_error(GD_ERR_FAILED, "cannot write to stdout");
@@ -198,14 +198,14 @@ gd_err gd_command_bench(const gd_comm *comm, int argc, char **argv) {
   // a step with a whole replay batch is what is timed; a pool of one batch serves for that
   config->replay.limit_images = config->replay.limit_evaluations = 0;
   config->replay.limit_seconds = 0;
-  config->replay.pool_images = gd_replay_most(config, 1);
+  config->replay.pool_images = gd_replay_max_images(config, 1);
   b.config = config;
   b.repeats = (int)repeats;
   b.precision = gd_precision_agree(comm, config->training.precision);
-  gd_unet_create(&b.net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
+  gd_model_create(&b.net, config);
   GD_TRY(folder_make(&b, directory ? directory : config->output.directory));
   GD_TRY(run_stages(&b));
-  err = gd_comm_agree(comm, print(&b));
+  err = gd_comm_agree(comm, print_json(&b));
 done:
   folder_remove(&b);
   gd_bench_profile_clear(&b.student);

@@ -1,5 +1,5 @@
-/* The bench's stages that work on arrays of the parameters' size: gradient reduction, optimiser, checkpoint beside a
- * plain write of as many bytes; and the machine's rates. */
+/* The bench's stages that work on arrays of the parameters' size: gradient reduction, optimiser, checkpoint compared
+ * with a plain write of as many bytes; and the machine's rates. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "app/bench.h"
 #include "gendistill/store.h"
 
-enum { PIECE = 4 << 20 };  // bytes a plain write
+enum { PIECE = 4 << 20 };  // bytes per plain write
 
 typedef struct array_stage {
   gd_bench *b;
@@ -36,7 +36,7 @@ static void push_gradients(void *context) {
   }
 }
 
-static gd_err reduce(void *context) {
+static gd_err run_reduction(void *context) {
   array_stage *s = context;
   gd_slot_sum_finish(s->sum);
   return GD_OK;
@@ -48,7 +48,7 @@ static gd_err reduction_stage(array_stage *s) {
   gd_err err = GD_OK;
   if (b->comm->size > 1) {
     gd_slot_sum_create(&s->sum, b->comm, b->config->training.slots, s->table->total, b->config->training.reduction);
-    err = gd_bench_time(b, push_gradients, reduce, s, &times);
+    err = gd_bench_time(b, push_gradients, run_reduction, s, &times);
     gd_slot_sum_destroy(&s->sum);
   }
   double nbytes = (double)s->table->total * sizeof(float);
@@ -62,7 +62,7 @@ static gd_err reduction_stage(array_stage *s) {
 
 // ---- Optimiser
 
-static gd_err optimise(void *context) {
+static gd_err run_optimiser(void *context) {
   array_stage *s = context;
   const gd_adam adam = {.learning_rate = 1e-4f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f};
   double norm = gd_gradient_norm(s->table, s->grads);
@@ -74,7 +74,7 @@ static gd_err optimise(void *context) {
 static gd_err optimiser_stage(array_stage *s) {
   enum { N_ARRAYS = 1 + 4 + 3 };  // the norm reads one; Adam reads four and writes three
   gd_bench_times times;
-  gd_err err = gd_bench_time(s->b, NULL, optimise, s, &times);
+  gd_err err = gd_bench_time(s->b, NULL, run_optimiser, s, &times);
   if (err != GD_OK) return err;
   double nbytes = (double)N_ARRAYS * (double)s->table->total * sizeof(float) * s->b->comm->size;
   gd_bench_put(s->b, "optimiser", "seconds", times.median);
@@ -126,26 +126,25 @@ static gd_err write_plain(void *context) {
 static gd_err measure_file(array_stage *s) {
   struct stat status = {0};
   gd_err err = GD_OK;
-  if (stat(s->checkpoint_path, &status) != 0) err = file_error(s->checkpoint_path, "cannot look at", errno);
+  if (stat(s->checkpoint_path, &status) != 0) err = file_error(s->checkpoint_path, "cannot get the status", errno);
   s->file_nbytes = (int64_t)status.st_size;
   return gd_comm_agree(s->b->comm, err);
 }
 
-// The arrays stand for those that a run saves in the middle of its second task.
+// As many arrays as a run saves in the middle of its second task.
 static void describe_checkpoint(array_stage *s) {
   const gd_config *config = s->b->config;
-  bool teacher = gd_strategy_get(config->strategy.name)->input != GD_INPUT_NONE, ema = config->training.ema_decay > 0;
   s->checkpoint = (gd_checkpoint){.task = 1,
                                   .step = 1,
                                   .global_step = 1,
                                   .seed = config->seed,
                                   .config_text = gd_config_dump(config),
-                                  .code_version = GD_VERSION,
-                                  .model = s->params,
-                                  .teacher = teacher ? s->grads : NULL,
-                                  .m = s->m,
-                                  .v = s->v,
-                                  .ema = ema ? s->grads : NULL};
+                                  .code_version = GD_VERSION};
+  gd_checkpoint_add(&s->checkpoint, "model", s->params);
+  gd_checkpoint_add(&s->checkpoint, "teacher", gd_strategy_replays(config) ? s->grads : NULL);
+  gd_checkpoint_add(&s->checkpoint, "optimizer/m", s->m);
+  gd_checkpoint_add(&s->checkpoint, "optimizer/v", s->v);
+  gd_checkpoint_add(&s->checkpoint, "ema", config->training.ema_decay > 0 ? s->grads : NULL);
 }
 
 static gd_err checkpoint_stage(array_stage *s) {
@@ -167,7 +166,7 @@ static gd_err checkpoint_stage(array_stage *s) {
   gd_bench_put(b, "plain_write", "bytes_per_second", nbytes / plain.median);
   gd_bench_put(b, "checkpoint", "share_of_plain_write", plain.median / times.median);
 done:
-  MPI_Barrier(b->comm->mpi);  // no rank looks at the files any more
+  MPI_Barrier(b->comm->mpi);  // no rank needs the files any more
   remove_checkpoint(s);
   remove_plain(s);
   gd_free(s->checkpoint_path);

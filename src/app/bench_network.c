@@ -14,7 +14,7 @@ typedef struct network_stage {
   int64_t step;
   gd_schedule *schedule;
   gd_generator *generator;
-  gd_config_sampling sampling;
+  gd_sampling sampling;
   float *params;
   float *images;  // (GD_IMAGE_CHUNK, H, W, C)
   double flops;   // of one image's forward run
@@ -22,20 +22,20 @@ typedef struct network_stage {
 
 // ---- Stages
 
-static gd_err forward(void *context) {
+static gd_err run_forward(void *context) {
   network_stage *s = context;
   float t[GD_IMAGE_CHUNK] = {0};
   gd_generator_predict(s->generator, s->images, t, GD_IMAGE_CHUNK);
   return GD_OK;
 }
 
-static gd_err ddim(void *context) {
+static gd_err run_ddim(void *context) {
   network_stage *s = context;
-  gd_generator_sample(s->generator, &s->sampling, GD_IMAGE_CHUNK, NULL, NULL, s->images);
+  gd_generator_sample(s->generator, &s->sampling, GD_IMAGE_CHUNK, NULL, s->images);
   return GD_OK;
 }
 
-static gd_err train_step(void *context) {
+static gd_err run_train_step(void *context) {
   network_stage *s = context;
   gd_step_metrics metrics = {0};
   gd_err err = gd_trainer_step(s->b->trainer, ++s->step, s->indices, s->dataset.n, 0, &metrics);
@@ -46,11 +46,10 @@ static gd_err train_step(void *context) {
 // ---- Work of a stage, in forward runs of an image
 
 static double gd_step_runs(const gd_config *config) {
-  gd_replay_input input = gd_strategy_get(config->strategy.name)->input;
-  int n_replay = gd_replay_most(config, 1);
+  int n_replay = gd_replay_max_images(config, 1);
   double n_current = config->training.batch_size, teacher = (double)gd_replay_evaluations(config, n_replay);
-  if (input == GD_INPUT_NONE) return 3 * n_current;
-  if (input == GD_INPUT_CURRENT) return 3 * n_current + teacher;  // the student's rows serve both
+  if (!gd_strategy_replays(config)) return 3 * n_current;
+  if (gd_replay_shares_rows(config)) return 3 * n_current + teacher;  // the student's rows serve both
   return 3 * (n_current + n_replay) + teacher;
 }
 
@@ -75,10 +74,10 @@ static gd_err sampling_stages(network_stage *s) {
   GD_TRY(gd_comm_agree(b->comm, gd_generator_create(&s->generator, b->net, s->schedule, GD_IMAGE_CHUNK, b->precision)));
   gd_generator_load(s->generator, s->params);
   s->flops = forward_flops(gd_generator_plan(s->generator));
-  GD_TRY(gd_bench_time(b, NULL, forward, s, &times));
+  GD_TRY(gd_bench_time(b, NULL, run_forward, s, &times));
   put_rates(s, "forward", n, n, times.median);
-  GD_TRY(gd_bench_time(b, NULL, ddim, s, &times));
-  put_rates(s, "ddim", n, n * s->sampling.steps, times.median);
+  GD_TRY(gd_bench_time(b, NULL, run_ddim, s, &times));
+  put_rates(s, "ddim", n, n * gd_sampling_evaluations(&s->sampling), times.median);
 done:
   gd_generator_destroy(&s->generator);
   gd_free(s->params);  // no part of what a run holds
@@ -86,7 +85,7 @@ done:
   return err;
 }
 
-static gd_err prepare_task(gd_bench *b, int task) {
+static gd_err begin_task(gd_bench *b, int task) {
   gd_replay_cost pool;
   char *path = gd_pool_path(b->folder, task);
   gd_trainer_begin_task(b->trainer, task);
@@ -101,13 +100,13 @@ static gd_err training_stages(network_stage *s) {
   gd_bench *b = s->b;
   gd_bench_times times;
   double n = s->dataset.n;
-  GD_TRY(prepare_task(b, 0));
-  GD_TRY(gd_bench_time(b, NULL, train_step, s, &times));
+  GD_TRY(begin_task(b, 0));
+  GD_TRY(gd_bench_time(b, NULL, run_train_step, s, &times));
   put_rates(s, "train_step", n, 3 * n, times.median);
   double wait = gd_bench_sum(b, times.median_reduction) / b->comm->size;
   json_object_set_new(b->json, "visible_reduction_seconds", json_real(wait));
-  GD_TRY(prepare_task(b, 1));  // with the teacher's replay
-  GD_TRY(gd_bench_time(b, NULL, train_step, s, &times));
+  GD_TRY(begin_task(b, 1));  // with the teacher's replay
+  GD_TRY(gd_bench_time(b, NULL, run_train_step, s, &times));
   put_rates(s, "gd_step", n, gd_step_runs(b->config), times.median);
   if (!b->wants_profile) goto done;
   gd_generator *teacher = gd_trainer_generator(b->trainer);
@@ -131,7 +130,7 @@ static void make_images(network_stage *s) {
 
 gd_err gd_bench_network(gd_bench *b) {
   gd_err err;
-  network_stage s = {.b = b, .sampling = {.sampler = GD_DDIM, .steps = DDIM_STEPS}};
+  network_stage s = {.b = b, .sampling = {.sampler = GD_SAMPLER_ddim, .steps = DDIM_STEPS}};
   if (s.sampling.steps > b->config->diffusion.timesteps) s.sampling.steps = b->config->diffusion.timesteps;
   const gd_param_table *table = gd_net_params(b->net);
   gd_schedule_create(&s.schedule, &b->config->diffusion);

@@ -1,5 +1,5 @@
 /* What a GD step spends on each op and on each kind of op, on rank 0: as JSON, and as tables for a person. The
- * student's network and the teacher's stand apart. */
+ * student's network and the teacher's are separate. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,7 @@ void gd_bench_profile_clear(gd_bench_profile *profile) {
 
 // ---- By kind
 
-static double sum(const double passes[N_PASSES]) {
+static double total_seconds(const double passes[N_PASSES]) {
   return passes[FORWARD] + passes[BACKWARD_DATA] + passes[BACKWARD_WEIGHTS];
 }
 
@@ -52,7 +52,7 @@ static void add_row(gd_bench_row *into, const gd_bench_row *row) {
 }
 
 static int slowest_first(const void *a, const void *b) {
-  double x = sum(((const gd_bench_row *)a)->seconds), y = sum(((const gd_bench_row *)b)->seconds);
+  double x = total_seconds(((const gd_bench_row *)a)->seconds), y = total_seconds(((const gd_bench_row *)b)->seconds);
   return (x < y) - (x > y);
 }
 
@@ -79,16 +79,16 @@ static double gflops(double flops, double seconds) {
 }
 
 static double share_of_matmul(const gd_bench *b, const gd_bench_row *row) {
-  return gflops(sum(row->flops), sum(row->seconds)) * 1e9 / b->matmul;
+  return gflops(total_seconds(row->flops), total_seconds(row->seconds)) * 1e9 / b->matmul;
 }
 
 static json_t *row_json(const gd_bench *b, const gd_bench_row *row, double step_seconds) {
   const double *s = row->seconds, *f = row->flops;
   return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "kind", row->kind, "milliseconds_forward",
                    s[FORWARD] * 1e3, "milliseconds_backward_data", s[BACKWARD_DATA] * 1e3,
-                   "milliseconds_backward_weights", s[BACKWARD_WEIGHTS] * 1e3, "share_of_step", sum(s) / step_seconds,
-                   "gflops_per_second", gflops(sum(f), sum(s)), "gflops_per_second_forward",
-                   gflops(f[FORWARD], s[FORWARD]), "gflops_per_second_backward_data",
+                   "milliseconds_backward_weights", s[BACKWARD_WEIGHTS] * 1e3, "share_of_step",
+                   total_seconds(s) / step_seconds, "gflops_per_second", gflops(total_seconds(f), total_seconds(s)),
+                   "gflops_per_second_forward", gflops(f[FORWARD], s[FORWARD]), "gflops_per_second_backward_data",
                    gflops(f[BACKWARD_DATA], s[BACKWARD_DATA]), "gflops_per_second_backward_weights",
                    gflops(f[BACKWARD_WEIGHTS], s[BACKWARD_WEIGHTS]), "share_of_matmul", share_of_matmul(b, row));
 }
@@ -143,8 +143,8 @@ static void print_kinds(const gd_bench *b, const gd_bench_profile *p) {
     const gd_bench_row *row = &kinds[i];
     fprintf(stderr, "%-16s", row->kind);
     print_milliseconds(row);
-    print_cell(8, 1, 100 * sum(row->seconds) / p->step_seconds);
-    print_cell(9, 1, gflops(sum(row->flops), sum(row->seconds)));
+    print_cell(8, 1, 100 * total_seconds(row->seconds) / p->step_seconds);
+    print_cell(9, 1, gflops(total_seconds(row->flops), total_seconds(row->seconds)));
     print_cell(8, 1, 100 * share_of_matmul(b, row));
     fputc('\n', stderr);
   }
@@ -170,7 +170,7 @@ static void print_layers(const gd_bench *b, const gd_bench_profile *p) {
 static void print_profile(const gd_bench *b, const char *who, const gd_bench_profile *p) {
   if (p->n == 0) return;
   fprintf(stderr,
-          "\n---- The %s's network in a GD step of %.3f ms, on rank 0. Milliseconds a step: forward, and backward\n"
+          "\n---- The %s's network in a GD step of %.3f ms, on rank 0. Milliseconds per step: forward, and backward\n"
           "     for the gradients by data and by weights\n\n",
           who, p->step_seconds * 1e3);
   print_kinds(b, p);

@@ -17,8 +17,8 @@ gd_err gd_command_classifier(const gd_comm *comm, int argc, char **argv) {
   GD_TRY(gd_config_read(&config, comm, path, sets.n, sets.values));
   GD_REQUIRE(config);
   gd_watchdog_timeout(config->comm.timeout_seconds);
-  GD_TRY(gd_dataset_read(&train, comm, config, GD_TRAIN));
-  GD_TRY(gd_dataset_read(&test, comm, config, GD_TEST));
+  GD_TRY(gd_dataset_read(&train, comm, &config->dataset, GD_TRAIN));
+  GD_TRY(gd_dataset_read(&test, comm, &config->dataset, GD_TEST));
   GD_TRY(gd_classifier_obtain(&classifier, comm, config, train, test));
   if (comm->rank == 0)
     printf("%s\ntest accuracy: %.4f\n", gd_classifier_path(classifier), gd_classifier_accuracy(classifier));

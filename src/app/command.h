@@ -17,6 +17,7 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_sample(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_info(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_bench(const gd_comm *comm, int argc, char **argv);
+gd_err gd_command_config(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_classifier(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_evaluate(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_frechet(const gd_comm *comm, int argc, char **argv);
@@ -29,7 +30,7 @@ typedef enum gd_option_type {
   GD_OPTION_FLAG,  /* bool *: present or not */
   GD_OPTION_TEXT,  /* const char ** */
   GD_OPTION_INT,   /* int64_t * */
-  GD_OPTION_TEXTS, /* gd_texts *: may stand several times */
+  GD_OPTION_TEXTS, /* gd_texts *: may be given several times */
 } gd_option_type;
 
 enum { GD_MAX_TEXTS = 256 };

@@ -5,8 +5,8 @@
 
 #include "app/command.h"
 #include "gendistill/eval.h"
-#include "gendistill/replay.h"
 #include "gendistill/store.h"
+#include "gendistill/strategy.h"
 #include "gendistill/train.h"
 
 typedef struct gd_evaluate_options {
@@ -16,7 +16,7 @@ typedef struct gd_evaluate_options {
   bool is_run;
 } gd_evaluate_options;
 
-static gd_err parse(int argc, char **argv, gd_evaluate_options *o) {
+static gd_err parse_evaluate(int argc, char **argv, gd_evaluate_options *o) {
   const gd_option options[] = {
       {"config", GD_OPTION_TEXT, &o->config, false}, {"set", GD_OPTION_TEXTS, &o->sets, false}, {0}};
   gd_err err = gd_options_parse(argc, argv, options, "a run's folder or a sample set", &o->path);
@@ -30,7 +30,7 @@ static gd_err parse(int argc, char **argv, gd_evaluate_options *o) {
 }
 
 // The run's own configuration, or that of --config, which must be of the same run then. Collective on comm.
-static gd_err make_config(const gd_comm *comm, const gd_evaluate_options *o, gd_config **out) {
+static gd_err read_run_config(const gd_comm *comm, const gd_evaluate_options *o, gd_config **out) {
   gd_err err;
   gd_config *stored = NULL;
   char *own = gd_format("%s/config.resolved.yaml", o->path);
@@ -94,8 +94,8 @@ gd_err gd_command_evaluate(const gd_comm *comm, int argc, char **argv) {
   gd_folder_lock *lock = NULL;
   gd_evaluator *evaluator = NULL;
   int n_tasks = 0;
-  GD_TRY(gd_comm_agree(comm, parse(argc, argv, &o)));
-  GD_TRY(make_config(comm, &o, &config));
+  GD_TRY(gd_comm_agree(comm, parse_evaluate(argc, argv, &o)));
+  GD_TRY(read_run_config(comm, &o, &config));
   GD_REQUIRE(config);
   if (o.is_run) {
     GD_TRY(count_tasks(comm, config, &n_tasks));

@@ -4,7 +4,8 @@
 #include "app/command.h"
 #include "gendistill/eval.h"
 
-static gd_err measure(const gd_comm *comm, const gd_features *real, const gd_features *generated, gd_frechet *out) {
+static gd_err measure_distance(const gd_comm *comm, const gd_features *real, const gd_features *generated,
+                               gd_frechet *out) {
   gd_err err;
   gd_grid *grid = NULL;
   gd_moments *a = NULL, *b = NULL;
@@ -36,7 +37,7 @@ gd_err gd_command_frechet(const gd_comm *comm, int argc, char **argv) {
   if (real.width != generated.width)
     GD_TRY(gd_error(GD_ERR_INPUT, "%s has features of width %d, %s of width %d", real_path, real.width, generated_path,
                     generated.width));
-  GD_TRY(gd_error_context(measure(comm, &real, &generated, &frechet), "%s", real_path));
+  GD_TRY(gd_error_context(measure_distance(comm, &real, &generated, &frechet), "%s", real_path));
   if (comm->rank == 0)
     printf(
         "real rows: %lld\ngenerated rows: %lld\nwidth: %d\nmean term: %.10g\nnegative eigenvalues clipped: %.3g\n"

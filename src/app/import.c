@@ -12,12 +12,11 @@ static gd_err check_output(const char *output, const char *safetensors, const ch
   return err == GD_OK ? gd_output_check_other("output", output, "config", config) : err;
 }
 
-// The file that diffusers writes beside the weights.
+// The file that diffusers writes with the weights.
 static gd_err check_config_json(const char *safetensors, const gd_config *config) {
   const char *slash = strrchr(safetensors, '/');
   char *path = gd_format("%.*sconfig.json", slash ? (int)(slash + 1 - safetensors) : 0, safetensors);
-  gd_err err =
-      gd_unet_check_config(path, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
+  gd_err err = gd_model_check_config(path, config);
   gd_free(path);
   return err;
 }
@@ -39,14 +38,15 @@ gd_err gd_command_import(const gd_comm *comm, int argc, char **argv) {
   GD_TRY(gd_config_read(&config, comm, config_path, sets.n, sets.values));
   GD_REQUIRE(config);
   GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? check_output(output, safetensors, config_path) : GD_OK));
-  gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
+  gd_model_create(&net, config);
   GD_TRY(gd_comm_agree(comm, check_config_json(safetensors, config)));
   const gd_param_table *table = gd_net_params(net);
   checkpoint.seed = config->seed;
   checkpoint.config_text = gd_config_dump(config);
   checkpoint.code_version = gd_strdup(GD_VERSION);
-  checkpoint.model = GD_NEW_ARRAY(float, table->total);
-  GD_TRY(gd_comm_agree(comm, gd_safetensors_read(safetensors, table, checkpoint.model)));
+  float *params = GD_NEW_ARRAY(float, table->total);
+  gd_checkpoint_add(&checkpoint, "model", params);
+  GD_TRY(gd_comm_agree(comm, gd_safetensors_read(safetensors, table, params)));
   GD_TRY(gd_checkpoint_write(comm, output, table, &checkpoint));
   if (comm->rank == 0) printf("%s: %d tensors, %lld parameters\n", output, table->n, (long long)table->total);
 done:

@@ -22,9 +22,11 @@ static const gd_command commands[] = {
     {"report", "RUN... [--output DIRECTORY]", "tables and pictures of several runs", gd_command_report},
     {"import", "--safetensors F --config CONFIG --output F.h5 [--set key=value]...",
      "diffusers weights to a checkpoint", gd_command_import},
-    {"info", "FILE.h5", "what is in a file, and whether its checksums hold", gd_command_info},
+    {"info", "FILE.h5", "what is in a file, and whether its checksums match", gd_command_info},
+    {"config", "[--markdown]", "every key of a configuration with its default, as YAML or as configs/README.md",
+     gd_command_config},
     {"bench", "CONFIG [--set key=value]... [--repeats N] [--profile] [--directory D]",
-     "throughput of each stage beside the machine's limits, as JSON", gd_command_bench},
+     "throughput of each stage and the machine's limits, as JSON", gd_command_bench},
 };
 
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
@@ -59,7 +61,7 @@ static gd_err setup_log(int rank, int argc, char **argv) {
   return err;
 }
 
-static gd_err dispatch(const gd_comm *comm, int argc, char **argv) {
+static gd_err run_command(const gd_comm *comm, int argc, char **argv) {
   gd_err err = setup_log(comm->rank, argc, argv);
   if (err != GD_OK) return err;
   if (argc < 2) return gd_error(GD_ERR_INPUT, "no command given (gendistill --help)");
@@ -82,8 +84,8 @@ static gd_err finish_output(void) {
   return gd_error(GD_ERR_FAILED, "standard output: cannot write: %s", strerror(errno));
 }
 
-// Open MPI makes a file FILE.locktest.RANK beside each file that it opens, to try locks for shared file pointers, which
-// HDF5 does not use; a killed run leaves it behind.
+// Open MPI makes a file FILE.locktest.RANK next to each file that it opens, to try locks for shared file pointers,
+// which HDF5 does not use; a killed run leaves it behind.
 static void make_no_lock_files(void) {
   setenv("OMPI_MCA_sharedfp", "^lockedfile", 0);
 }
@@ -104,7 +106,7 @@ int main(int argc, char **argv) {
   gd_comm_create(&comm, MPI_COMM_WORLD);
   gd_watchdog *watchdog;
   gd_watchdog_start(&watchdog, comm);
-  gd_err err = dispatch(comm, argc, argv);
+  gd_err err = run_command(comm, argc, argv);
   if (err == GD_OK) err = finish_output();
   err = gd_comm_agree(comm, err);
   if (err != GD_OK && comm->rank == 0) gd_log(err == GD_STOPPED ? GD_LOG_INFO : GD_LOG_ERROR, "%s", gd_error_message());

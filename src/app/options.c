@@ -39,7 +39,7 @@ static gd_err set_value(const gd_option *option, const char *text) {
   return GD_OK;
 }
 
-static const gd_option *find(const gd_option *options, const char *name, size_t length) {
+static const gd_option *find_option(const gd_option *options, const char *name, size_t length) {
   for (; options->name; options++)
     if (strlen(options->name) == length && strncmp(options->name, name, length) == 0) return options;
   return NULL;
@@ -49,7 +49,7 @@ static const gd_option *find(const gd_option *options, const char *name, size_t 
 static gd_err parse_option(int argc, char **argv, int *i, const gd_option *options) {
   const char *name = argv[*i] + 2, *equals = strchr(name, '=');
   size_t length = equals ? (size_t)(equals - name) : strlen(name);
-  const gd_option *option = length ? find(options, name, length) : NULL;
+  const gd_option *option = length ? find_option(options, name, length) : NULL;
   gd_log_level level = GD_LOG_INFO;
   bool is_level = length == 9 && strncmp(name, "log-level", 9) == 0;
   if (!option && !is_level)
@@ -71,7 +71,7 @@ static bool was_given(const gd_option *option) {
 gd_err gd_options_parse(int argc, char **argv, const gd_option *options, const char *positional_name,
                         const char **positional) {
   gd_err err = GD_OK;
-  const gd_option *several = find(options, "", 0);
+  const gd_option *several = find_option(options, "", 0);
   if (positional) *positional = NULL;
   for (int i = 1; i < argc; i++) {
     if (strncmp(argv[i], "--", 2) == 0) {

@@ -14,7 +14,7 @@ typedef struct gd_sample_options {
 
 static const int64_t not_given = INT64_MIN;  // a count that nobody would write
 
-static gd_err parse(int argc, char **argv, gd_sample_options *o) {
+static gd_err parse_sample(int argc, char **argv, gd_sample_options *o) {
   *o = (gd_sample_options){.count = not_given};
   const gd_option options[] = {{"checkpoint", GD_OPTION_TEXT, &o->checkpoint, true},
                                {"output", GD_OPTION_TEXT, &o->output, true},
@@ -48,7 +48,7 @@ done:
 }
 
 // The checkpoint's configuration with the command line's sampling put over it, checked as any configuration is.
-static gd_err make_config(gd_config **out, const gd_sample_options *o, const char *text) {
+static gd_err make_sampling_config(gd_config **out, const gd_sample_options *o, const char *text) {
   char *sets[4];
   int n = 0;
   if (o->count != not_given) sets[n++] = gd_format("evaluation.samples=%lld", (long long)o->count);
@@ -83,16 +83,21 @@ gd_err gd_command_sample(const gd_comm *comm, int argc, char **argv) {
   gd_config *config = NULL;
   gd_net *net = NULL;
   float *noise = NULL;
-  GD_TRY(gd_comm_agree(comm, parse(argc, argv, &o)));
+  GD_TRY(gd_comm_agree(comm, parse_sample(argc, argv, &o)));
   GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? check_outputs(&o) : GD_OK));
   GD_TRY(gd_checkpoint_read_header(comm, o.checkpoint, &header));
-  GD_TRY(gd_comm_agree(comm, make_config(&config, &o, header.config_text)));
-  gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
+  GD_TRY(gd_comm_agree(comm, make_sampling_config(&config, &o, header.config_text)));
+  gd_model_create(&net, config);
   GD_TRY(gd_checkpoint_read(comm, o.checkpoint, gd_net_params(net), &checkpoint));
   if (o.initial_noise) GD_TRY(gd_comm_agree(comm, read_noise(comm, &o, config, gd_net_shape(net, 0), &noise)));
-  const float *params = checkpoint.ema ? checkpoint.ema : checkpoint.model;
-  GD_TRY(gd_sample_write(comm, config, net, params, (uint32_t)checkpoint.task, checkpoint.digest, noise, o.output,
-                         o.grid));
+  gd_sample_order order = {.net = net,
+                           .params = gd_checkpoint_sampling_params(&checkpoint),
+                           .digest = checkpoint.digest,
+                           .task = (uint32_t)checkpoint.task,
+                           .initial_noise = noise,
+                           .path = o.output,
+                           .png_path = o.grid};
+  GD_TRY(gd_sample_write(comm, config, &order));
   if (comm->rank == 0) printf("%s\n", o.output);
 done:
   gd_free(noise);

@@ -9,35 +9,32 @@
 #include "app/command.h"
 #include "gendistill/eval.h"
 
-// Parameters, memory per rank and bytes a checkpoint, from plans that are really made.
+// Parameters, memory per rank and bytes per checkpoint, from plans that are really made.
 static gd_err print_dry_run(const gd_comm *comm, const gd_config *config) {
   gd_err err = GD_OK;
   gd_trainer *trainer = NULL;
   gd_dataset *dataset = NULL;
-  gd_replay_cost pool;
+  gd_replay_cost prepared;
   char *text = gd_config_dump(config), *data = NULL;
   int n_tasks = gd_strategy_n_tasks(config);
   GD_TRY(gd_trainer_check(comm, config));
-  if (gd_dataset_read(&dataset, comm, config, GD_TRAIN) == GD_OK)
+  if (gd_dataset_read(&dataset, comm, &config->dataset, GD_TRAIN) == GD_OK)
     data = gd_format(", the data set's %.1f MiB included", (double)gd_dataset_nbytes(dataset) / 1048576);
   else  // perhaps it is on the cluster only
     data = gd_format(" and the data set, which cannot be read: %s", gd_error_message());
   GD_TRY(gd_trainer_create(&trainer, comm, config, dataset));
   for (int task = 0; task < n_tasks && task < 2; task++) {  // the second task adds the teacher
     gd_trainer_begin_task(trainer, task);
-    GD_TRY(gd_trainer_prepare(trainer, 1, NULL, &pool));
+    GD_TRY(gd_trainer_prepare(trainer, 1, NULL, &prepared));
   }
   const gd_param_table *table = gd_net_params(gd_trainer_net(trainer));
-  int64_t nbytes = (int64_t)gd_trainer_nbytes(trainer), most = 0;
-  MPI_Allreduce(&nbytes, &most, 1, MPI_INT64_T, MPI_MAX, comm->mpi);
-  bool teacher = n_tasks > 1 && gd_strategy_get(config->strategy.name)->input != GD_INPUT_NONE;
-  int64_t n_arrays = 3 + teacher + (config->training.ema_decay > 0);  // model, m, v
-  int64_t checkpoint_nbytes = n_arrays * table->total * (int64_t)sizeof(float);
+  int64_t nbytes = (int64_t)gd_trainer_nbytes(trainer), maximum = 0;
+  MPI_Allreduce(&nbytes, &maximum, 1, MPI_INT64_T, MPI_MAX, comm->mpi);
   if (comm->rank == 0) {
     printf("%s", text);
     printf("# ranks: %d\n# parameters: %lld\n", comm->size, (long long)table->total);
-    printf("# memory per rank: %.1f MiB%s\n", (double)most / 1048576, data);
-    printf("# bytes a checkpoint: %lld\n", (long long)checkpoint_nbytes);
+    printf("# memory per rank: %.1f MiB%s\n", (double)maximum / 1048576, data);
+    printf("# bytes per checkpoint: %lld\n", (long long)gd_trainer_checkpoint_nbytes(trainer));
   }
 done:
   gd_trainer_destroy(&trainer);
@@ -93,7 +90,7 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
     goto done;
   }
   watch_for_the_end(config, time_limit);
-  GD_TRY(gd_run_create(&run, comm, config, resume));  // before a classifier is trained in vain
+  GD_TRY(gd_run_create(&run, comm, config, resume));  // before a classifier is trained for nothing
   if (config->evaluation.measures) GD_TRY(gd_evaluator_create(&evaluator, comm, config));
   GD_TRY(gd_run_train(run, evaluator ? evaluate_task : NULL, evaluator, &digest));
   if (comm->rank == 0) printf("parameter digest: %016llx\n", (unsigned long long)digest);

@@ -6,7 +6,7 @@
 #include "config/keys.h"
 
 void gd_config_clear_order(gd_config *config) {
-  gd_config_tasks *tasks = &config->tasks;
+  gd_tasks_config *tasks = &config->tasks;
   for (int t = 0; t < GD_MAX_CLASSES; t++) {
     gd_free(tasks->classes[t]);
     tasks->classes[t] = NULL;
@@ -18,7 +18,7 @@ void gd_config_clear_order(gd_config *config) {
 void gd_config_destroy(gd_config **config) {
   if (!*config) return;
   gd_config_clear_order(*config);
-  for (int i = 0; i < GD_N_KEYS; i++)
+  for (int i = 0; i < gd_n_keys; i++)
     if (gd_keys[i].type == GD_KEY_TEXT) gd_free(*(char **)((char *)*config + gd_keys[i].offset));
   gd_free(*config);
   *config = NULL;
@@ -40,10 +40,10 @@ done:
 }
 
 // text NULL: no file, defaults only
-static gd_err create(gd_config **out, const char *name, const char *text, int n_sets, const char *const *sets) {
+static gd_err create_config(gd_config **out, const char *name, const char *text, int n_sets, const char *const *sets) {
   gd_err err = GD_OK;
-  gd_config_reader reader = {.config = GD_NEW(gd_config)};
-  for (int i = 0; i < GD_N_KEYS; i++) {
+  gd_config_reader reader = {.config = GD_NEW(gd_config), .where = GD_NEW_ARRAY(char *, gd_n_keys)};
+  for (int i = 0; i < gd_n_keys; i++) {
     GD_REQUIRE(gd_keys[i].path);
     if (gd_config_read_text(&reader, gd_keys[i].path, gd_keys[i].fallback)) gd_abort("%s", gd_error_message());
   }
@@ -54,7 +54,8 @@ static gd_err create(gd_config **out, const char *name, const char *text, int n_
   *out = reader.config;
   reader.config = NULL;
 done:
-  for (int i = 0; i < GD_N_KEYS; i++) gd_free(reader.where[i]);
+  for (int i = 0; i < gd_n_keys; i++) gd_free(reader.where[i]);
+  gd_free(reader.where);
   gd_config_destroy(&reader.config);
   return err;
 }
@@ -62,7 +63,7 @@ done:
 gd_err gd_config_create_from_text(gd_config **out, const char *name, const char *text, int n_sets,
                                   const char *const *sets) {
   *out = NULL;
-  return create(out, name, text, n_sets, sets);
+  return create_config(out, name, text, n_sets, sets);
 }
 
 static gd_err read_file(const char *path, char **text) {
@@ -90,7 +91,7 @@ gd_err gd_config_create(gd_config **out, const char *path, int n_sets, const cha
   char *text = NULL;
   *out = NULL;
   if (path) GD_TRY(read_file(path, &text));
-  GD_TRY(create(out, path, text, n_sets, sets));
+  GD_TRY(create_config(out, path, text, n_sets, sets));
 done:
   gd_free(text);
   return err;

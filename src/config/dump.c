@@ -26,7 +26,7 @@ static void print_text(FILE *out, const char *text) {
   fputc('"', out);
 }
 
-static void print_order(FILE *out, const gd_config_tasks *tasks) {
+static void print_order(FILE *out, const gd_tasks_config *tasks) {
   if (tasks->seeded) {
     fputs("seeded", out);
     return;
@@ -41,7 +41,7 @@ static void print_order(FILE *out, const gd_config_tasks *tasks) {
 
 char *gd_key_format(const gd_key *key, const gd_config *config) {
   const void *value = (const char *)config + key->offset;
-  const gd_config_model *model = &config->model;
+  const gd_unet_config *model = &config->model;
   char *text = NULL;
   FILE *out = gd_text_begin(&text);
   switch (key->type) {
@@ -84,7 +84,7 @@ char *gd_config_dump(const gd_config *config) {
   char *text = NULL;
   FILE *out = gd_text_begin(&text);
   const char *section = "";
-  for (int i = 0; i < GD_N_KEYS; i++) {
+  for (int i = 0; i < gd_n_keys; i++) {
     const gd_key *key = &gd_keys[i];
     const char *dot = strchr(key->path, '.');
     size_t length = dot ? (size_t)(dot - key->path) : 0;
@@ -99,7 +99,7 @@ char *gd_config_dump(const gd_config *config) {
 }
 
 // The values of a key where they differ, as new strings.
-static bool differs(const gd_key *key, const gd_config *a, const gd_config *b, char **text_a, char **text_b) {
+static bool value_differs(const gd_key *key, const gd_config *a, const gd_config *b, char **text_a, char **text_b) {
   *text_a = gd_key_format(key, a);
   *text_b = gd_key_format(key, b);
   if (strcmp(*text_a, *text_b) != 0) return true;
@@ -111,8 +111,8 @@ static bool differs(const gd_key *key, const gd_config *a, const gd_config *b, c
 gd_err gd_config_require_same_run(const gd_config *stored, const gd_config *given) {
   gd_err err = GD_OK;
   char *was, *is;
-  for (int i = 0; i < GD_N_KEYS && err == GD_OK; i++) {
-    if (gd_keys[i].may_differ || !differs(&gd_keys[i], stored, given, &was, &is)) continue;
+  for (int i = 0; i < gd_n_keys && err == GD_OK; i++) {
+    if (gd_keys[i].may_differ || !value_differs(&gd_keys[i], stored, given, &was, &is)) continue;
     err = gd_error(GD_ERR_INPUT, "key '%s': the run was started with %s and cannot go on with %s", gd_keys[i].path, was,
                    is);
     gd_free(was);
@@ -124,8 +124,8 @@ gd_err gd_config_require_same_run(const gd_config *stored, const gd_config *give
 char *gd_config_changes(const gd_config *before, const gd_config *now) {
   char *changes = NULL, *was, *is;
   FILE *out = gd_text_begin(&changes);
-  for (int i = 0, n = 0; i < GD_N_KEYS; i++) {
-    if (!differs(&gd_keys[i], before, now, &was, &is)) continue;
+  for (int i = 0, n = 0; i < gd_n_keys; i++) {
+    if (!value_differs(&gd_keys[i], before, now, &was, &is)) continue;
     fprintf(out, "%s%s: %s becomes %s", n++ ? ", " : "", gd_keys[i].path, was, is);
     gd_free(was);
     gd_free(is);
@@ -136,7 +136,7 @@ char *gd_config_changes(const gd_config *before, const gd_config *now) {
   return NULL;
 }
 
-static bool is_of_measures(const char *path) {
+static bool is_key_of_measures(const char *path) {
   static const char *const parts[] = {"evaluation.features", "evaluation.inception_weights", "classifier.", "solver."};
   for (int i = 0; i < 4; i++)
     if (strncmp(path, parts[i], strlen(parts[i])) == 0) return true;
@@ -145,8 +145,8 @@ static bool is_of_measures(const char *path) {
 
 bool gd_config_same_measures(const gd_config *a, const gd_config *b) {
   char *one, *other;
-  for (int i = 0; i < GD_N_KEYS; i++) {
-    if (!is_of_measures(gd_keys[i].path) || !differs(&gd_keys[i], a, b, &one, &other)) continue;
+  for (int i = 0; i < gd_n_keys; i++) {
+    if (!is_key_of_measures(gd_keys[i].path) || !value_differs(&gd_keys[i], a, b, &one, &other)) continue;
     gd_free(one);
     gd_free(other);
     return false;

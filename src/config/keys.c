@@ -5,18 +5,11 @@
 
 #include <string.h>
 
-static const char *const dataset_names[] = {"fashion_mnist", "mnist", "cifar10", NULL};
-// In the order of the names. Of the three only Fashion-MNIST is a package of a distribution. A mirrored digit is no
-// digit.
-static const gd_dataset_row datasets[] = {
-    {.path = "/usr/share/datasets/fashion-mnist", .channels = 1, .mirrors = true},
-    {.path = NULL, .channels = 1, .mirrors = false},
-    {.path = NULL, .channels = 3, .mirrors = true},
-};
-static const char *const strategies[] = {
-    "finetune", "joint", "cumulative", "generative_replay", "generative_distillation", "lwf", "gaussian", NULL};
-static const char *const samplers[] = {"ddim", "ddpm", NULL};
-static const char *const sources[] = {"online", "pool", NULL};
+static const char *const datasets[] = {GD_DATASETS(GD_LIST_NAME) NULL};
+static const char *const objectives[] = {GD_OBJECTIVES(GD_LIST_NAME) NULL};
+static const char *const strategies[] = {GD_STRATEGIES(GD_LIST_NAME) NULL};
+static const char *const samplers[] = {GD_SAMPLERS(GD_LIST_NAME) NULL};
+static const char *const sources[] = {GD_GENERATED_SOURCES(GD_LIST_NAME) NULL};
 static const char *const precisions[] = {"float32", "bfloat16", NULL};
 static const char *const nonfinites[] = {"stop", "skip", NULL};
 static const char *const extractors[] = {"resnet18", "inception_v3", NULL};
@@ -26,7 +19,7 @@ _Static_assert(sizeof(gd_strategy_id) == sizeof(int) && sizeof(gd_reduction) == 
                    sizeof(gd_extractor) == sizeof(int),
                "choices are stored as int");
 
-// path, type, member, least, largest, choices, default, FREE: may differ when a run is resumed, doc
+// path, type, member, minimum, maximum, choices, default, FREE: may differ when a run is resumed, doc
 #define ROW(path, type, member, min, max, choices, fallback, free, doc) \
   { path, type, offsetof(gd_config, member), min, max, choices, fallback, free, doc }
 // keys called like the member
@@ -39,113 +32,173 @@ _Static_assert(sizeof(gd_strategy_id) == sizeof(int) && sizeof(gd_reduction) == 
 #define FREE                                     true
 
 // clang-format off
-const gd_key gd_keys[GD_N_KEYS] = {
-    VALUE(SEED, seed, "42", SAME, "keys every random number"),
+const gd_key gd_keys[] = {
+    VALUE(SEED, seed, "42", SAME,
+        "Seed of all random numbers of the run, except those of the evaluation classifier."),
 
-    CHOICE(dataset.name, dataset_names, "fashion_mnist", SAME, "fashion_mnist, mnist or cifar10"),
-    VALUE(TEXT, dataset.path, "none", FREE, "folder with the data set's files; only fashion_mnist has a default"),
-    NUMBER(INT, dataset.image_size, 8, 1024, "32", SAME, "images are resized to this many pixels a side"),
-    NUMBER(INT, dataset.limit, 0, 2147483647, "0", SAME, "at most so many training images a task; 0: all"),
-    VALUE(BOOL, dataset.horizontal_flip, "false", SAME, "mirror half of the training images"),
+    CHOICE(dataset.name, datasets, "fashion_mnist", SAME,
+        "The data set."),
+    VALUE(TEXT, dataset.path, "none", FREE,
+        "Folder with the IDX files or CIFAR-10's binary files, gzipped or not. Only fashion_mnist has a default."),
+    NUMBER(INT, dataset.image_size, 8, 1024, "32", SAME,
+        "Pixels per side to which images are resized: bilinear when enlarged, area averages when reduced. Divisible "
+        "by 2^(L-1) for a model of L levels."),
+    NUMBER(INT, dataset.limit, 0, 2147483647, "0", SAME,
+        "Maximum number of training images per task, chosen by the seed; 0: all."),
+    VALUE(BOOL, dataset.horizontal_flip, "false", SAME,
+        "Mirror each training image with probability 1/2 whenever it is used."),
 
-    NUMBER(INT, tasks.count, 1, GD_MAX_CLASSES, "5", SAME, "tasks, one after the other"),
+    NUMBER(INT, tasks.count, 1, GD_MAX_CLASSES, "5", SAME,
+        "Number of tasks. With a seeded order it must divide the number of classes; a listed order determines it."),
     ROW("tasks.order", GD_KEY_TASK_ORDER, tasks, 0, GD_MAX_CLASSES - 1, NULL, "seeded", SAME,
-        "seeded, or a list of the classes of each task"),
+        "seeded: the seed distributes the classes evenly over the tasks. A list gives the classes of each task, such "
+        "as [[0, 1], [2, 3]]."),
 
-    NUMBER(CHANNELS, model.block_out_channels, 2, 16384, "[64, 128, 256, 512]", SAME, "channels of each level"),
-    NUMBER(INT, model.layers_per_block, 1, 16, "1", SAME, "ResNet blocks a level"),
-    VALUE(ATTENTION, model.attention, "[false, false, false, true]", SAME, "which levels have attention"),
-    NUMBER(INT, model.attention_head_dim, 0, 16384, "8", SAME, "channels a head; 0: one head"),
-    NUMBER(INT, model.norm_num_groups, 1, 16384, "32", SAME, "groups of the group normalisation"),
+    NUMBER(CHANNELS, model.block_out_channels, 2, 16384, "[64, 128, 256, 512]", SAME,
+        "Channels of each level of the U-Net (diffusers' UNet2DModel), one entry per level; at most 8 levels."),
+    NUMBER(INT, model.layers_per_block, 1, 16, "1", SAME,
+        "ResNet blocks per level."),
+    VALUE(ATTENTION, model.attention, "[false, false, false, true]", SAME,
+        "Levels that have self-attention, one entry per level."),
+    NUMBER(INT, model.attention_head_dim, 0, 16384, "8", SAME,
+        "Channels per attention head, a divisor of the channels of the levels with attention and of the last level; "
+        "0: one head."),
+    NUMBER(INT, model.norm_num_groups, 1, 16384, "32", SAME,
+        "Groups of the group normalisation, a divisor of the channels of every level."),
 
-    NUMBER(INT, diffusion.timesteps, 2, 100000, "1000", SAME, "T"),
-    NUMBER(REAL, diffusion.beta_start, 1e-9, 0.999, "0.0001", SAME, "first beta of the linear schedule"),
-    NUMBER(REAL, diffusion.beta_end, 1e-6, 0.999, "0.02", SAME, "last beta"),
-    VALUE(BOOL, diffusion.zero_terminal_snr, "true", SAME, "rescale so that x_T is pure noise"),
+    NUMBER(INT, diffusion.timesteps, 2, 100000, "1000", SAME,
+        "Number of timesteps T of the diffusion process."),
+    NUMBER(REAL, diffusion.beta_start, 1e-9, 0.999, "0.0001", SAME,
+        "beta at the first timestep of the linear schedule, below diffusion.beta_end."),
+    NUMBER(REAL, diffusion.beta_end, 1e-6, 0.999, "0.02", SAME,
+        "beta at the last timestep."),
+    VALUE(BOOL, diffusion.zero_terminal_snr, "true", SAME,
+        "Rescale the schedule so that the last timestep is pure noise."),
+    CHOICE(diffusion.prediction, objectives, "epsilon", SAME,
+        "What the network predicts. epsilon: the noise."),
 
-    CHOICE(strategy.name, strategies, "generative_distillation", SAME, "how earlier tasks are kept"),
-    NUMBER(REAL, strategy.lambda, 0, 1e6, "0.75", SAME, "weight of the replay loss"),
+    CHOICE(strategy.name, strategies, "generative_distillation", SAME,
+        "How earlier tasks are kept: what is replayed and what the network learns from it. See "
+        "src/strategy/README.md."),
+    NUMBER(REAL, strategy.lambda, 0, 1e6, "0.75", SAME,
+        "Weight of the replay loss."),
 
     ROW("replay.sampler", GD_KEY_CHOICE, replay.sampling.sampler, 0, 0, samplers, "ddim", SAME,
-        "ddim, or ddpm: all timesteps with eta 1"),
+        "Sampler of the teacher's images. ddpm takes all timesteps with eta 1 and refuses other values of "
+        "replay.steps and replay.eta."),
     ROW("replay.steps", GD_KEY_INT, replay.sampling.steps, 1, 100000, NULL, "2", SAME,
-        "sampling steps of the teacher"),
+        "Sampling steps of the teacher per image, at most diffusion.timesteps."),
     ROW("replay.eta", GD_KEY_REAL, replay.sampling.eta, 0, 1, NULL, "0.0", SAME,
-        "0: deterministic DDIM"),
-    NUMBER(INT, replay.batch, 0, 65536, "0", SAME, "replay images a step; 0: as many as training.batch_size"),
-    CHOICE(replay.source, sources, "online", SAME, "generated images: new ones each step, or from a pool"),
-    NUMBER(INT, replay.pool_images, 1, 100000000, "10000", SAME, "images of a task's pool"),
-    NUMBER(INT, replay.limit_images, 0, 2147483647, "0", SAME, "most images generated a task; 0: no limit"),
-    NUMBER(INT, replay.limit_evaluations, 0, 2147483647, "0", SAME, "most runs of the teacher a task; 0: no limit"),
-    NUMBER(REAL, replay.limit_seconds, 0, 1e9, "0.0", SAME, "most seconds of replay a task; 0: no limit"),
+        "Noise added in the sampling steps; 0: deterministic DDIM, 1: as much as DDPM."),
+    NUMBER(INT, replay.batch, 0, 65536, "0", SAME,
+        "Replay images per training step, over all ranks; 0: as many as training.batch_size. lwf requires 0 or that "
+        "number."),
+    CHOICE(replay.source, sources, "online", SAME,
+        "online: the teacher generates new images for each step; pool: the images come from a pool that it generates "
+        "once per task."),
+    NUMBER(INT, replay.pool_images, 1, 100000000, "10000", SAME,
+        "Images in the pool of a task."),
+    NUMBER(INT, replay.limit_images, 0, 2147483647, "0", SAME,
+        "Maximum number of images generated per task; 0: no limit."),
+    NUMBER(INT, replay.limit_evaluations, 0, 2147483647, "0", SAME,
+        "Maximum number of teacher evaluations (NFE, one image each) per task, at least twice replay.steps; 0: no "
+        "limit."),
+    NUMBER(REAL, replay.limit_seconds, 0, 1e9, "0.0", SAME,
+        "Maximum time for replay per task, in seconds; 0: no limit."),
 
-    NUMBER(INT, training.epochs, 1, 1000000, "100", SAME, "passes over a task's images"),
-    NUMBER(INT, training.batch_size, 1, 65536, "128", SAME, "current images a step, over all ranks"),
-    NUMBER(REAL, training.learning_rate, 1e-12, 10, "0.0002", SAME, "of Adam"),
-    NUMBER(REAL, training.gradient_clip, 0, 1e9, "1.0", SAME, "largest gradient norm; 0: off"),
-    CHOICE(training.precision, precisions, "float32", SAME, "float32"),
-    CHOICE(training.reduction, reductions, "tree", SAME, "tree: same bits on any number of ranks; fast"),
-    NUMBER(INT, training.slots, 1, 1024, "8", SAME, "parts of a batch, a power of two; at least one a rank"),
+    NUMBER(INT, training.epochs, 1, 1000000, "100", SAME,
+        "Passes over the training images of each task."),
+    NUMBER(INT, training.batch_size, 1, 65536, "128", SAME,
+        "Images of the current task per step, over all ranks."),
+    NUMBER(REAL, training.learning_rate, 1e-12, 10, "0.0002", SAME,
+        "Learning rate of Adam."),
+    NUMBER(REAL, training.gradient_clip, 0, 1e9, "1.0", SAME,
+        "Maximum norm of the gradient; a larger gradient is scaled down to it. 0: no clipping."),
+    CHOICE(training.precision, precisions, "float32", SAME,
+        "Precision of the feature maps and of the weights applied to them. A CPU without bfloat16 instructions uses "
+        "float32, with a warning."),
+    CHOICE(training.reduction, reductions, "tree", SAME,
+        "Sum of the gradients. tree: the same bits on any number of ranks; fast: MPI's own order of summation."),
+    NUMBER(INT, training.slots, 1, 1024, "8", SAME,
+        "Micro-batches (slots) that a batch is divided into: a power of two, at least the number of ranks, at most "
+        "training.batch_size."),
     NUMBER(REAL, training.ema_decay, 0, 0.999999, "0.0", SAME,
-        "averaging of the parameters, with a warm-up in each task; 0: off"),
+        "Decay of the moving average of the parameters; 0: no average. At step n of a task it is at most (1 + n) / "
+        "(10 + n)."),
     CHOICE(training.nonfinite, nonfinites, "stop", FREE,
-        "a step whose loss or gradient is not finite: stop, or skip; 100 skipped in a row, or all of a task, is an error"),
+        "What to do if the loss or gradient of a step is not finite. stop: end the run; skip: leave the step out. 100 "
+        "skipped steps in a row, or a task of skipped steps only, end the run with status 1."),
 
-    NUMBER(INT, evaluation.samples, 0, 100000000, "10000", FREE, "images generated after each task; 0: none"),
+    NUMBER(INT, evaluation.samples, 0, 100000000, "10000", FREE,
+        "Images generated after each task; 0: none."),
     ROW("evaluation.sampler", GD_KEY_CHOICE, evaluation.sampling.sampler, 0, 0, samplers, "ddim", FREE,
-        "ddim, or ddpm: all timesteps with eta 1"),
+        "Sampler of these images. ddpm takes all timesteps with eta 1 and refuses other values of evaluation.steps "
+        "and evaluation.eta."),
     ROW("evaluation.steps", GD_KEY_INT, evaluation.sampling.steps, 1, 100000, NULL, "10", FREE,
-        "sampling steps"),
+        "Sampling steps per image, at most diffusion.timesteps."),
     ROW("evaluation.eta", GD_KEY_REAL, evaluation.sampling.eta, 0, 1, NULL, "0.0", FREE,
-        "0: deterministic DDIM"),
+        "Noise added in the sampling steps; 0: deterministic DDIM, 1: as much as DDPM."),
 
-    VALUE(BOOL, evaluation.measures, "false", FREE, "train measures after each task"),
-    CHOICE(evaluation.features, extractors, "resnet18", FREE, "resnet18: trained here; inception_v3: from a file"),
-    VALUE(TEXT, evaluation.inception_weights, "none", FREE, "file of weights for inception_v3, or none"),
-    VALUE(TEXT, evaluation.cache, "runs/cache", FREE, "folder of classifiers and real images' statistics"),
+    VALUE(BOOL, evaluation.measures, "false", FREE,
+        "Compute the metrics of src/eval/README.md after each task, as a part of train."),
+    CHOICE(evaluation.features, extractors, "resnet18", FREE,
+        "Network that extracts image features for the metrics. resnet18: the evaluation classifier; inception_v3: "
+        "weights from a file."),
+    VALUE(TEXT, evaluation.inception_weights, "none", FREE,
+        "File with the weights of inception_v3 (safetensors or HDF5), or none."),
+    VALUE(TEXT, evaluation.cache, "runs/cache", FREE,
+        "Folder for trained classifiers and statistics of the real images; runs share it."),
 
-    VALUE(SEED, classifier.seed, "0", FREE, "of the evaluation classifier, the same for all runs"),
-    NUMBER(INT, classifier.image_size, 16, 1024, "32", FREE, "smaller images are enlarged to this many pixels a side"),
-    NUMBER(INT, classifier.limit, 0, 2147483647, "0", FREE, "at most so many training images; 0: all"),
-    NUMBER(INT, classifier.epochs, 1, 1000000, "5", FREE, "passes over all training images"),
-    NUMBER(INT, classifier.batch_size, 2, 65536, "256", FREE, "images a step, over all ranks"),
-    NUMBER(REAL, classifier.learning_rate, 1e-12, 10, "0.001", FREE, "of Adam, falling to zero along a cosine"),
-    NUMBER(INT, classifier.slots, 1, 1024, "4", FREE, "parts of a batch, a power of two; more ranks stay idle"),
-    NUMBER(INT, classifier.shift, 0, 64, "2", FREE, "training images move by up to so many pixels"),
-    VALUE(BOOL, classifier.horizontal_flip, "true", FREE, "mirror half of the training images; not by default for mnist"),
+    VALUE(SEED, classifier.seed, "0", FREE,
+        "Seed of the evaluation classifier. It is not the run's seed, so runs share one classifier."),
+    NUMBER(INT, classifier.image_size, 16, 1024, "32", FREE,
+        "Pixels per side to which smaller images are enlarged."),
+    NUMBER(INT, classifier.limit, 0, 2147483647, "0", FREE,
+        "Maximum number of training images; 0: all."),
+    NUMBER(INT, classifier.epochs, 1, 1000000, "5", FREE,
+        "Passes over all training images."),
+    NUMBER(INT, classifier.batch_size, 2, 65536, "256", FREE,
+        "Images per step, over all ranks: a multiple of classifier.slots, at least two per slot."),
+    NUMBER(REAL, classifier.learning_rate, 1e-12, 10, "0.001", FREE,
+        "Initial learning rate of Adam; it falls to zero along a cosine."),
+    NUMBER(INT, classifier.slots, 1, 1024, "4", FREE,
+        "Micro-batches (slots) per batch, each with its own batch statistics: a power of two. More ranks than slots "
+        "stay idle."),
+    NUMBER(INT, classifier.shift, 0, 64, "2", FREE,
+        "Maximum shift of the training images, in pixels."),
+    VALUE(BOOL, classifier.horizontal_flip, "true", FREE,
+        "Mirror each training image with probability 1/2. The default for mnist is false."),
 
-    NUMBER(INT, solver.epochs, 0, 1000000, "20", FREE, "passes over a task's images; 0: no solver"),
-    NUMBER(INT, solver.batch_size, 1, 65536, "128", FREE, "real images a step, and as many generated ones"),
-    NUMBER(REAL, solver.learning_rate, 1e-12, 10, "0.001", FREE, "of Adam"),
-    NUMBER(REAL, solver.temperature, 0.01, 1000, "2.0", FREE, "of the previous solver's soft labels"),
+    NUMBER(INT, solver.epochs, 0, 1000000, "20", FREE,
+        "Passes over the training images of each task; 0: no solver."),
+    NUMBER(INT, solver.batch_size, 1, 65536, "128", FREE,
+        "Real images per step, and the same number of generated ones."),
+    NUMBER(REAL, solver.learning_rate, 1e-12, 10, "0.001", FREE,
+        "Learning rate of Adam."),
+    NUMBER(REAL, solver.temperature, 0.01, 1000, "2.0", FREE,
+        "Temperature of the soft labels by the previous solver."),
 
-    VALUE(TEXT, output.directory, "none", FREE, "folder of the run; by default runs/<dataset.name>_gd"),
-    NUMBER(REAL, output.checkpoint_minutes, 0, 1e6, "10.0", FREE, "minutes between checkpoints; 0: off"),
-    NUMBER(INT, output.checkpoint_steps, 0, 2147483647, "0", FREE, "steps between checkpoints; 0: off"),
-    NUMBER(INT, output.keep, 1, 1000000, "3", FREE, "newest checkpoints kept besides those at the end of a task"),
-    NUMBER(REAL, output.stop_seconds, 0, 1e6, "120.0", FREE, "train stops so long before a time limit"),
+    VALUE(TEXT, output.directory, "none", FREE,
+        "Folder of the run. The default is runs/NAME_gd, where NAME is dataset.name."),
+    NUMBER(REAL, output.checkpoint_minutes, 0, 1e6, "10.0", FREE,
+        "Minutes between checkpoints; 0: off. The end of a task always writes one."),
+    NUMBER(INT, output.checkpoint_steps, 0, 2147483647, "0", FREE,
+        "Training steps between checkpoints within a task; 0: off."),
+    NUMBER(INT, output.keep, 1, 1000000, "3", FREE,
+        "Number of newest checkpoints that are kept, in addition to those at the end of each task."),
+    NUMBER(REAL, output.stop_seconds, 0, 1e6, "120.0", FREE,
+        "Seconds before a time limit at which train stops with a checkpoint."),
 
-    NUMBER(REAL, comm.timeout_seconds, 0, 1e9, "600.0", FREE, "a job that stands still for so long is ended; 0: never"),
+    NUMBER(REAL, comm.timeout_seconds, 0, 1e9, "600.0", FREE,
+        "Seconds without progress after which a job is ended, with a message that names the rank; 0: never."),
 };
 // clang-format on
 
+const int gd_n_keys = sizeof gd_keys / sizeof *gd_keys;
+
 const char *gd_strategy_name(gd_strategy_id id) {
-  GD_REQUIRE(id < GD_N_STRATEGIES);
+  GD_REQUIRE(id >= 0 && id < GD_N_STRATEGIES);
   return strategies[id];
-}
-
-const char *gd_dataset_name_text(gd_dataset_name name) {
-  GD_REQUIRE(name <= GD_CIFAR10);
-  return dataset_names[name];
-}
-
-const gd_dataset_row *gd_dataset_get(gd_dataset_name name) {
-  GD_REQUIRE(name <= GD_CIFAR10);
-  return &datasets[name];
-}
-
-int gd_dataset_channels(gd_dataset_name name) {
-  return gd_dataset_get(name)->channels;
 }
 
 const char *gd_extractor_name(gd_extractor extractor) {
@@ -154,7 +207,7 @@ const char *gd_extractor_name(gd_extractor extractor) {
 }
 
 int gd_key_find(const char *path) {
-  for (int i = 0; i < GD_N_KEYS; i++)
+  for (int i = 0; i < gd_n_keys; i++)
     if (strcmp(gd_keys[i].path, path) == 0) return i;
   return -1;
 }
@@ -162,7 +215,7 @@ int gd_key_find(const char *path) {
 bool gd_key_is_section(const char *path) {
   size_t length = strlen(path);
   if (length == 0) return true;
-  for (int i = 0; i < GD_N_KEYS; i++)
+  for (int i = 0; i < gd_n_keys; i++)
     if (strncmp(gd_keys[i].path, path, length) == 0 && gd_keys[i].path[length] == '.') return true;
   return false;
 }
@@ -191,7 +244,7 @@ static const char *leaf(const char *path) {
   return dot ? dot + 1 : path;
 }
 
-// A candidate wins with the fewest edits; a key that only stands in the wrong section counts as one.
+// A candidate wins with the fewest edits; a key in the wrong section counts as one edit.
 static void consider(const char *path, const char *candidate, int *least, char **nearest) {
   int distance = strcmp(leaf(path), leaf(candidate)) == 0 ? 1 : edit_distance(candidate, path);
   if (distance >= *least) return;
@@ -204,7 +257,7 @@ char *gd_key_nearest(const char *path) {
   if (strlen(path) > 60) return NULL;
   char *nearest = NULL;
   int least = strlen(leaf(path)) < 6 ? 3 : 4;
-  for (int i = 0; i < GD_N_KEYS; i++) {
+  for (int i = 0; i < gd_n_keys; i++) {
     consider(path, gd_keys[i].path, &least, &nearest);
     char *section = gd_strdup(gd_keys[i].path);
     char *dot = strchr(section, '.');

@@ -18,7 +18,7 @@ typedef enum gd_key_type {
   GD_KEY_TASK_ORDER,
 } gd_key_type;
 
-/* One row a key: it drives defaults, reading, --set, the dump and the comparison of runs. */
+/* One row per key: it drives defaults, reading, --set, the dump and the comparison of runs. */
 typedef struct gd_key {
   const char *path; /* "section.key" */
   gd_key_type type;
@@ -31,17 +31,8 @@ typedef struct gd_key {
 } gd_key;
 
 enum { GD_MAX_CONFIG_NBYTES = 1 << 16 }; /* libyaml takes seconds for a megabyte of anchors */
-enum { GD_N_KEYS = 64 };
-extern const gd_key gd_keys[GD_N_KEYS];
-
-/* What belongs to a data set. */
-typedef struct gd_dataset_row {
-  const char *path; /* default of dataset.path; NULL: none */
-  int channels;
-  bool mirrors; /* default of classifier.horizontal_flip: a mirrored image is one of the same class */
-} gd_dataset_row;
-
-const gd_dataset_row *gd_dataset_get(gd_dataset_name name);
+extern const gd_key gd_keys[];
+extern const int gd_n_keys;
 
 /* Row of the key called `path`, or -1. */
 int gd_key_find(const char *path);
@@ -52,7 +43,7 @@ bool gd_key_is_section(const char *path);
 /* The key or section that `path` was probably meant to be, or NULL. New string. */
 char *gd_key_nearest(const char *path);
 
-/* The value as it stands in a dump. New string. */
+/* The value as a dump has it. New string. */
 char *gd_key_format(const gd_key *key, const gd_config *config);
 
 /* A configuration while it is read: remembers where each value came from, for messages. */
@@ -61,14 +52,14 @@ typedef struct gd_config_reader {
   const char *file;          /* name of the YAML file, or NULL */
   const char *set;           /* the override being read, or NULL */
   int n_attention;           /* entries of model.attention */
-  char *where[GD_N_KEYS];    /* "FILE:LINE" or "--set KEY=VALUE"; NULL: default */
+  char **where;              /* (gd_n_keys) "FILE:LINE" or "--set KEY=VALUE"; NULL: default */
   yaml_document_t *document; /* being read */
 } gd_config_reader;
 
 /* Reads one YAML text over what is there: a whole file (set NULL), or the value of the key `path`. */
 gd_err gd_config_read_text(gd_config_reader *reader, const char *path, const char *text);
 
-/* Reads the value of an override; a path is taken as it stands, unless it is quoted. */
+/* Reads the value of an override; a path is taken literally, unless it is quoted. */
 gd_err gd_config_read_set(gd_config_reader *reader, const char *path, const char *value);
 
 /* Reads the value of `key` from a node. */
@@ -80,7 +71,7 @@ char *gd_config_place(const gd_config_reader *reader, const yaml_node_t *node);
 /* What a node holds, for "…, is %s": the quoted scalar or the kind of node. */
 const char *gd_node_describe(const yaml_node_t *node, char text[96]);
 
-/* Expands a leading ~ or ~/ by $HOME, and $NAME and ${NAME} by the environment; $$ stands for $. New string; NULL with
+/* Expands a leading ~ or ~/ by $HOME, and $NAME and ${NAME} by the environment; $$ is $. New string; NULL with
  * the reason in `problem` (160 bytes): a variable that is unset or empty, ~USER, a $ with something else behind it. */
 char *gd_path_expand(const char *text, char *problem);
 

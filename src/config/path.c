@@ -22,7 +22,7 @@ static bool put_variable(FILE *out, const char *name, size_t length, char *probl
   return is_set;
 }
 
-// Expands what stands at `text`, a $; returns where the rest begins, NULL with a problem.
+// Expands the variable at `text`, a $; returns where the rest begins, NULL with a problem.
 static const char *put_dollar(FILE *out, const char *text, char *problem) {
   static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
   if (text[1] == '$') {
@@ -33,7 +33,7 @@ static const char *put_dollar(FILE *out, const char *text, char *problem) {
   const char *name = text + 1 + braced;
   size_t length = *name >= '0' && *name <= '9' ? 0 : strspn(name, letters);
   if (length == 0 || (braced && name[length] != '}')) {
-    snprintf(problem, PROBLEM_LENGTH, "a $ must begin $NAME or ${NAME}; $$ stands for the character itself");
+    snprintf(problem, PROBLEM_LENGTH, "a $ must begin $NAME or ${NAME}; $$ is the character itself");
     return NULL;
   }
   return put_variable(out, name, length, problem) ? name + length + braced : NULL;

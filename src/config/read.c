@@ -1,4 +1,4 @@
-/* Walks a YAML document and hands each value to its row in the table of keys.
+/* Walks a YAML document and gives each value to its row in the table of keys.
  *
  * Unknown keys, keys given twice and broken YAML end here; types and ranges are value.c's. */
 #include <string.h>
@@ -25,7 +25,7 @@ static const yaml_node_t *node_at(const gd_config_reader *reader, int index) {
   return yaml_document_get_node(reader->document, index);
 }
 
-// A mapping's key must be a plain name that stands in it once.
+// A mapping's key must be a plain name that occurs in it once.
 static gd_err check_name(const gd_config_reader *reader, const yaml_node_t *mapping, const yaml_node_pair_t *pair) {
   const yaml_node_t *key = node_at(reader, pair->key);
   char text[96], *place = gd_config_place(reader, key);
@@ -43,7 +43,7 @@ static gd_err check_name(const gd_config_reader *reader, const yaml_node_t *mapp
     const yaml_node_t *other = node_at(reader, p->key);
     if (strcmp((const char *)other->data.scalar.value, name) != 0) continue;
     char *first = gd_config_place(reader, other);
-    err = gd_error(GD_ERR_INPUT, "%s: key '%s' stands twice, first at %s", place, name, first);
+    err = gd_error(GD_ERR_INPUT, "%s: key '%s' is given twice, first at %s", place, name, first);
     gd_free(first);
   }
   gd_free(place);

@@ -6,16 +6,14 @@
 
 #include "config/keys.h"
 
-enum { N_CLASSES = 10 };  // of each data set there is
-
-static int row(const char *path) {
+static int row_of_key(const char *path) {
   int k = gd_key_find(path);
   GD_REQUIRE(k >= 0);
   return k;
 }
 
 static bool is_given(const gd_config_reader *reader, const char *path) {
-  return reader->where[row(path)] != NULL;
+  return reader->where[row_of_key(path)] != NULL;
 }
 
 // Names `path`; the place is where it was given or, for a default, where the key it clashes with was.
@@ -26,15 +24,15 @@ clash(const gd_config_reader *reader, const char *path, const char *other, const
   va_start(args, format);
   vsnprintf(detail, sizeof detail, format, args);
   va_end(args);
-  const char *where = reader->where[row(path)];
-  if (!where && other) where = reader->where[row(other)];
+  const char *where = reader->where[row_of_key(path)];
+  if (!where && other) where = reader->where[row_of_key(other)];
   if (!where) where = reader->file ? reader->file : "default";
   return gd_error(GD_ERR_INPUT, "%s: key '%s': %s", where, path, detail);
 }
 
 static gd_err check_channels(const gd_config_reader *reader) {
   static const char *const channels = "model.block_out_channels", *const head = "model.attention_head_dim";
-  const gd_config_model *model = &reader->config->model;
+  const gd_unet_config *model = &reader->config->model;
   if (model->block_out_channels[0] % 2 != 0)
     return clash(reader, channels, NULL, "the first must be even, for the time embedding, is '%d'",
                  model->block_out_channels[0]);
@@ -66,15 +64,15 @@ static gd_err check_model(const gd_config_reader *reader) {
 
 static gd_err check_order(const gd_config_reader *reader) {
   const gd_config *config = reader->config;
-  const char *name = gd_dataset_name_text(config->dataset.name);
+  const gd_dataset_kind *dataset = gd_dataset_kind_get(config->dataset.name);
   bool seen[GD_MAX_CLASSES] = {false};
   for (int t = 0; t < config->tasks.count; t++) {
     for (int i = 0; i < config->tasks.n_classes[t]; i++) {
       int class = config->tasks.classes[t][i];
-      if (class >= N_CLASSES)
-        return clash(reader, "tasks.order", NULL, "class %d does not exist, %s has 0 to %d", class, name,
-                     N_CLASSES - 1);
-      if (seen[class]) return clash(reader, "tasks.order", NULL, "class %d stands twice", class);
+      if (class >= dataset->n_classes)
+        return clash(reader, "tasks.order", NULL, "class %d does not exist, %s has 0 to %d", class, dataset->name,
+                     dataset->n_classes - 1);
+      if (seen[class]) return clash(reader, "tasks.order", NULL, "class %d is listed twice", class);
       seen[class] = true;
     }
   }
@@ -82,10 +80,11 @@ static gd_err check_order(const gd_config_reader *reader) {
 }
 
 static gd_err check_tasks(const gd_config_reader *reader) {
-  gd_config_tasks *tasks = &reader->config->tasks;
+  gd_tasks_config *tasks = &reader->config->tasks;
+  int n_classes = gd_dataset_kind_get(reader->config->dataset.name)->n_classes;
   if (tasks->seeded) {
-    if (N_CLASSES % tasks->count == 0) return GD_OK;
-    return clash(reader, "tasks.count", "tasks.order", "%d classes cannot be divided into %d equal tasks", N_CLASSES,
+    if (n_classes % tasks->count == 0) return GD_OK;
+    return clash(reader, "tasks.count", "tasks.order", "%d classes cannot be divided into %d equal tasks", n_classes,
                  tasks->count);
   }
   int listed = 0;
@@ -96,24 +95,19 @@ static gd_err check_tasks(const gd_config_reader *reader) {
   return check_order(reader);
 }
 
-// DDPM has steps and eta of its own: others that were asked for are refused, not left out without a word.
-static gd_err check_ddpm(const gd_config_reader *reader, const char *steps, const char *eta,
-                         gd_config_sampling *sampling) {
-  int timesteps = reader->config->diffusion.timesteps;
-  if (is_given(reader, steps) && sampling->steps != timesteps)
-    return clash(reader, steps, NULL, "the sampler ddpm takes all %d timesteps: leave the key out, is '%d'", timesteps,
-                 sampling->steps);
-  if (is_given(reader, eta) && sampling->eta != 1.0)
-    return clash(reader, eta, NULL, "the sampler ddpm has eta 1: leave the key out, is '%g'", sampling->eta);
-  sampling->steps = timesteps;
-  sampling->eta = 1.0;
-  return GD_OK;
-}
-
+// What a sampler does not let be chosen is refused where it was asked for, not left out without a word.
 static gd_err check_sampling(const gd_config_reader *reader, const char *steps, const char *eta,
-                             gd_config_sampling *sampling) {
+                             gd_sampling *sampling) {
   int timesteps = reader->config->diffusion.timesteps;
-  if (sampling->sampler == GD_DDPM) return check_ddpm(reader, steps, eta, sampling);
+  const gd_sampler *sampler = gd_sampler_get(sampling->sampler);
+  gd_sampling settled = gd_sampling_settle(*sampling, timesteps);
+  if (is_given(reader, steps) && settled.steps != sampling->steps)
+    return clash(reader, steps, NULL, "the sampler %s takes all %d timesteps: leave the key out, is '%d'",
+                 sampler->name, timesteps, sampling->steps);
+  if (is_given(reader, eta) && settled.eta != sampling->eta)
+    return clash(reader, eta, NULL, "the sampler %s has eta %g: leave the key out, is '%g'", sampler->name, settled.eta,
+                 sampling->eta);
+  *sampling = settled;
   if (sampling->steps <= timesteps) return GD_OK;
   return clash(reader, steps, "diffusion.timesteps", "must be at most diffusion.timesteps (%d), is '%d'", timesteps,
                sampling->steps);
@@ -121,10 +115,11 @@ static gd_err check_sampling(const gd_config_reader *reader, const char *steps, 
 
 static gd_err check_replay_limit(const gd_config_reader *reader) {
   int limit = reader->config->replay.limit_evaluations;
-  int steps = reader->config->replay.sampling.steps;
-  if (limit == 0 || limit / 2 >= steps) return GD_OK;
+  int evaluations = gd_sampling_evaluations(&reader->config->replay.sampling);
+  if (limit == 0 || limit / 2 >= evaluations) return GD_OK;
   return clash(reader, "replay.limit_evaluations", "replay.steps",
-               "must be 0 or at least twice replay.steps (%d), is '%d'", steps, limit);
+               "must be 0 or at least twice the evaluations per image of replay.steps (%d), is '%d'", evaluations,
+               limit);
 }
 
 static gd_err check_slots(const gd_config_reader *reader, const char *key, int slots) {
@@ -132,7 +127,7 @@ static gd_err check_slots(const gd_config_reader *reader, const char *key, int s
   return clash(reader, key, NULL, "must be a power of two, is '%d'", slots);
 }
 
-// Batch statistics are taken a slot: all slots must have the same number of images, and at least two.
+// Batch statistics are taken per slot: all slots must have the same number of images, and at least two.
 static gd_err check_classifier_batch(const gd_config_reader *reader) {
   int batch = reader->config->classifier.batch_size, slots = reader->config->classifier.slots;
   if (batch % slots == 0 && batch >= 2 * slots) return GD_OK;
@@ -146,18 +141,26 @@ static void set_default(const gd_config_reader *reader, const char *path, char *
   *text = gd_strdup(value);
 }
 
+// The data set whose default folder this is, or NULL.
+static const gd_dataset_kind *kind_at(const char *path) {
+  for (int id = 0; id < GD_N_DATASETS; id++) {
+    const gd_dataset_kind *kind = gd_dataset_kind_get((gd_dataset_id)id);
+    if (kind->path && strcmp(kind->path, path) == 0) return kind;
+  }
+  return NULL;
+}
+
 // Defaults that depend on the data set.
 static gd_err settle_dataset(const gd_config_reader *reader) {
   gd_config *config = reader->config;
-  const gd_dataset_row *dataset = gd_dataset_get(config->dataset.name);
-  const char *name = gd_dataset_name_text(config->dataset.name);
-  const char *other = gd_dataset_get(GD_FASHION_MNIST)->path;
+  const gd_dataset_kind *dataset = gd_dataset_kind_get(config->dataset.name), *there = kind_at(config->dataset.path);
   if (!dataset->path && !is_given(reader, "dataset.path"))
-    return clash(reader, "dataset.path", "dataset.name", "must name the folder with the files of %s", name);
-  if (!dataset->path && strcmp(config->dataset.path, other) == 0)
-    gd_log(GD_LOG_WARN, "dataset.name is %s, but dataset.path is %s, where Fashion-MNIST is", name, other);
+    return clash(reader, "dataset.path", "dataset.name", "must name the folder with the files of %s", dataset->name);
+  if (is_given(reader, "dataset.path") && there && there != dataset)
+    gd_log(GD_LOG_WARN, "dataset.name is %s, but dataset.path is %s, the folder of %s", dataset->name,
+           config->dataset.path, there->name);
   if (dataset->path) set_default(reader, "dataset.path", &config->dataset.path, dataset->path);
-  char *directory = gd_format("runs/%s_gd", name);
+  char *directory = gd_format("runs/%s_gd", dataset->name);
   set_default(reader, "output.directory", &config->output.directory, directory);
   gd_free(directory);
   if (!is_given(reader, "classifier.horizontal_flip")) config->classifier.horizontal_flip = dataset->mirrors;

@@ -10,7 +10,7 @@
 
 #include "config/keys.h"
 
-static const char *scalar(const yaml_node_t *node) {
+static const char *scalar_text(const yaml_node_t *node) {
   return (const char *)node->data.scalar.value;
 }
 
@@ -19,7 +19,8 @@ static bool is_plain(const yaml_node_t *node) {
 }
 
 static bool is_null(const yaml_node_t *node) {
-  return is_plain(node) && (!*scalar(node) || !strcmp(scalar(node), "~") || !strcmp(scalar(node), "null"));
+  return is_plain(node) &&
+         (!*scalar_text(node) || !strcmp(scalar_text(node), "~") || !strcmp(scalar_text(node), "null"));
 }
 
 const char *gd_node_describe(const yaml_node_t *node, char text[96]) {
@@ -27,11 +28,12 @@ const char *gd_node_describe(const yaml_node_t *node, char text[96]) {
   if (node->type == YAML_MAPPING_NODE) return "a mapping";
   if (is_null(node)) return "nothing";
   const char *quote = is_plain(node) ? "'" : "\"";
-  snprintf(text, 96, "%s%.60s%s", quote, scalar(node), quote);
+  snprintf(text, 96, "%s%.60s%s", quote, scalar_text(node), quote);
   return text;
 }
 
-static gd_err wrong(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, const char *must) {
+static gd_err refuse_value(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node,
+                           const char *must) {
   char text[96], *place = gd_config_place(reader, node);
   gd_error(GD_ERR_INPUT, "%s: key '%s': must be %s, is %s", place, key->path, must, gd_node_describe(node, text));
   gd_free(place);
@@ -41,7 +43,7 @@ static gd_err wrong(const gd_config_reader *reader, const gd_key *key, const yam
 static gd_err out_of_range(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node) {
   char must[96];
   snprintf(must, sizeof must, "between %.15g and %.15g", key->min, key->max);
-  return wrong(reader, key, node, must);
+  return refuse_value(reader, key, node, must);
 }
 
 static bool is_whole(const char *text) {
@@ -50,43 +52,43 @@ static bool is_whole(const char *text) {
 }
 
 static gd_err read_seed(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, uint64_t *out) {
-  if (!is_plain(node) || !is_whole(scalar(node))) return wrong(reader, key, node, "a whole number");
+  if (!is_plain(node) || !is_whole(scalar_text(node))) return refuse_value(reader, key, node, "a whole number");
   errno = 0;
-  unsigned long long value = strtoull(scalar(node), NULL, 10);
-  if (errno || *scalar(node) == '-') return wrong(reader, key, node, "between 0 and 18446744073709551615");
+  unsigned long long value = strtoull(scalar_text(node), NULL, 10);
+  if (errno || *scalar_text(node) == '-') return refuse_value(reader, key, node, "between 0 and 18446744073709551615");
   *out = value;
   return GD_OK;
 }
 
 static gd_err read_int(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, int *out) {
-  if (!is_plain(node) || !is_whole(scalar(node))) return wrong(reader, key, node, "a whole number");
-  long long value = strtoll(scalar(node), NULL, 10);  // saturates, and so is out of range
+  if (!is_plain(node) || !is_whole(scalar_text(node))) return refuse_value(reader, key, node, "a whole number");
+  long long value = strtoll(scalar_text(node), NULL, 10);  // saturates, and so is out of range
   if ((double)value < key->min || (double)value > key->max) return out_of_range(reader, key, node);
   *out = (int)value;
   return GD_OK;
 }
 
 static gd_err read_real(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, double *out) {
-  const char *text = is_plain(node) ? scalar(node) : "";
+  const char *text = is_plain(node) ? scalar_text(node) : "";
   char *end = NULL;
   // the set of characters keeps out nan, inf and hexadecimal, which strtod would take
   bool decimal = *text && strspn(text, "0123456789+-.eE") == strlen(text);
   double value = decimal ? strtod(text, &end) : 0;
-  if (!decimal || end == text || *end) return wrong(reader, key, node, "a number");
+  if (!decimal || end == text || *end) return refuse_value(reader, key, node, "a number");
   if (!isfinite(value) || value < key->min || value > key->max) return out_of_range(reader, key, node);
   *out = value + 0.0;  // -0 becomes 0
   return GD_OK;
 }
 
 static gd_err read_bool(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, bool *out) {
-  const char *text = is_plain(node) ? scalar(node) : "";
+  const char *text = is_plain(node) ? scalar_text(node) : "";
   *out = !strcmp(text, "true") || !strcmp(text, "True") || !strcmp(text, "TRUE");
   if (*out || !strcmp(text, "false") || !strcmp(text, "False") || !strcmp(text, "FALSE")) return GD_OK;
-  return wrong(reader, key, node, "true or false");
+  return refuse_value(reader, key, node, "true or false");
 }
 
 static gd_err read_choice(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, int *out) {
-  const char *text = node->type == YAML_SCALAR_NODE ? scalar(node) : "";
+  const char *text = node->type == YAML_SCALAR_NODE ? scalar_text(node) : "";
   char must[256] = "";
   for (int i = 0; key->choices[i]; i++) {
     if (strcmp(text, key->choices[i]) == 0) {
@@ -96,7 +98,7 @@ static gd_err read_choice(const gd_config_reader *reader, const gd_key *key, con
     const char *comma = i == 0 ? "" : key->choices[i + 1] ? ", " : " or ";
     snprintf(must + strlen(must), sizeof must - strlen(must), "%s%s", comma, key->choices[i]);
   }
-  return wrong(reader, key, node, must);
+  return refuse_value(reader, key, node, must);
 }
 
 // Code point at *text, which moves behind it; -1 where it is not UTF-8.
@@ -127,17 +129,18 @@ static bool is_printable(const char *text) {
 }
 
 static gd_err read_text(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, char **out) {
-  if (node->type != YAML_SCALAR_NODE || is_null(node) || !*scalar(node)) return wrong(reader, key, node, "a text");
-  char problem[160], *path = gd_path_expand(scalar(node), problem);
+  if (node->type != YAML_SCALAR_NODE || is_null(node) || !*scalar_text(node))
+    return refuse_value(reader, key, node, "a text");
+  char problem[160], *path = gd_path_expand(scalar_text(node), problem);
   gd_err err = GD_OK;
   if (!path) {
     char *place = gd_config_place(reader, node);
-    err = gd_error(GD_ERR_INPUT, "%s: key '%s': '%.200s': %s", place, key->path, scalar(node), problem);
+    err = gd_error(GD_ERR_INPUT, "%s: key '%s': '%.200s': %s", place, key->path, scalar_text(node), problem);
     gd_free(place);
-  } else if (strlen(scalar(node)) != node->data.scalar.length || !is_printable(path)) {
-    err = wrong(reader, key, node, "a text in UTF-8 without control characters");
+  } else if (strlen(scalar_text(node)) != node->data.scalar.length || !is_printable(path)) {
+    err = refuse_value(reader, key, node, "a text in UTF-8 without control characters");
   } else if (strlen(path) > 1000) {
-    err = wrong(reader, key, node, "shorter than 1000 bytes");
+    err = refuse_value(reader, key, node, "shorter than 1000 bytes");
   }
   if (err != GD_OK) {
     gd_free(path);
@@ -151,7 +154,7 @@ static gd_err read_text(const gd_config_reader *reader, const gd_key *key, const
 // Number of entries of a list of 1 .. max entries; 0 with an error otherwise.
 static gd_err list_length(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, const char *of,
                           int max, int *n) {
-  if (node->type != YAML_SEQUENCE_NODE) return wrong(reader, key, node, of);
+  if (node->type != YAML_SEQUENCE_NODE) return refuse_value(reader, key, node, of);
   ptrdiff_t length = node->data.sequence.items.top - node->data.sequence.items.start;
   if (length < 1 || length > max) {
     char *place = gd_config_place(reader, node);
@@ -163,16 +166,16 @@ static gd_err list_length(const gd_config_reader *reader, const gd_key *key, con
   return GD_OK;
 }
 
-static const yaml_node_t *item(const gd_config_reader *reader, const yaml_node_t *node, int i) {
+static const yaml_node_t *list_item(const gd_config_reader *reader, const yaml_node_t *node, int i) {
   return yaml_document_get_node(reader->document, node->data.sequence.items.start[i]);
 }
 
 static gd_err read_channels(gd_config_reader *reader, const gd_key *key, const yaml_node_t *node) {
-  gd_config_model *model = &reader->config->model;
+  gd_unet_config *model = &reader->config->model;
   gd_err err = GD_OK;
   int n = 0;
   GD_TRY(list_length(reader, key, node, "a list of whole numbers", GD_MAX_LEVELS, &n));
-  for (int i = 0; i < n; i++) GD_TRY(read_int(reader, key, item(reader, node, i), &model->block_out_channels[i]));
+  for (int i = 0; i < n; i++) GD_TRY(read_int(reader, key, list_item(reader, node, i), &model->block_out_channels[i]));
   model->n_levels = n;
 done:
   return err;
@@ -183,7 +186,7 @@ static gd_err read_attention(gd_config_reader *reader, const gd_key *key, const 
   int n = 0;
   GD_TRY(list_length(reader, key, node, "a list of true and false", GD_MAX_LEVELS, &n));
   for (int i = 0; i < n; i++)
-    GD_TRY(read_bool(reader, key, item(reader, node, i), &reader->config->model.attention[i]));
+    GD_TRY(read_bool(reader, key, list_item(reader, node, i), &reader->config->model.attention[i]));
   reader->n_attention = n;
 done:
   return err;
@@ -191,20 +194,21 @@ done:
 
 static gd_err read_order(gd_config_reader *reader, const gd_key *key, const yaml_node_t *node) {
   static const char *const must = "seeded or a list with a list of classes for each task";
-  gd_config_tasks *tasks = &reader->config->tasks;
+  gd_tasks_config *tasks = &reader->config->tasks;
   gd_err err = GD_OK;
   int n = 0;
   gd_config_clear_order(reader->config);
-  if (node->type == YAML_SCALAR_NODE && strcmp(scalar(node), "seeded") == 0) return GD_OK;
+  if (node->type == YAML_SCALAR_NODE && strcmp(scalar_text(node), "seeded") == 0) return GD_OK;
   GD_TRY(list_length(reader, key, node, must, GD_MAX_CLASSES, &n));
   tasks->seeded = false;
   for (int t = 0; t < n; t++) {
-    const yaml_node_t *list = item(reader, node, t);
+    const yaml_node_t *list = list_item(reader, node, t);
     int n_classes = 0;
     GD_TRY(list_length(reader, key, list, must, GD_MAX_CLASSES, &n_classes));
     tasks->n_classes[t] = n_classes;
     tasks->classes[t] = GD_NEW_ARRAY(int, n_classes);
-    for (int i = 0; i < n_classes; i++) GD_TRY(read_int(reader, key, item(reader, list, i), &tasks->classes[t][i]));
+    for (int i = 0; i < n_classes; i++)
+      GD_TRY(read_int(reader, key, list_item(reader, list, i), &tasks->classes[t][i]));
   }
 done:
   return err;

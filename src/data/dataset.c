@@ -2,8 +2,7 @@
 #include <string.h>
 
 #include "data/read.h"
-
-enum { N_CLASSES = 10 };  // of each data set there is
+#include "data/resize.h"
 
 void gd_resize_image(const uint8_t *in, int size_in, int channels, uint8_t *out, int size_out) {
   if (size_out == size_in)
@@ -26,7 +25,7 @@ static size_t held_nbytes(const gd_dataset *dataset) {
   return (size_t)dataset->n * image_nbytes(held_size(dataset), dataset->channels);
 }
 
-static uint8_t *shrink(const gd_raw_images *raw, int size) {
+static uint8_t *shrink_images(const gd_raw_images *raw, int size) {
   size_t nbytes_in = image_nbytes(raw->size, raw->channels), nbytes_out = image_nbytes(size, raw->channels);
   uint8_t *out = gd_alloc((size_t)raw->n * nbytes_out);
   for (int64_t i = 0; i < raw->n; i++)
@@ -34,13 +33,10 @@ static uint8_t *shrink(const gd_raw_images *raw, int size) {
   return out;
 }
 
-static gd_err read_local(gd_dataset *dataset, const gd_config *config, gd_split split) {
+static gd_err read_local(gd_dataset *dataset, const gd_dataset_config *config, gd_split split) {
   gd_err err = GD_OK;
   gd_raw_images raw = {0};
-  if (config->dataset.name == GD_CIFAR10)
-    GD_TRY(gd_cifar10_read(&raw, config->dataset.path, split, N_CLASSES));
-  else
-    GD_TRY(gd_idx_read(&raw, config->dataset.path, split, N_CLASSES));
+  GD_TRY(gd_dataset_kind_get(config->name)->read(&raw, config->path, split, dataset->n_classes));
   GD_REQUIRE(raw.channels == dataset->channels);
   dataset->n = raw.n;
   dataset->enlarged_from = raw.size < dataset->size ? raw.size : 0;
@@ -48,7 +44,7 @@ static gd_err read_local(gd_dataset *dataset, const gd_config *config, gd_split 
     dataset->images = raw.images;
     raw.images = NULL;
   } else {
-    dataset->images = shrink(&raw, dataset->size);
+    dataset->images = shrink_images(&raw, dataset->size);
   }
   dataset->labels = raw.labels;
   raw.labels = NULL;
@@ -57,13 +53,13 @@ done:
   return err;
 }
 
-gd_err gd_dataset_read(gd_dataset **out, const gd_comm *comm, const gd_config *config, gd_split split) {
+gd_err gd_dataset_read(gd_dataset **out, const gd_comm *comm, const gd_dataset_config *config, gd_split split) {
   gd_err err = GD_OK;
   gd_dataset *dataset = GD_NEW(gd_dataset);
   *out = NULL;
-  dataset->size = config->dataset.image_size;
-  dataset->channels = gd_dataset_channels(config->dataset.name);
-  dataset->n_classes = N_CLASSES;
+  dataset->size = config->image_size;
+  dataset->channels = gd_dataset_kind_get(config->name)->channels;
+  dataset->n_classes = gd_dataset_kind_get(config->name)->n_classes;
   if (comm->rank == 0) err = read_local(dataset, config, split);
   GD_TRY(gd_comm_agree(comm, err));
 
@@ -134,7 +130,7 @@ gd_images gd_dataset_images(const gd_dataset *dataset, int64_t first) {
                      .channels = dataset->channels};
 }
 
-static uint8_t *resized(const uint8_t *image, int size_in, int channels, int size_out) {
+static uint8_t *resized_image(const uint8_t *image, int size_in, int channels, int size_out) {
   uint8_t *out = gd_alloc(image_nbytes(size_out, channels));
   gd_resize_image(image, size_in, channels, out, size_out);
   return out;
@@ -142,9 +138,9 @@ static uint8_t *resized(const uint8_t *image, int size_in, int channels, int siz
 
 uint8_t *gd_images_get(const gd_images *images, int64_t i, int size) {
   const uint8_t *held = images->held + (size_t)i * image_nbytes(images->held_size, images->channels);
-  uint8_t *image = resized(held, images->held_size, images->channels, images->size);
+  uint8_t *image = resized_image(held, images->held_size, images->channels, images->size);
   if (size == images->size) return image;
-  uint8_t *out = resized(image, images->size, images->channels, size);
+  uint8_t *out = resized_image(image, images->size, images->channels, size);
   gd_free(image);
   return out;
 }

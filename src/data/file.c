@@ -11,7 +11,7 @@
 enum { MAX_NBYTES = 1 << 30 };
 
 // FOLDER/NAME, else FOLDER/NAME.gz; NULL with an error if neither is there.
-static char *find(const char *folder, const char *name) {
+static char *find_file(const char *folder, const char *name) {
   for (int gz = 0; gz < 2; gz++) {
     char *path = gd_format("%s/%s%s", folder, name, gz ? ".gz" : "");
     struct stat status;
@@ -30,7 +30,7 @@ static char *find(const char *folder, const char *name) {
   return NULL;
 }
 
-static gd_err damaged(const char *path, gzFile file) {
+static gd_err refuse_damaged(const char *path, gzFile file) {
   int code = Z_OK;
   const char *reason = gzerror(file, &code);
   if (code == Z_BUF_ERROR) return gd_error(GD_ERR_INPUT, "%s: truncated: its gzip stream ends too early", path);
@@ -50,7 +50,7 @@ static gd_err read_all(const char *path, gzFile file, uint8_t **bytes, size_t *n
   uint8_t *buffer = gd_alloc(room);
   for (;;) {
     int got = gzread(file, buffer + n, (unsigned)(room - n));
-    if (got < 0) GD_TRY(damaged(path, file));
+    if (got < 0) GD_TRY(refuse_damaged(path, file));
     n += (size_t)got;
     if (n < room) break;
     if (room >= MAX_NBYTES) GD_TRY(too_large(path));
@@ -62,7 +62,7 @@ static gd_err read_all(const char *path, gzFile file, uint8_t **bytes, size_t *n
   }
   int code = Z_OK;
   gzerror(file, &code);  // a stream cut short gives its bytes first, then this
-  if (code != Z_OK) GD_TRY(damaged(path, file));
+  if (code != Z_OK) GD_TRY(refuse_damaged(path, file));
   *bytes = buffer;
   *nbytes = n;
   buffer = NULL;
@@ -74,7 +74,7 @@ done:
 gd_err gd_file_read(const char *folder, const char *name, char **path, uint8_t **bytes, size_t *nbytes) {
   gd_err err = GD_OK;
   *bytes = NULL;
-  *path = find(folder, name);
+  *path = find_file(folder, name);
   if (!*path) return GD_ERR_INPUT;
   gzFile file = gzopen(*path, "rb");
   if (!file) return gd_error(GD_ERR_INPUT, "%s: cannot open: %s", *path, strerror(errno));

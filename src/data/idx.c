@@ -84,7 +84,8 @@ done:
   return err;
 }
 
-gd_err gd_idx_read(gd_raw_images *out, const char *folder, gd_split split, int n_classes) {
+// FOLDER/{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]
+static gd_err idx_read(gd_raw_images *out, const char *folder, gd_split split, int n_classes) {
   gd_err err = GD_OK;
   const char *images = split == GD_TRAIN ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte";
   const char *labels = split == GD_TRAIN ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte";
@@ -95,3 +96,22 @@ done:
   if (err) gd_raw_images_clear(out);
   return err;
 }
+
+/* ---- The data sets in this format ---- */
+
+static const char *const fashion_classes[] = {"T-shirt", "Trouser", "Pullover", "Dress", "Coat",
+                                              "Sandal",  "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
+static const char *const digits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
+
+// The only one of them that is a package of a distribution.
+const gd_dataset_kind gd_dataset_fashion_mnist = {.name = "fashion_mnist",
+                                                  .n_classes = 10,
+                                                  .class_names = fashion_classes,
+                                                  .channels = 1,
+                                                  .path = "/usr/share/datasets/fashion-mnist",
+                                                  .mirrors = true,
+                                                  .read = idx_read};
+
+// A mirrored digit is no digit.
+const gd_dataset_kind gd_dataset_mnist = {
+    .name = "mnist", .n_classes = 10, .class_names = digits, .channels = 1, .mirrors = false, .read = idx_read};

@@ -2,9 +2,9 @@
  *
  * Bilinear follows Pillow's 8-bit resampling: separable, coefficients with 22 fractional bits, the
  * horizontal pass rounded to uint8 before the vertical one. */
-#include <string.h>
+#include "data/resize.h"
 
-#include "gendistill/data.h"
+#include <string.h>
 
 enum { FRACTION_BITS = 22 };
 
@@ -31,7 +31,7 @@ static tap tap_at(int out, int n_in, int n_out) {
   return t;
 }
 
-static uint8_t mix(tap t, uint8_t first, uint8_t second) {
+static uint8_t mix_pixels(tap t, uint8_t first, uint8_t second) {
   int64_t sum = (1 << (FRACTION_BITS - 1)) + (int64_t)first * t.weight[0] + (int64_t)second * t.weight[1];
   sum >>= FRACTION_BITS;
   return (uint8_t)(sum > 255 ? 255 : sum);
@@ -45,14 +45,15 @@ void gd_resize_bilinear(const uint8_t *in, int h_in, int w_in, int channels, uin
     for (int y = 0; y < h_in; y++) {
       const uint8_t *row = in + (size_t)y * w_in * channels;
       uint8_t *to = wide + ((size_t)y * w_out + x) * channels;
-      for (int c = 0; c < channels; c++) to[c] = mix(t, row[t.first * channels + c], row[t.second * channels + c]);
+      for (int c = 0; c < channels; c++)
+        to[c] = mix_pixels(t, row[t.first * channels + c], row[t.second * channels + c]);
     }
   }
   size_t stride = (size_t)w_out * channels;
   for (int y = 0; y < h_out; y++) {
     tap t = tap_at(y, h_in, h_out);
     const uint8_t *first = wide + t.first * stride, *second = wide + t.second * stride;
-    for (size_t i = 0; i < stride; i++) out[y * stride + i] = mix(t, first[i], second[i]);
+    for (size_t i = 0; i < stride; i++) out[y * stride + i] = mix_pixels(t, first[i], second[i]);
   }
   gd_free(wide);
 }
@@ -66,7 +67,7 @@ static int64_t max64(int64_t a, int64_t b) {
 }
 
 // In units of 1/n_out pixel: input pixel j covers [j n_out, (j+1) n_out), output pixel i [i n_in, (i+1) n_in).
-static int64_t overlap(int64_t i, int64_t j, int64_t n_in, int64_t n_out) {
+static int64_t overlap_of(int64_t i, int64_t j, int64_t n_in, int64_t n_out) {
   return min64((i + 1) * n_in, (j + 1) * n_out) - max64(i * n_in, j * n_out);
 }
 
@@ -74,7 +75,7 @@ static uint8_t area_average(const uint8_t *in, int h_in, int w_in, int channels,
   int64_t area = (int64_t)h_in * w_in, sum = area / 2;
   for (int64_t r = (int64_t)y * h_in / h_out; r * h_out < (int64_t)(y + 1) * h_in; r++)
     for (int64_t q = (int64_t)x * w_in / w_out; q * w_out < (int64_t)(x + 1) * w_in; q++)
-      sum += overlap(y, r, h_in, h_out) * overlap(x, q, w_in, w_out) * in[(r * w_in + q) * channels];
+      sum += overlap_of(y, r, h_in, h_out) * overlap_of(x, q, w_in, w_out) * in[(r * w_in + q) * channels];
   return (uint8_t)(sum / area);
 }
 

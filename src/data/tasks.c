@@ -5,13 +5,13 @@
 
 #include "gendistill/data.h"
 
-static gd_err split_seeded(gd_task_split *out, const gd_config *config, int n_classes) {
+static gd_err split_seeded(gd_task_split *out, uint64_t seed, int n_classes) {
   uint32_t order[GD_MAX_CLASSES];
-  int each = n_classes / config->tasks.count;
-  if (n_classes % config->tasks.count != 0)
+  int each = n_classes / out->n_tasks;
+  if (n_classes % out->n_tasks != 0)
     return gd_error(GD_ERR_INPUT, "key 'tasks.count': %d classes cannot be divided into %d equal tasks", n_classes,
-                    config->tasks.count);
-  gd_random_permutation((gd_random){config->seed, GD_RANDOM_TASK_ORDER, 0, 0}, (uint32_t)n_classes, order);
+                    out->n_tasks);
+  gd_random_permutation((gd_random){seed, GD_RANDOM_TASK_ORDER, 0, 0}, (uint32_t)n_classes, order);
   for (int t = 0; t < out->n_tasks; t++) {
     out->n_classes[t] = each;
     for (int i = 0; i < each; i++) out->classes[t][i] = (int)order[t * each + i];
@@ -19,16 +19,16 @@ static gd_err split_seeded(gd_task_split *out, const gd_config *config, int n_cl
   return GD_OK;
 }
 
-static gd_err split_listed(gd_task_split *out, const gd_config *config, int n_classes) {
+static gd_err split_listed(gd_task_split *out, const gd_tasks_config *config, int n_classes) {
   bool seen[GD_MAX_CLASSES] = {false};
   for (int t = 0; t < out->n_tasks; t++) {
-    out->n_classes[t] = config->tasks.n_classes[t];
+    out->n_classes[t] = config->n_classes[t];
     for (int i = 0; i < out->n_classes[t]; i++) {
-      int class = config->tasks.classes[t][i];
+      int class = config->classes[t][i];
       if (class < 0 || class >= n_classes)
         return gd_error(GD_ERR_INPUT, "key 'tasks.order': class %d does not exist, there are 0 to %d", class,
                         n_classes - 1);
-      if (seen[class]) return gd_error(GD_ERR_INPUT, "key 'tasks.order': class %d stands twice", class);
+      if (seen[class]) return gd_error(GD_ERR_INPUT, "key 'tasks.order': class %d is listed twice", class);
       seen[class] = true;
       out->classes[t][i] = class;
     }
@@ -36,12 +36,12 @@ static gd_err split_listed(gd_task_split *out, const gd_config *config, int n_cl
   return GD_OK;
 }
 
-gd_err gd_task_split_make(gd_task_split *out, const gd_config *config, int n_classes) {
+gd_err gd_task_split_make(gd_task_split *out, const gd_tasks_config *config, uint64_t seed, int n_classes) {
   GD_REQUIRE(n_classes >= 1 && n_classes <= GD_MAX_CLASSES);
-  GD_REQUIRE(config->tasks.count >= 1 && config->tasks.count <= GD_MAX_CLASSES);
+  GD_REQUIRE(config->count >= 1 && config->count <= GD_MAX_CLASSES);
   memset(out, 0, sizeof *out);
-  out->n_tasks = config->tasks.count;
-  return config->tasks.seeded ? split_seeded(out, config, n_classes) : split_listed(out, config, n_classes);
+  out->n_tasks = config->count;
+  return config->seeded ? split_seeded(out, seed, n_classes) : split_listed(out, config, n_classes);
 }
 
 int64_t gd_task_split_warn(const gd_task_split *split, const gd_dataset *dataset, int task, const char *kind) {
@@ -65,33 +65,32 @@ int64_t gd_task_split_warn(const gd_task_split *split, const gd_dataset *dataset
 }
 
 // Marks the images to train on of one task: all, or a seeded choice of `limit`.
-static void mark_task(const gd_dataset *dataset, const gd_task_split *split, const gd_config *config, int task,
+static void mark_task(const gd_dataset *dataset, const gd_task_split *split, gd_task_choice choice, int task,
                       bool *marked) {
   bool wanted[GD_MAX_CLASSES] = {false};
   for (int i = 0; i < split->n_classes[task]; i++) wanted[split->classes[task][i]] = true;
   uint32_t *images = GD_NEW_ARRAY(uint32_t, dataset->n), n = 0;
   for (int64_t i = 0; i < dataset->n; i++)
     if (wanted[dataset->labels[i]]) images[n++] = (uint32_t)i;
-  uint32_t limit = (uint32_t)config->dataset.limit;
+  uint32_t limit = (uint32_t)choice.limit;
   if (limit == 0 || limit >= n) {
     for (uint32_t i = 0; i < n; i++) marked[images[i]] = true;
   } else {
     uint32_t *order = GD_NEW_ARRAY(uint32_t, n);
-    gd_random_permutation((gd_random){config->seed, GD_RANDOM_SUBSET, (uint32_t)task, 0}, n, order);
+    gd_random_permutation((gd_random){choice.seed, GD_RANDOM_SUBSET, (uint32_t)task, 0}, n, order);
     for (uint32_t i = 0; i < limit; i++) marked[images[order[i]]] = true;
     gd_free(order);
   }
   gd_free(images);
 }
 
-uint32_t *gd_task_indices(const gd_dataset *dataset, const gd_task_split *split, const gd_config *config, int task,
+uint32_t *gd_task_indices(const gd_dataset *dataset, const gd_task_split *split, gd_task_choice choice, int task,
                           int64_t *n_out) {
   GD_REQUIRE(task >= 0 && task < split->n_tasks && dataset->n <= UINT32_MAX);
-  gd_strategy_id strategy = config->strategy.name;
-  int first = strategy == GD_JOINT || strategy == GD_CUMULATIVE ? 0 : task;
-  int last = strategy == GD_JOINT ? split->n_tasks - 1 : task;
+  int first = choice.scope == GD_DATA_TASK ? task : 0;
+  int last = choice.scope == GD_DATA_ALL ? split->n_tasks - 1 : task;
   bool *marked = GD_NEW_ARRAY(bool, dataset->n);
-  for (int t = first; t <= last; t++) mark_task(dataset, split, config, t, marked);
+  for (int t = first; t <= last; t++) mark_task(dataset, split, choice, t, marked);
   uint32_t *indices = GD_NEW_ARRAY(uint32_t, dataset->n);
   int64_t n = 0;
   for (int64_t i = 0; i < dataset->n; i++)

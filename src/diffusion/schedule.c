@@ -1,7 +1,8 @@
-/* The noise schedule, forward noising and the timesteps of a sampler.
+/* The noise schedule, forward noising, and the timesteps of a sampler.
  *
  * float32 as the PyTorch reference computes it, so that a network trained there sees the same noise levels here. */
 #include <math.h>
+#include <string.h>
 
 #include "gendistill/diffusion.h"
 
@@ -16,7 +17,7 @@ static void linspace(float start, float end, int n, float *out) {
 }
 
 // torch.cumprod of 1 - beta: the running product is kept in double, each element rounded to float.
-static void cumulate(const float *betas, int n, float *alphas_cumprod) {
+static void cumulate_alphas(const float *betas, int n, float *alphas_cumprod) {
   double product = 1.0;
   for (int i = 0; i < n; i++) {
     product *= (double)(1.0f - betas[i]);
@@ -33,18 +34,19 @@ static void rescale_zero_terminal_snr(int n, float *betas, float *alphas_cumprod
     betas[i] = before > 0.0f ? 1.0f - root * root / before : 1.0f;  // once zero in float32, abar stays zero
     before = root * root;
   }
-  cumulate(betas, n, alphas_cumprod);
+  cumulate_alphas(betas, n, alphas_cumprod);
 }
 
-void gd_schedule_create(gd_schedule **out, const gd_config_diffusion *config) {
+void gd_schedule_create(gd_schedule **out, const gd_diffusion *config) {
   int n = config->timesteps;
   GD_REQUIRE(n >= 1);
   gd_schedule *schedule = GD_NEW(gd_schedule);
   schedule->timesteps = n;
+  schedule->objective = gd_objective_get(config->prediction);
   schedule->alphas_cumprod = GD_NEW_ARRAY(float, n);
   float *betas = GD_NEW_ARRAY(float, n);
   linspace((float)config->beta_start, (float)config->beta_end, n, betas);
-  cumulate(betas, n, schedule->alphas_cumprod);
+  cumulate_alphas(betas, n, schedule->alphas_cumprod);
   // with one timestep the first, which stays, is also the last, which goes to zero: leave it
   if (config->zero_terminal_snr && n > 1) rescale_zero_terminal_snr(n, betas, schedule->alphas_cumprod);
   gd_free(betas);
@@ -58,12 +60,38 @@ void gd_schedule_destroy(gd_schedule **schedule) {
   *schedule = NULL;
 }
 
+gd_noise_level gd_schedule_level(const gd_schedule *schedule, int t) {
+  GD_REQUIRE(t < schedule->timesteps);
+  float a = t < 0 ? 1.0f : schedule->alphas_cumprod[t];
+  return (gd_noise_level){.alpha = sqrtf(a), .sigma = sqrtf(1.0f - a), .alpha_squared = a};
+}
+
+float gd_schedule_time(const gd_schedule *schedule, int t) {
+  GD_REQUIRE(t >= 0 && t < schedule->timesteps);
+  return (float)t;
+}
+
 void gd_schedule_add_noise(const gd_schedule *schedule, int t, int64_t n, const float *x0, const float *eps,
                            float *xt) {
-  GD_REQUIRE(t >= 0 && t < schedule->timesteps);
-  float signal = sqrtf(schedule->alphas_cumprod[t]), noise = sqrtf(1.0f - schedule->alphas_cumprod[t]);
+  gd_noise_level level = gd_schedule_level(schedule, t);
 #pragma omp simd
-  for (int64_t i = 0; i < n; i++) xt[i] = signal * x0[i] + noise * eps[i];
+  for (int64_t i = 0; i < n; i++) xt[i] = level.alpha * x0[i] + level.sigma * eps[i];
+}
+
+void gd_schedule_noise(const gd_schedule *schedule, int t, int64_t n, float *x, float *target) {
+  enum { BLOCK = 1024 };
+  float wanted[BLOCK];
+  for (int64_t at = 0; at < n; at += BLOCK) {
+    int64_t length = n - at < BLOCK ? n - at : BLOCK;
+    schedule->objective->target(gd_schedule_level(schedule, t), length, x + at, target + at, wanted);
+    gd_schedule_add_noise(schedule, t, length, x + at, target + at, x + at);
+    memcpy(target + at, wanted, (size_t)length * sizeof *wanted);
+  }
+}
+
+double gd_schedule_loss_weight(const gd_schedule *schedule, int t) {
+  const gd_objective *objective = schedule->objective;
+  return objective->loss_weight ? objective->loss_weight(gd_schedule_level(schedule, t)) : 1.0;
 }
 
 void gd_timesteps_trailing(int timesteps, int steps, int *out) {

@@ -1,7 +1,9 @@
 /* Class frequencies of generated images against the true ones, and forgetting. */
+#include "eval/balance.h"
+
 #include <math.h>
 
-#include "gendistill/eval.h"
+#include "gendistill/base.h"
 
 static const double tiny = 1e-8;  // keeps classes that one side lacks finite
 

@@ -7,7 +7,7 @@
 /* FOLDER/KIND-KEY.h5, the key as 16 hexadecimal digits; new string, gd_free. Local. */
 char *gd_cache_path(const char *folder, const char *kind, uint64_t key);
 
-/* Whether the file is there. Collective on comm: rank 0 looks. */
+/* Whether the file is there. Collective on comm: rank 0 checks. */
 bool gd_cache_has(const gd_comm *comm, const char *path);
 
 /* Makes the folder where needed and gives a name beside `path` that no other process uses, to write to first: jobs that

@@ -1,5 +1,5 @@
-/* Measures of one sample set after another: Fréchet distance, class balance, shares and distances of each task, the
- * solver's accuracy; each with the protocol that it was got by. */
+/* Evaluates one sample set after another: features, labels and statistics of real images are made here, the numbers in
+ * the metrics' own files. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -8,11 +8,14 @@
 #include <string.h>
 
 #include "eval/cache.h"
+#include "eval/classifier.h"
 #include "eval/inception.h"
 #include "eval/json.h"
+#include "eval/metric.h"
+#include "eval/moments.h"
 #include "eval/solver_training.h"
 #include "gendistill/eval.h"
-#include "gendistill/replay.h"
+#include "gendistill/strategy.h"
 
 enum { DIGITS = 10 };  // of the numbers in JSON
 
@@ -27,19 +30,6 @@ struct gd_evaluator {
   gd_features real;  // of all test images; values NULL until they are needed
   gd_solver_training *solver;
 };
-
-// A sample set as the classifier sees it.
-typedef struct sample_view {
-  gd_sample_set set;
-  uint8_t *images;
-  uint8_t *labels;  // (local)
-  gd_features features;
-  int64_t counts[GD_MAX_CLASSES];  // over all ranks
-} sample_view;
-
-int gd_tasks_seen(const gd_config *config, int task) {
-  return gd_strategy_get(config->strategy.name)->data == GD_DATA_ALL ? config->tasks.count : task + 1;
-}
 
 char *gd_frechet_name(gd_extractor extractor) {
   return extractor == GD_INCEPTION_V3 ? gd_strdup("fid") : gd_format("frechet_%s", gd_extractor_name(extractor));
@@ -56,10 +46,11 @@ static uint64_t features_digest(const gd_evaluator *e) {
 }
 
 // Features of this rank's images, and the classifier's labels where `labels` is not NULL.
-static void look(gd_evaluator *e, int64_t n_global, const gd_images *images, uint8_t *labels, gd_features *features) {
+static void extract_features(gd_evaluator *e, int64_t n_global, const gd_images *images, uint8_t *labels,
+                             gd_features *features) {
   if (labels || !e->inception)
-    gd_classifier_look(e->classifier, n_global, images, labels, e->inception ? NULL : features);
-  if (e->inception) gd_inception_look(e->inception, n_global, images, features);
+    gd_classifier_extract(e->classifier, n_global, images, labels, e->inception ? NULL : features);
+  if (e->inception) gd_inception_extract(e->inception, n_global, images, features);
 }
 
 // Tasks that cannot be measured, or not wholly, are to be known before the work.
@@ -76,9 +67,9 @@ gd_err gd_evaluator_create(gd_evaluator **out, const gd_comm *comm, const gd_con
   *out = NULL;
   e->comm = comm;
   e->config = config;
-  GD_TRY(gd_dataset_read(&e->train, comm, config, GD_TRAIN));
-  GD_TRY(gd_dataset_read(&e->test, comm, config, GD_TEST));
-  GD_TRY(gd_comm_agree(comm, gd_task_split_make(&e->split, config, e->test->n_classes)));
+  GD_TRY(gd_dataset_read(&e->train, comm, &config->dataset, GD_TRAIN));
+  GD_TRY(gd_dataset_read(&e->test, comm, &config->dataset, GD_TEST));
+  GD_TRY(gd_comm_agree(comm, gd_task_split_make(&e->split, &config->tasks, config->seed, e->test->n_classes)));
   GD_TRY(gd_comm_agree(comm, check_test_images(e)));
   if (config->solver.epochs > 0)
     GD_TRY(gd_solver_training_create(&e->solver, comm, config, e->train, e->test, &e->split));
@@ -109,10 +100,6 @@ void gd_evaluator_destroy(gd_evaluator **evaluator) {
 
 /* ---- Real images ---- */
 
-static void mark_task(const gd_evaluator *e, int task, bool wanted[GD_MAX_CLASSES]) {
-  for (int i = 0; i < e->split.n_classes[task]; i++) wanted[e->split.classes[task][i]] = true;
-}
-
 // Which labels are of wanted classes; new array.
 static bool *select_rows(const uint8_t *labels, int64_t n, const bool *wanted) {
   bool *selected = GD_NEW_ARRAY(bool, n);
@@ -124,7 +111,7 @@ static gd_moments *measure_real(gd_evaluator *e, const bool *wanted) {
   const gd_dataset *test = e->test;
   gd_range local = gd_range_images(e->comm, test->n);
   gd_images images = gd_dataset_images(test, local.begin);
-  if (!e->real.values) look(e, test->n, &images, NULL, &e->real);
+  if (!e->real.values) extract_features(e, test->n, &images, NULL, &e->real);
   bool *selected = select_rows(test->labels + local.begin, local.end - local.begin, wanted);
   gd_moments *moments;
   gd_moments_create(&moments, e->grid, &e->real, selected);
@@ -156,12 +143,6 @@ done:
 
 /* ---- Generated images ---- */
 
-static void clear_view(sample_view *view) {
-  gd_free(view->images);
-  gd_free(view->labels);
-  gd_features_clear(&view->features);
-}
-
 static gd_err check_set(const gd_evaluator *e, const gd_sample_set *set, const char *path) {
   if (set->h != e->test->size || set->w != e->test->size || set->c != e->test->channels)
     return gd_error(GD_ERR_INPUT, "%s: its images are %d x %d x %d, those of the configuration %d x %d x %d", path,
@@ -172,28 +153,72 @@ static gd_err check_set(const gd_evaluator *e, const gd_sample_set *set, const c
   return GD_OK;
 }
 
-static gd_err view_samples(gd_evaluator *e, const char *path, sample_view *out) {
-  gd_err err = gd_sample_set_read(e->comm, path, &out->set, &out->images);
-  if (err == GD_OK) err = check_set(e, &out->set, path);
-  if (err != GD_OK) return err;
-  int64_t n = out->set.local.end - out->set.local.begin;
-  out->labels = gd_alloc_zero((size_t)n + 1);
-  gd_images images = {.held = out->images, .held_size = out->set.h, .size = out->set.h, .channels = out->set.c};
-  look(e, out->set.n_global, &images, out->labels, &out->features);
-  for (int64_t i = 0; i < n; i++) out->counts[out->labels[i]]++;
-  MPI_Allreduce(MPI_IN_PLACE, out->counts, GD_MAX_CLASSES, MPI_INT64_T, MPI_SUM, e->comm->mpi);
-  return GD_OK;
+static gd_err read_samples(gd_measurement *m, const char *path, uint8_t **images) {
+  gd_evaluator *e = m->evaluator;
+  gd_err err = gd_sample_set_read(e->comm, path, &m->set, images);
+  return err == GD_OK ? check_set(e, &m->set, path) : err;
 }
 
-// Distance of the generated images labelled as of the wanted classes (or of all of them) from the real ones.
-static gd_err distance(gd_evaluator *e, const sample_view *view, const bool *wanted, bool all_generated,
-                       gd_frechet *out) {
+// What the metrics see of the sample set and of the test images of the tasks so far.
+static void prepare_measurement(gd_measurement *m, const uint8_t *bytes) {
+  gd_evaluator *e = m->evaluator;
+  int64_t n = m->set.local.end - m->set.local.begin;
+  m->labels = gd_alloc_zero((size_t)n + 1);
+  gd_images images = {.held = bytes, .held_size = m->set.h, .size = m->set.h, .channels = m->set.c};
+  extract_features(e, m->set.n_global, &images, m->labels, &m->features);
+  for (int64_t i = 0; i < n; i++) m->counts[m->labels[i]]++;
+  MPI_Allreduce(MPI_IN_PLACE, m->counts, GD_MAX_CLASSES, MPI_INT64_T, MPI_SUM, e->comm->mpi);
+  m->n_tasks = gd_strategy_tasks_seen(e->config, m->task);
+  for (int t = 0; t < m->n_tasks; t++) gd_measurement_mark(m, t, m->wanted);
+  m->n_real = gd_measurement_count_real(m, m->wanted, m->real_counts);
+}
+
+static void clear_measurement(gd_measurement *m) {
+  gd_free(m->labels);
+  gd_features_clear(&m->features);
+}
+
+/* ---- What metrics may use ---- */
+
+const gd_config *gd_measurement_config(const gd_measurement *m) {
+  return m->evaluator->config;
+}
+
+const gd_task_split *gd_measurement_split(const gd_measurement *m) {
+  return &m->evaluator->split;
+}
+
+int gd_measurement_n_classes(const gd_measurement *m) {
+  return m->evaluator->test->n_classes;
+}
+
+gd_solver_training *gd_measurement_solver(const gd_measurement *m) {
+  return m->evaluator->solver;
+}
+
+void gd_measurement_mark(const gd_measurement *m, int task, bool wanted[GD_MAX_CLASSES]) {
+  const gd_task_split *split = &m->evaluator->split;
+  for (int i = 0; i < split->n_classes[task]; i++) wanted[split->classes[task][i]] = true;
+}
+
+int64_t gd_measurement_count_real(const gd_measurement *m, const bool *wanted, int64_t *counts) {
+  const gd_dataset *test = m->evaluator->test;
+  int64_t n = 0;
+  for (int64_t i = 0; i < test->n; i++) {
+    if (!wanted[test->labels[i]]) continue;
+    counts[test->labels[i]]++;
+    n++;
+  }
+  return n;
+}
+
+gd_err gd_measurement_frechet(gd_measurement *m, const bool *wanted, bool all_generated, gd_frechet *out) {
   gd_err err;
+  gd_evaluator *e = m->evaluator;
   gd_moments *real = NULL, *generated = NULL;
-  bool *selected =
-      all_generated ? NULL : select_rows(view->labels, view->set.local.end - view->set.local.begin, wanted);
+  bool *selected = all_generated ? NULL : select_rows(m->labels, m->set.local.end - m->set.local.begin, wanted);
   GD_TRY(real_moments(e, wanted, &real));
-  gd_moments_create(&generated, e->grid, &view->features, selected);
+  gd_moments_create(&generated, e->grid, &m->features, selected);
   err = gd_frechet_distance(out, real, generated);
 done:
   gd_moments_destroy(&real);
@@ -202,13 +227,7 @@ done:
   return err;
 }
 
-/* ---- Numbers to JSON ---- */
-
-static json_t *counts_json(const int64_t *counts, int n) {
-  json_t *out = json_array();
-  for (int c = 0; c < n; c++) json_array_append_new(out, json_integer(counts[c]));
-  return out;
-}
+/* ---- Protocol ---- */
 
 static void put_digest(json_t *object, const char *key, uint64_t digest) {
   char text[17];
@@ -225,12 +244,13 @@ static json_t *seed_json(uint64_t seed) {
 }
 
 // How the numbers were got.
-static void put_protocol(const gd_evaluator *e, int task, const sample_view *view, json_t *out) {
-  const gd_sample_set *set = &view->set;
+static void put_protocol(const gd_measurement *m, json_t *out) {
+  const gd_evaluator *e = m->evaluator;
+  const gd_sample_set *set = &m->set;
   json_object_set_new(out, "event", json_string("evaluation"));
-  json_object_set_new(out, "task", json_integer(task + 1));
+  json_object_set_new(out, "task", json_integer(m->task + 1));
   json_object_set_new(out, "n_tasks", json_integer(gd_strategy_n_tasks(e->config)));
-  json_object_set_new(out, "tasks_seen", json_integer(gd_tasks_seen(e->config, task)));
+  json_object_set_new(out, "tasks_seen", json_integer(m->n_tasks));
   json_object_set_new(out, "features", json_string(gd_extractor_name(e->config->evaluation.features)));
   put_digest(out, "classifier_digest", gd_classifier_digest(e->classifier));
   json_object_set_new(out, "classifier_accuracy", json_real(gd_classifier_accuracy(e->classifier)));
@@ -242,69 +262,13 @@ static void put_protocol(const gd_evaluator *e, int task, const sample_view *vie
   json_object_set_new(out, "seed", seed_json(set->seed));
   json_object_set_new(out, "ema", json_boolean(e->config->training.ema_decay > 0));
   put_digest(out, "checkpoint_digest", set->checkpoint_digest);
+  json_object_set_new(out, "n_real", json_integer(m->n_real));
 }
 
-static void count_real(const gd_evaluator *e, const bool *wanted, int64_t *counts) {
-  for (int64_t i = 0; i < e->test->n; i++)
-    if (wanted[e->test->labels[i]]) counts[e->test->labels[i]]++;
-}
-
-// Distance and class balance of the whole set.
-static gd_err put_whole(gd_evaluator *e, int task, const sample_view *view, json_t *out) {
-  bool wanted[GD_MAX_CLASSES] = {false};
-  int64_t real_counts[GD_MAX_CLASSES] = {0}, n_real = 0;
-  int n_classes = e->test->n_classes;
-  for (int t = 0; t < gd_tasks_seen(e->config, task); t++) mark_task(e, t, wanted);
-  count_real(e, wanted, real_counts);
-  for (int c = 0; c < n_classes; c++) n_real += real_counts[c];
-  gd_frechet frechet = {.distance = NAN, .clipped = NAN};
-  gd_balance balance = {.kld = NAN, .absolute_ratio_difference = NAN};
-  gd_err err = n_real < 2 ? GD_OK : distance(e, view, wanted, true, &frechet);
-  if (err != GD_OK) return err;
-  if (n_real > 0) balance = gd_class_balance(n_classes, real_counts, view->counts);
-  json_object_set_new(out, "n_real", json_integer(n_real));
-  char *name = gd_frechet_name(e->config->evaluation.features);
-  json_object_set_new(out, name, gd_real_or_null(frechet.distance));
-  gd_free(name);
-  json_object_set_new(out, "frechet_clipped", gd_real_or_null(frechet.clipped));
-  json_object_set_new(out, "kld", gd_real_or_null(balance.kld));
-  json_object_set_new(out, "absolute_ratio_difference", gd_real_or_null(balance.absolute_ratio_difference));
-  json_object_set_new(out, "true_counts", counts_json(real_counts, n_classes));
-  json_object_set_new(out, "generated_counts", counts_json(view->counts, n_classes));
-  return GD_OK;
-}
-
-// One row of the forgetting matrices: each task's share of the generated images, and their distance from its real ones.
-static gd_err put_tasks(gd_evaluator *e, int task, const sample_view *view, json_t *out) {
-  gd_err err = GD_OK;
-  json_t *classes = json_array(), *share = json_array(), *distances = json_array();
-  for (int t = 0; t < gd_tasks_seen(e->config, task) && err == GD_OK; t++) {
-    bool wanted[GD_MAX_CLASSES] = {false};
-    int64_t real_counts[GD_MAX_CLASSES] = {0}, n_real = 0, n = 0;
-    json_t *task_classes = json_array();
-    mark_task(e, t, wanted);
-    count_real(e, wanted, real_counts);
-    for (int i = 0; i < e->split.n_classes[t]; i++) {
-      int class = e->split.classes[t][i];
-      n += view->counts[class];
-      n_real += real_counts[class];
-      json_array_append_new(task_classes, json_integer(class));
-    }
-    gd_frechet frechet;
-    bool measurable = n >= 2 && n_real >= 2;
-    if (measurable) err = distance(e, view, wanted, false, &frechet);
-    json_array_append_new(classes, task_classes);
-    json_array_append_new(share, json_real((double)n / (double)view->set.n_global));
-    json_array_append_new(distances, measurable && err == GD_OK ? json_real(frechet.distance) : json_null());
-  }
-  json_object_set_new(out, "task_classes", classes);
-  json_object_set_new(out, "task_share", share);
-  json_object_set_new(out, "task_frechet", distances);
-  return err;
-}
+/* ---- All together ---- */
 
 // The number times `factor` with its unit; "none" for null. New string.
-static char *shown(const json_t *object, const char *key, double factor, int digits, const char *unit) {
+static char *shown_number(const json_t *object, const char *key, double factor, int digits, const char *unit) {
   const json_t *value = json_object_get(object, key);
   return json_is_real(value) ? gd_format("%.*g%s", digits, factor * json_real_value(value), unit) : gd_strdup("none");
 }
@@ -313,9 +277,10 @@ static char *shown(const json_t *object, const char *key, double factor, int dig
 static void log_summary(const gd_evaluator *e, int task, const json_t *numbers, double seconds) {
   const json_t *solver = json_object_get(numbers, "solver");
   char *name = gd_frechet_name(e->config->evaluation.features);
-  char *texts[] = {shown(numbers, name, 1, 5, ""), shown(numbers, "kld", 1, 4, ""),
-                   shown(numbers, "absolute_ratio_difference", 1, 4, ""),
-                   shown(solver, "average_accuracy", 100, 4, " %"), shown(solver, "forgetting", 100, 4, " %")};
+  char *texts[] = {shown_number(numbers, name, 1, 5, ""), shown_number(numbers, "kld", 1, 4, ""),
+                   shown_number(numbers, "absolute_ratio_difference", 1, 4, ""),
+                   shown_number(solver, "average_accuracy", 100, 4, " %"),
+                   shown_number(solver, "forgetting", 100, 4, " %")};
   gd_log(GD_LOG_INFO, "task %d: %s %s, KLD %s, ratio difference %s (classifier right on %.2f %%), %.1f s", task + 1,
          name, texts[0], texts[1], texts[2], 100 * gd_classifier_accuracy(e->classifier), seconds);
   if (solver) gd_log(GD_LOG_INFO, "task %d: solver's average accuracy %s, forgetting %s", task + 1, texts[3], texts[4]);
@@ -329,35 +294,33 @@ static char *one_line(const json_t *object) {
   return copy;
 }
 
-static gd_err evaluate(gd_evaluator *e, int task, const char *path, bool with_solver, char **json) {
+static gd_err evaluate_set(gd_evaluator *e, int task, const char *path, bool is_of_run, char **json) {
   gd_err err;
   double start = gd_seconds();
-  sample_view view = {0};
+  gd_measurement m = {.evaluator = e, .comm = e->comm, .task = task, .is_of_run = is_of_run};
+  uint8_t *images = NULL;
   json_t *out = json_object();
   *json = NULL;
-  GD_TRY(view_samples(e, path, &view));
-  put_protocol(e, task, &view, out);
-  GD_TRY(put_whole(e, task, &view, out));
-  GD_TRY(put_tasks(e, task, &view, out));
-  if (with_solver && e->solver) {
-    GD_TRY(gd_solver_training_reach(e->solver, task));
-    json_object_set_new(out, "solver", gd_solver_training_json(e->solver));
-  }
+  GD_TRY(read_samples(&m, path, &images));
+  prepare_measurement(&m, images);
+  put_protocol(&m, out);
+  for (int id = 0; id < GD_N_METRICS; id++) GD_TRY(gd_metric_get((gd_metric_id)id)->measure(&m, out));
   log_summary(e, task, out, gd_seconds() - start);
   *json = one_line(out);
 done:
   json_decref(out);
-  clear_view(&view);
+  gd_free(images);
+  clear_measurement(&m);
   return err;
 }
 
 gd_err gd_evaluator_samples(gd_evaluator *e, int task, const char *path, char **json) {
-  return evaluate(e, task, path, false, json);
+  return evaluate_set(e, task, path, false, json);
 }
 
 gd_err gd_evaluator_task(gd_evaluator *e, int task, char **json) {
   char *path = gd_sample_set_path(e->config->output.directory, task);
-  gd_err err = evaluate(e, task, path, true, json);
+  gd_err err = evaluate_set(e, task, path, true, json);
   gd_free(path);
   return err;
 }

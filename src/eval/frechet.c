@@ -9,7 +9,7 @@
 #include "eval/moments.h"
 
 // Sets the negative ones of n ascending eigenvalues to zero; returns their sum as a positive number.
-static double clip(double *eigenvalues, int n) {
+static double clip_eigenvalues(double *eigenvalues, int n) {
   double sum = 0;
   for (int i = 0; i < n && eigenvalues[i] < 0; i++) {
     sum -= eigenvalues[i];
@@ -31,7 +31,7 @@ static bool square_root(gd_matrix *s, gd_matrix *root, double *clipped) {
   gd_matrix z = gd_matrix_create(s->grid, s->n, s->n);
   double *eigenvalues = GD_NEW_ARRAY(double, s->n);
   bool solved = gd_matrix_eigenvalues(s, eigenvalues, &z);
-  *clipped += clip(eigenvalues, s->n);
+  *clipped += clip_eigenvalues(eigenvalues, s->n);
   scale_columns(&z, eigenvalues);
   gd_matrix_multiply(&z, &z, true, root);
   gd_free(eigenvalues);
@@ -51,7 +51,7 @@ static bool product_root_trace(const gd_matrix *s_a, const gd_matrix *s_b, doubl
     gd_matrix_multiply_symmetric(s_b, &root, &product);
     gd_matrix_multiply(&root, &product, false, &work);
     solved = gd_matrix_eigenvalues(&work, eigenvalues, NULL);
-    *clipped += clip(eigenvalues, n);
+    *clipped += clip_eigenvalues(eigenvalues, n);
   }
   for (int i = 0; i < n; i++) *trace += sqrt(eigenvalues[i]);
   gd_free(eigenvalues);
@@ -62,7 +62,7 @@ static bool product_root_trace(const gd_matrix *s_a, const gd_matrix *s_b, doubl
 }
 
 // The same on all ranks.
-static gd_err check_finite(double value) {
+static gd_err check_distance(double value) {
   if (isfinite(value)) return GD_OK;
   return gd_error(GD_ERR_FAILED, "Fréchet distance: not finite: a feature is not, or too large for float64");
 }
@@ -73,7 +73,7 @@ gd_err gd_frechet_distance(gd_frechet *out, const gd_moments *a, const gd_moment
   *out = (gd_frechet){.n_1 = a->n, .n_2 = b->n};
   double traces = gd_matrix_trace(&a->covariance) + gd_matrix_trace(&b->covariance);
   for (int k = 0; k < a->width; k++) out->mean_term += (a->mean[k] - b->mean[k]) * (a->mean[k] - b->mean[k]);
-  gd_err err = check_finite(out->mean_term + traces);  // before the eigenvalue solver, which may not end then
+  gd_err err = check_distance(out->mean_term + traces);  // before the eigenvalue solver, which may not end then
   if (err != GD_OK) return err;
   struct {
     double roots, clipped;
@@ -85,5 +85,5 @@ gd_err gd_frechet_distance(gd_frechet *out, const gd_moments *a, const gd_moment
   MPI_Bcast(&solution, 2, MPI_DOUBLE, 0, comm->mpi);                      // rank 0 is in every grid
   out->distance = fmax(0, out->mean_term + traces - 2 * solution.roots);  // below zero by rounding only
   out->clipped = solution.clipped;
-  return check_finite(solution.roots);
+  return check_distance(solution.roots);
 }

@@ -110,7 +110,7 @@ void gd_inception_prepare(const uint8_t *image, int size, int channels, float *o
   }
 }
 
-void gd_inception_look(gd_inception *in, int64_t n_global, const gd_images *images, gd_features *features) {
+void gd_inception_extract(gd_inception *in, int64_t n_global, const gd_images *images, gd_features *features) {
   int width = gd_inception_width(in);
   gd_range local = gd_range_images(in->comm, n_global);
   int64_t n = local.end - local.begin;

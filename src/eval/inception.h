@@ -22,7 +22,7 @@ uint64_t gd_inception_digest(const gd_inception *inception); /* of its parameter
  * three times. Local. */
 void gd_inception_prepare(const uint8_t *image, int size, int channels, float *out);
 
-/* Features of this rank's images, as gd_classifier_look gives them. Local. */
-void gd_inception_look(gd_inception *inception, int64_t n_global, const gd_images *images, gd_features *features);
+/* Features of this rank's images, as gd_classifier_extract gives them. Local. */
+void gd_inception_extract(gd_inception *inception, int64_t n_global, const gd_images *images, gd_features *features);
 
 #endif

@@ -13,7 +13,7 @@ static const int one = 1, zero = 0;
 
 /* ---- Grid ---- */
 
-// Near-square: the most rows that are not more than the columns.
+// Near-square: the largest number of rows that does not exceed the columns.
 static void shape_grid(gd_grid *grid, int n_ranks) {
   grid->rows = (int)sqrt((double)n_ranks);
   grid->columns = n_ranks / grid->rows;
@@ -110,7 +110,7 @@ static int count_columns(const gd_grid *grid, gd_range part, int column) {
 }
 
 // What one rank of the grid gets of this rank's columns, in the order of its own matrix. Returns the end of it.
-static double *pack(const gd_matrix *a, gd_range mine, const double *columns, int rank, double *out) {
+static double *pack_block(const gd_matrix *a, gd_range mine, const double *columns, int rank, double *out) {
   int row = rank / a->grid->columns, column = rank % a->grid->columns;
   for (int64_t j = mine.begin; j < mine.end; j++) {
     if (j / BLOCK % a->grid->columns != column) continue;
@@ -132,7 +132,7 @@ void gd_matrix_set_columns(gd_matrix *a, const gd_range *parts, const double *co
   double *packed = gd_alloc((size_t)(mine.end - mine.begin) * (size_t)a->m * sizeof *packed), *end = packed;
   for (int rank = 0; rank < grid->rows * grid->columns; rank++) {
     out_at[rank] = (int)(end - packed);
-    end = pack(a, mine, columns, rank, end);
+    end = pack_block(a, mine, columns, rank, end);
     n_out[rank] = (int)(end - packed) - out_at[rank];
   }
   for (int rank = 0, at = 0; rank < size; at += n_in[rank++]) {
@@ -183,7 +183,7 @@ static int eigenvectors(gd_matrix *a, double *w, gd_matrix *z) {
   double n_work = 0;
   pdsyevd_("V", "U", &a->n, a->values, &one, &one, a->descriptor, w, z->values, &one, &one, z->descriptor, &n_work,
            &query, &n_iwork, &query, &info);
-  // the documented least; the query of ScaLAPACK 2.2 leaves out what its back transformation takes for small matrices
+  // the documented minimum; the query of ScaLAPACK 2.2 leaves out what its back transformation takes for small matrices
   int length = (int)n_work + 2 * BLOCK * (a->local_m + a->local_n + BLOCK);
   double *work = GD_NEW_ARRAY(double, length);
   int *iwork = GD_NEW_ARRAY(int, n_iwork);

@@ -29,7 +29,7 @@ void gd_matrix_clear(gd_matrix *matrix);
 int gd_matrix_column(const gd_matrix *matrix, int local);
 int gd_matrix_row(const gd_matrix *matrix, int local);
 
-/* Sets the first columns of a matrix, of which parts[r] stand on rank r, those of lower ranks first: `columns`, those
+/* Sets the first columns of a matrix, of which rank r has parts[r], those of lower ranks first: `columns`, those
  * of this rank, (parts[rank], m). Collective on the grid's comm. */
 void gd_matrix_set_columns(gd_matrix *matrix, const gd_range *parts, const double *columns);
 

@@ -1,7 +1,7 @@
 /* Mean and covariance of sharded feature rows.
  *
  * The rows of a rank are columns of the transposed matrix (width, n); panels of it are moved to the grid and added to
- * the covariance there, so that beside the rows only a panel's take memory. On a grid of one rank the bits do not
+ * the covariance there, so that apart from the rows only a panel takes memory. On a grid of one rank the bits do not
  * depend on the number of ranks that hold the rows. */
 #include "eval/moments.h"
 
@@ -11,7 +11,7 @@
 
 enum { PANEL = 4096, TAG_MEAN = 2 };
 
-/* Sums of the selected rows in the order of the rows: each rank goes on from the sums of the rank before. */
+/* Sums of the selected rows in the order of the rows: each rank continues the sums of the rank before. */
 static void sum_rows(const gd_comm *comm, const gd_features *f, const bool *selected, double *sums) {
   memset(sums, 0, (size_t)f->width * sizeof *sums);
   if (comm->rank > 0) MPI_Recv(sums, f->width, MPI_DOUBLE, comm->rank - 1, TAG_MEAN, comm->mpi, MPI_STATUS_IGNORE);
@@ -29,7 +29,8 @@ static int64_t count_rows(const gd_comm *comm, const gd_features *f, const bool 
 }
 
 // (x - mean) / sqrt(n - 1) of the selected ones of `rows`, zero for the others: their squares add up to the covariance.
-static double *centred(const gd_features *f, gd_range rows, const bool *selected, const double *mean, double scale) {
+static double *centred_rows(const gd_features *f, gd_range rows, const bool *selected, const double *mean,
+                            double scale) {
   int64_t first = rows.begin - f->local.begin, n = rows.end - rows.begin;
   const double *values = f->values + first * f->width;
   double *out = GD_NEW_ARRAY(double, n * f->width);
@@ -40,15 +41,15 @@ static double *centred(const gd_features *f, gd_range rows, const bool *selected
   return out;
 }
 
-static int64_t clip(int64_t i, int64_t least, int64_t most) {
-  return i < least ? least : i > most ? most : i;
+static int64_t clip_range(int64_t i, int64_t minimum, int64_t maximum) {
+  return i < minimum ? minimum : i > maximum ? maximum : i;
 }
 
 // Which rows of the panel that begins at row `first` each rank holds, counted from there.
 static void cut_panel(const gd_features *f, int64_t first, int size, gd_range *parts) {
   for (int rank = 0; rank < size; rank++) {
     gd_range rows = gd_range_chunks(f->n_global, GD_IMAGE_CHUNK, size, rank);
-    parts[rank] = (gd_range){clip(rows.begin - first, 0, PANEL), clip(rows.end - first, 0, PANEL)};
+    parts[rank] = (gd_range){clip_range(rows.begin - first, 0, PANEL), clip_range(rows.end - first, 0, PANEL)};
   }
 }
 
@@ -56,14 +57,14 @@ static void add_panels(gd_moments *m, const gd_features *f, const bool *selected
   const gd_comm *comm = m->grid->comm;
   double scale = 1 / sqrt((double)(m->n - 1));
   gd_range *parts = GD_NEW_ARRAY(gd_range, comm->size);
-  gd_matrix panel = gd_matrix_create(m->grid, f->width, (int)clip(f->n_global, 0, PANEL));
+  gd_matrix panel = gd_matrix_create(m->grid, f->width, (int)clip_range(f->n_global, 0, PANEL));
   for (int64_t first = 0; first < f->n_global; first += PANEL) {
     cut_panel(f, first, comm->size, parts);
     gd_range mine = parts[comm->rank], rows = {first + mine.begin, first + mine.end};
     if (mine.begin == mine.end) rows = (gd_range){f->local.begin, f->local.begin};
-    double *columns = centred(f, rows, selected, m->mean, scale);
+    double *columns = centred_rows(f, rows, selected, m->mean, scale);
     gd_matrix_set_columns(&panel, parts, columns);
-    gd_matrix_add_square(&m->covariance, &panel, (int)clip(f->n_global - first, 0, PANEL));
+    gd_matrix_add_square(&m->covariance, &panel, (int)clip_range(f->n_global - first, 0, PANEL));
     gd_free(columns);
   }
   gd_matrix_clear(&panel);
@@ -101,9 +102,9 @@ int gd_moments_width(const gd_moments *moments) {
   return moments->width;
 }
 
-/* ---- Files: whole on every rank, which is small beside the rows ---- */
+/* ---- Files: whole on every rank, which is small compared with the rows ---- */
 
-static double *gather(const gd_matrix *a) {
+static double *gather_matrix(const gd_matrix *a) {
   double *whole = GD_NEW_ARRAY(double, (int64_t)a->m * a->n);
   for (int j = 0; j < a->local_n; j++)
     for (int i = 0; i < a->local_m; i++)
@@ -113,7 +114,7 @@ static double *gather(const gd_matrix *a) {
 }
 
 gd_err gd_moments_write(const gd_moments *m, const char *path) {
-  gd_statistics s = {.n = m->n, .width = m->width, .mean = m->mean, .covariance = gather(&m->covariance)};
+  gd_statistics s = {.n = m->n, .width = m->width, .mean = m->mean, .covariance = gather_matrix(&m->covariance)};
   for (int j = 0; j < m->width; j++)  // the upper triangle is what was worked out
     for (int i = j + 1; i < m->width; i++)
       s.covariance[(int64_t)j * m->width + i] = s.covariance[(int64_t)i * m->width + j];

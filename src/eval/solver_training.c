@@ -5,14 +5,15 @@
 #include <math.h>
 #include <string.h>
 
+#include "eval/balance.h"
 #include "eval/cache.h"
+#include "eval/extract.h"
 #include "eval/json.h"
-#include "eval/learner.h"
-#include "eval/look.h"
 #include "gendistill/eval.h"
+#include "gendistill/learn.h"
 #include "gendistill/model.h"
-#include "gendistill/replay.h"
 #include "gendistill/store.h"
+#include "gendistill/strategy.h"
 
 enum { MIN_IMAGE_SIZE = 12 };
 static const float dropout_probability = 0.25f;
@@ -36,7 +37,7 @@ gd_err gd_solver_training_create(gd_solver_training **out, const gd_comm *comm, 
   *out = NULL;
   if (train->size < MIN_IMAGE_SIZE)
     return gd_error(GD_ERR_INPUT,
-                    "key 'dataset.image_size': the solver needs at least %d pixels a side, is '%d' "
+                    "key 'dataset.image_size': the solver needs at least %d pixels per side, is '%d' "
                     "(solver.epochs 0: no solver)",
                     MIN_IMAGE_SIZE, train->size);
   gd_solver_training *s = GD_NEW(gd_solver_training);
@@ -86,14 +87,14 @@ static float *gather_rows(const gd_comm *comm, int64_t n, int64_t width, const f
   return all;
 }
 
-static void soften(float *logits, int n, double temperature) {
+static void soften_logits(float *logits, int n, double temperature) {
   double total = 0;
-  float most = logits[gd_largest(logits, n)];
-  for (int c = 0; c < n; c++) total += exp((logits[c] - most) / temperature);
-  for (int c = 0; c < n; c++) logits[c] = (float)(exp((logits[c] - most) / temperature) / total);
+  float largest = logits[gd_largest(logits, n)];
+  for (int c = 0; c < n; c++) total += exp((logits[c] - largest) / temperature);
+  for (int c = 0; c < n; c++) logits[c] = (float)(exp((logits[c] - largest) / temperature) / total);
 }
 
-// The pool of task `task` > 0, labelled by the solver as it stands.
+// The pool of task `task` > 0, labelled by the present solver.
 static gd_err make_pool(gd_solver_training *s, int task, replay_pool *out) {
   gd_sample_set set;
   uint8_t *bytes = NULL;
@@ -107,8 +108,8 @@ static gd_err make_pool(gd_solver_training *s, int task, replay_pool *out) {
   float *images = GD_NEW_ARRAY(float, n_local *n_elements), *logits = GD_NEW_ARRAY(float, n_local *n_classes);
   gd_pixels_normalise(bytes, n_local * n_elements, images);
   gd_images view = {.held = bytes, .held_size = set.h, .size = set.h, .channels = set.c};
-  gd_look(s->plan, s->net, n_local, &view, logits);
-  for (int64_t i = 0; i < n_local; i++) soften(logits + i * n_classes, n_classes, s->config->solver.temperature);
+  gd_extract(s->plan, s->net, n_local, &view, logits);
+  for (int64_t i = 0; i < n_local; i++) soften_logits(logits + i * n_classes, n_classes, s->config->solver.temperature);
   out->n = set.n_global;
   out->images = gather_rows(s->comm, out->n, n_elements, images);
   out->digest = gd_digest(out->images, (size_t)(out->n * n_elements) * sizeof(float), 0);
@@ -133,16 +134,16 @@ typedef struct task_training {
   int64_t n_real, n_replay;
 } task_training;
 
-static gd_random keyed(const task_training *t, gd_purpose purpose) {
+static gd_random solver_key(const task_training *t, gd_purpose purpose) {
   return (gd_random){.seed = t->s->config->seed, .purpose = purpose, .task = (uint32_t)t->task - 1, .step = t->step};
 }
 
 // Masks of 0 and 1 / (1 - p), one after the other from one stream.
-static void fill_masks(const task_training *t, int64_t row, gd_learner_row *out) {
+static void fill_masks(const task_training *t, int64_t row, gd_classification_row *out) {
   int64_t counts[3], total = 0;
   for (int i = 0; i < 3; i++) total += counts[i] = (int64_t)t->masks[i].h * t->masks[i].w * t->masks[i].c;
   float *draws = GD_NEW_ARRAY(float, total), *draw = draws;
-  gd_random_uniform(keyed(t, GD_RANDOM_DROPOUT), (uint64_t)row, (size_t)total, draws);
+  gd_random_uniform(solver_key(t, GD_RANDOM_DROPOUT), (uint64_t)row, (size_t)total, draws);
   for (int i = 0; i < 3; i++)
     for (int64_t k = 0; k < counts[i]; k++)
       out->inputs[i + 1][k] = *draw++ < dropout_probability ? 0.0f : 1.0f / (1.0f - dropout_probability);
@@ -150,7 +151,7 @@ static void fill_masks(const task_training *t, int64_t row, gd_learner_row *out)
 }
 
 // Rows 0 .. n_real-1: real images with hard labels; behind them generated ones with soft labels.
-static void fill_row(void *context, int64_t row, gd_learner_row *out) {
+static void fill_solver_row(void *context, int64_t row, gd_classification_row *out) {
   const task_training *t = context;
   const gd_dataset *train = t->s->train;
   double real_share = t->n_replay ? 1.0 / t->task : 1.0;
@@ -161,7 +162,7 @@ static void fill_row(void *context, int64_t row, gd_learner_row *out) {
     out->weight = real_share / (double)t->n_real;
     return;
   }
-  int64_t picked = gd_random_below(keyed(t, GD_RANDOM_SOLVER_REPLAY), (uint64_t)row, (uint32_t)t->pool->n);
+  int64_t picked = gd_random_below(solver_key(t, GD_RANDOM_SOLVER_REPLAY), (uint64_t)row, (uint32_t)t->pool->n);
   size_t n_elements = (size_t)train->size * (size_t)train->size * (size_t)train->channels;
   memcpy(out->inputs[0], t->pool->images + (size_t)picked * n_elements, n_elements * sizeof(float));
   memcpy(out->target, t->pool->labels + picked * train->n_classes, (size_t)train->n_classes * sizeof(float));
@@ -169,7 +170,8 @@ static void fill_row(void *context, int64_t row, gd_learner_row *out) {
   out->temperature = t->s->config->solver.temperature;
 }
 
-static gd_err train_epoch(gd_learner *learner, task_training *t, const uint32_t *order, int64_t n) {
+static gd_err train_solver_epoch(gd_classification *classification, task_training *t, const uint32_t *order,
+                                 int64_t n) {
   const gd_config *config = t->s->config;
   for (int64_t first = 0; first < n; first += config->solver.batch_size) {
     double loss;
@@ -177,34 +179,36 @@ static gd_err train_epoch(gd_learner *learner, task_training *t, const uint32_t 
     t->images = order + first;
     t->n_real = left < config->solver.batch_size ? left : config->solver.batch_size;
     t->n_replay = t->pool->n ? config->solver.batch_size : 0;
-    gd_err err = gd_learner_step(learner, config->solver.learning_rate, t->n_real + t->n_replay, fill_row, t, &loss);
+    gd_err err = gd_classification_step(classification, config->solver.learning_rate, t->n_real + t->n_replay,
+                                        fill_solver_row, t, &loss);
     if (err != GD_OK) return gd_error_context(err, "solver, task %d", (int)t->task);
     t->step++;
   }
   return GD_OK;
 }
 
-static gd_err train_task(const gd_solver_training *s, int task, const replay_pool *pool, float **params) {
+static gd_err train_solver(const gd_solver_training *s, int task, const replay_pool *pool, float **params) {
   gd_err err;
   gd_net *net = NULL;
-  gd_learner *learner = NULL;
+  gd_classification *classification = NULL;
   int64_t n, n_rows = s->config->solver.batch_size * (pool->n ? 2 : 1);
-  uint32_t *images = gd_task_indices(s->train, s->split, s->config, task, &n);
+  uint32_t *images = gd_strategy_images(s->config, s->train, s->split, task, &n);
   uint32_t *order = GD_NEW_ARRAY(uint32_t, n);
   task_training t = {.s = s, .pool = pool, .task = task + 1};
   gd_solver_create(&net, s->train->size, s->train->channels, s->train->n_classes, true);
   for (int i = 0; i < 3; i++) t.masks[i] = gd_net_input_shape(net, i + 1);
-  GD_TRY(gd_learner_create(&learner, s->comm, net, s->config->training.slots, n_rows, s->config->seed, s->of.model));
+  GD_TRY(gd_classification_create(&classification, s->comm, net, s->config->training.slots, n_rows, s->config->seed,
+                                  gd_checkpoint_array(&s->of, "model")));
   for (int epoch = 0; epoch < s->config->solver.epochs && err == GD_OK; epoch++) {
     gd_epoch_order(s->config->seed, task, epoch, n, order);
     for (int64_t i = 0; i < n; i++) order[i] = images[order[i]];
-    err = train_epoch(learner, &t, order, n);
+    err = train_solver_epoch(classification, &t, order, n);
   }
   GD_TRY(gd_comm_agree(s->comm, err));
   size_t nbytes = (size_t)gd_net_params(net)->total * sizeof(float);
-  *params = memcpy(gd_alloc(nbytes), gd_learner_params(learner), nbytes);
+  *params = memcpy(gd_alloc(nbytes), gd_classification_params(classification), nbytes);
 done:
-  gd_learner_destroy(&learner);
+  gd_classification_destroy(&classification);
   gd_net_destroy(&net);
   gd_free(images);
   gd_free(order);
@@ -214,22 +218,22 @@ done:
 /* ---- Stored solvers ---- */
 
 // What the solver of a task is made from; a stored one that says something else is of no use.
-static char *describe(const gd_solver_training *s, int task, const replay_pool *pool) {
+static char *describe_solver(const gd_solver_training *s, int task, const replay_pool *pool) {
   const gd_config *c = s->config;
   int64_t n;
-  uint32_t *images = gd_task_indices(s->train, s->split, c, task, &n);
+  uint32_t *images = gd_strategy_images(c, s->train, s->split, task, &n);
   uint64_t real = gd_digest(images, (size_t)n * sizeof *images, gd_dataset_digest(s->train));
   gd_free(images);
   return gd_format(
       "solver of task: %d\nreal images: %016" PRIx64 "\nreplay: %lld %016" PRIx64 "\nsolver before: %016" PRIx64
       "\nseed: %llu\nepochs: %d\nbatch_size: %d\nlearning_rate: %.17g\n"
       "temperature: %.17g\nslots: %d\n",
-      task + 1, real, (long long)pool->n, pool->digest, s->of.model ? s->of.digest : 0, (unsigned long long)c->seed,
+      task + 1, real, (long long)pool->n, pool->digest, s->of.n_arrays ? s->of.digest : 0, (unsigned long long)c->seed,
       c->solver.epochs, c->solver.batch_size, c->solver.learning_rate, c->solver.temperature, c->training.slots);
 }
 
 // Takes the stored solver if it is the one described. Collective on comm.
-static bool find(gd_solver_training *s, const char *path, const char *description) {
+static bool find_solver(gd_solver_training *s, const char *path, const char *description) {
   bool there = gd_cache_has(s->comm, path);
   gd_checkpoint stored = {0};
   bool usable = there && gd_checkpoint_read(s->comm, path, gd_net_params(s->net), &stored) == GD_OK &&
@@ -246,15 +250,15 @@ static gd_err train_and_store(gd_solver_training *s, int task, const replay_pool
   double start = gd_seconds();
   float *params = NULL;
   char *folder = gd_format("%s/solver", s->config->output.directory);
-  gd_err err = train_task(s, task, pool, &params);
+  gd_err err = train_solver(s, task, pool, &params);
   if (err == GD_OK) {
     gd_checkpoint_clear(&s->of);
     s->of = (gd_checkpoint){.task = task,
                             .task_done = true,
                             .seed = s->config->seed,
                             .config_text = gd_strdup(description),
-                            .code_version = gd_strdup(GD_VERSION),
-                            .model = params};
+                            .code_version = gd_strdup(GD_VERSION)};
+    gd_checkpoint_add(&s->of, "model", params);
     err = gd_comm_agree(s->comm, s->comm->rank == 0 ? gd_folder_make(folder) : GD_OK);
   }
   if (err == GD_OK) err = gd_checkpoint_write(s->comm, path, gd_net_params(s->net), &s->of);
@@ -272,7 +276,7 @@ static void count_right(gd_solver_training *s, int64_t *right, int64_t *all) {
   int64_t n = local.end - local.begin;
   float *logits = GD_NEW_ARRAY(float, n * test->n_classes);
   gd_images images = gd_dataset_images(test, local.begin);
-  gd_look(s->plan, s->net, n, &images, logits);
+  gd_extract(s->plan, s->net, n, &images, logits);
   for (int64_t i = 0; i < n; i++) {
     int label = test->labels[local.begin + i];
     all[label]++;
@@ -283,7 +287,7 @@ static void count_right(gd_solver_training *s, int64_t *right, int64_t *all) {
   MPI_Allreduce(MPI_IN_PLACE, all, test->n_classes, MPI_INT64_T, MPI_SUM, s->comm->mpi);
 }
 
-static void measure(gd_solver_training *s) {
+static void measure_tasks(gd_solver_training *s) {
   int64_t right[GD_MAX_CLASSES] = {0}, all[GD_MAX_CLASSES] = {0};
   count_right(s, right, all);
   for (int t = 0; t < s->split->n_tasks; t++) {
@@ -306,12 +310,12 @@ static gd_err next_task(gd_solver_training *s) {
   bool replays = task > 0 && gd_strategy_get(s->config->strategy.name)->data == GD_DATA_TASK;
   char *path = gd_format("%s/solver/solver-task%02d.h5", s->config->output.directory, task + 1), *description = NULL;
   if (replays) GD_TRY(make_pool(s, task, &pool));
-  description = describe(s, task, &pool);
-  if (!find(s, path, description)) GD_TRY(train_and_store(s, task, &pool, path, description));
-  gd_plan_load(s->plan, s->of.model);
+  description = describe_solver(s, task, &pool);
+  if (!find_solver(s, path, description)) GD_TRY(train_and_store(s, task, &pool, path, description));
+  gd_plan_load(s->plan, gd_checkpoint_array(&s->of, "model"));
   s->task = task;
   s->n_replay = pool.n;
-  measure(s);
+  measure_tasks(s);
 done:
   clear_pool(&pool);
   gd_free(path);
@@ -326,7 +330,7 @@ gd_err gd_solver_training_reach(gd_solver_training *s, int task) {
 }
 
 json_t *gd_solver_training_json(const gd_solver_training *s) {
-  int n = gd_tasks_seen(s->config, s->task), n_before = n == s->task + 1 ? s->task : 0, n_known = 0;
+  int n = gd_strategy_tasks_seen(s->config, s->task), n_before = n == s->task + 1 ? s->task : 0, n_known = 0;
   double sum = 0;
   json_t *accuracy = json_array();
   for (int t = 0; t < n; t++) {

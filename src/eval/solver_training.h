@@ -19,7 +19,7 @@ void gd_solver_training_destroy(gd_solver_training **solver);
  * output.directory/solver, where they were made from the same images, or trained and stored there. From the second task
  * on its batches are half generated: images of the sample set after the task before, labelled by the solver of the task
  * before (not for strategies that train on the earlier tasks' real images). Source: the paper's reference
- * implementation; DESIGN 4, "Solver". Collective on comm; tasks come in ascending order. */
+ * implementation. Collective on comm; tasks come in ascending order. */
 gd_err gd_solver_training_reach(gd_solver_training *solver, int task);
 
 /* Settings, accuracy on the test images of each task so far, their mean, and forgetting; null where there are no test

@@ -1,5 +1,5 @@
 /* Inception-v3 as torchvision has it, and as the Frechet inception distance uses it, up to the averaged features.
- * Only the description stands here; parameters are named after torchvision's modules. */
+ * Only the description is here; parameters are named after torchvision's modules. */
 #include "gendistill/model.h"
 
 typedef struct gd_inception_builder {

@@ -1,4 +1,4 @@
-/* ResNet-18 as torchvision has it, for any four widths. Only the description stands here; parameters are named after
+/* ResNet-18 as torchvision has it, for any four widths. Only the description is here; parameters are named after
  * torchvision's modules. */
 #include "gendistill/model.h"
 

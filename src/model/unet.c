@@ -1,12 +1,12 @@
-/* The paper's U-Net (diffusers' UNet2DModel) for any channel list, blocks a level, attention placement and head width.
- * Only the description stands here; parameters are named after diffusers' modules. */
+/* The paper's U-Net (diffusers' UNet2DModel) for any channel list, blocks per level, attention placement and head
+ * width. Only the description is here; parameters are named after diffusers' modules. */
 #include <stdio.h>
 
 #include "gendistill/model.h"
 
 typedef struct gd_unet_builder {
   gd_net *net;
-  const gd_config_model *config;
+  const gd_unet_config *config;
   gd_tensor shifts;  // all ResNet blocks' projections of the time embedding, in the order of the blocks
   int n_shifts;      // channels of it that earlier blocks have taken
   gd_tensor skips[GD_MAX_LEVELS * 16];
@@ -15,38 +15,39 @@ typedef struct gd_unet_builder {
 
 static const float norm_eps = 1e-5f;
 
-static gd_tensor norm(gd_unet_builder *b, gd_tensor x, const char *prefix, const char *name, gd_activation activation) {
+static gd_tensor unet_norm(gd_unet_builder *b, gd_tensor x, const char *prefix, const char *name,
+                           gd_activation activation) {
   char *full = gd_format("%s%s", prefix, name);
   gd_tensor y = gd_net_group_norm(b->net, x, full, b->config->norm_num_groups, norm_eps, activation);
   gd_free(full);
   return y;
 }
 
-static gd_tensor conv(gd_unet_builder *b, gd_tensor x, const char *prefix, const char *name, int c_out, int kernel,
-                      int stride) {
+static gd_tensor unet_conv(gd_unet_builder *b, gd_tensor x, const char *prefix, const char *name, int c_out, int kernel,
+                           int stride) {
   char *full = gd_format("%s%s", prefix, name);
   gd_tensor y = gd_net_conv(b->net, x, full, c_out, kernel, stride, kernel / 2, true);
   gd_free(full);
   return y;
 }
 
-static gd_tensor linear(gd_unet_builder *b, gd_tensor x, const char *prefix, const char *name, int c_out) {
+static gd_tensor unet_linear(gd_unet_builder *b, gd_tensor x, const char *prefix, const char *name, int c_out) {
   char *full = gd_format("%s%s", prefix, name);
   gd_tensor y = gd_net_linear(b->net, x, full, c_out);
   gd_free(full);
   return y;
 }
 
-// h = conv(silu(norm(x))); y = conv(silu(norm(h + shift))) + x
-static gd_tensor resnet(gd_unet_builder *b, gd_tensor x, int c_out, const char *block, int index) {
+// h = unet_conv(silu(unet_norm(x))); y = unet_conv(silu(unet_norm(h + shift))) + x
+static gd_tensor unet_resnet(gd_unet_builder *b, gd_tensor x, int c_out, const char *block, int index) {
   char *prefix = gd_format("%s.resnets.%d.", block, index), *norm2 = gd_format("%snorm2", prefix);
   char *conv2 = gd_format("%sconv2", prefix);
-  gd_tensor h = norm(b, x, prefix, "norm1", GD_SILU);
-  h = conv(b, h, prefix, "conv1", c_out, 3, 1);
+  gd_tensor h = unet_norm(b, x, prefix, "norm1", GD_SILU);
+  h = unet_conv(b, h, prefix, "conv1", c_out, 3, 1);
   h = gd_net_group_norm_shifted(b->net, h, b->shifts, b->n_shifts, norm2, b->config->norm_num_groups, norm_eps,
                                 GD_SILU);
   b->n_shifts += c_out;
-  if (gd_net_shape(b->net, x).c != c_out) x = conv(b, x, prefix, "conv_shortcut", c_out, 1, 1);
+  if (gd_net_shape(b->net, x).c != c_out) x = unet_conv(b, x, prefix, "conv_shortcut", c_out, 1, 1);
   gd_tensor y = gd_net_conv_add(b->net, h, x, conv2, c_out, 3, 1);
   gd_free(prefix);
   gd_free(norm2);
@@ -54,12 +55,12 @@ static gd_tensor resnet(gd_unet_builder *b, gd_tensor x, int c_out, const char *
   return y;
 }
 
-static gd_tensor attention(gd_unet_builder *b, gd_tensor x, const char *block, int index) {
+static gd_tensor unet_attention(gd_unet_builder *b, gd_tensor x, const char *block, int index) {
   char *prefix = gd_format("%s.attentions.%d.", block, index), *to_out = gd_format("%sto_out.0", prefix);
   int c = gd_net_shape(b->net, x).c, head_dim = b->config->attention_head_dim ? b->config->attention_head_dim : c;
-  gd_tensor y = norm(b, x, prefix, "group_norm", GD_LINEAR);
-  gd_tensor q = linear(b, y, prefix, "to_q", c), k = linear(b, y, prefix, "to_k", c);
-  gd_tensor v = linear(b, y, prefix, "to_v", c);
+  gd_tensor y = unet_norm(b, x, prefix, "group_norm", GD_LINEAR);
+  gd_tensor q = unet_linear(b, y, prefix, "to_q", c), k = unet_linear(b, y, prefix, "to_k", c);
+  gd_tensor v = unet_linear(b, y, prefix, "to_v", c);
   y = gd_net_linear_add(b->net, gd_net_attention(b->net, q, k, v, head_dim), x, to_out, c);
   gd_free(prefix);
   gd_free(to_out);
@@ -74,12 +75,12 @@ static gd_tensor push_skip(gd_unet_builder *b, gd_tensor x) {
 static gd_tensor down_block(gd_unet_builder *b, gd_tensor x, int level) {
   char *block = gd_format("down_blocks.%d", level);
   for (int j = 0; j < b->config->layers_per_block; j++) {
-    x = resnet(b, x, b->config->block_out_channels[level], block, j);
-    if (b->config->attention[level]) x = attention(b, x, block, j);
+    x = unet_resnet(b, x, b->config->block_out_channels[level], block, j);
+    if (b->config->attention[level]) x = unet_attention(b, x, block, j);
     push_skip(b, x);
   }
   if (level < b->config->n_levels - 1)
-    x = push_skip(b, conv(b, x, block, ".downsamplers.0.conv", b->config->block_out_channels[level], 3, 2));
+    x = push_skip(b, unet_conv(b, x, block, ".downsamplers.0.conv", b->config->block_out_channels[level], 3, 2));
   gd_free(block);
   return x;
 }
@@ -89,11 +90,12 @@ static gd_tensor up_block(gd_unet_builder *b, gd_tensor x, int index) {
   char *block = gd_format("up_blocks.%d", index);
   for (int j = 0; j < b->config->layers_per_block + 1; j++) {
     x = gd_net_concat(b->net, x, b->skips[--b->n_skips]);
-    x = resnet(b, x, b->config->block_out_channels[level], block, j);
-    if (b->config->attention[level]) x = attention(b, x, block, j);
+    x = unet_resnet(b, x, b->config->block_out_channels[level], block, j);
+    if (b->config->attention[level]) x = unet_attention(b, x, block, j);
   }
   if (level > 0)
-    x = conv(b, gd_net_upsample(b->net, x), block, ".upsamplers.0.conv", b->config->block_out_channels[level], 3, 1);
+    x = unet_conv(b, gd_net_upsample(b->net, x), block, ".upsamplers.0.conv", b->config->block_out_channels[level], 3,
+                  1);
   gd_free(block);
   return x;
 }
@@ -115,7 +117,7 @@ static void add_projections(gd_projections *p, const char *block, int n_resnets,
 }
 
 // Every ResNet block's projection of the time embedding, in the order in which the blocks run, as one product.
-static gd_tensor project(gd_net *net, gd_tensor embedding, const gd_config_model *config) {
+static gd_tensor unet_embedding(gd_net *net, gd_tensor embedding, const gd_unet_config *config) {
   gd_projections p = {.n = 0};
   char block[32];
   for (int i = 0; i < config->n_levels; i++) {
@@ -132,24 +134,24 @@ static gd_tensor project(gd_net *net, gd_tensor embedding, const gd_config_model
   return shifts;
 }
 
-void gd_unet_create(gd_net **out, const gd_config_model *config, int image_size, int channels) {
+void gd_unet_create(gd_net **out, const gd_unet_config *config, int image_size, int channels) {
   gd_unet_builder b = {.config = config};
   int c0 = config->block_out_channels[0], last = config->block_out_channels[config->n_levels - 1];
   gd_net_create(&b.net);
   gd_tensor x = gd_net_input(b.net, (gd_shape){image_size, image_size, channels});
   gd_tensor t = gd_net_input(b.net, (gd_shape){1, 1, 1});
 
-  gd_tensor e = linear(&b, gd_net_time_embedding(b.net, t, c0), "time_embedding.", "linear_1", 4 * c0);
-  e = linear(&b, gd_net_activation(b.net, e, GD_SILU), "time_embedding.", "linear_2", 4 * c0);
-  b.shifts = project(b.net, gd_net_activation(b.net, e, GD_SILU), config);
+  gd_tensor e = unet_linear(&b, gd_net_time_embedding(b.net, t, c0), "time_embedding.", "linear_1", 4 * c0);
+  e = unet_linear(&b, gd_net_activation(b.net, e, GD_SILU), "time_embedding.", "linear_2", 4 * c0);
+  b.shifts = unet_embedding(b.net, gd_net_activation(b.net, e, GD_SILU), config);
 
-  x = push_skip(&b, conv(&b, x, "", "conv_in", c0, 3, 1));
+  x = push_skip(&b, unet_conv(&b, x, "", "conv_in", c0, 3, 1));
   for (int i = 0; i < config->n_levels; i++) x = down_block(&b, x, i);
-  x = resnet(&b, x, last, "mid_block", 0);
-  x = attention(&b, x, "mid_block", 0);
-  x = resnet(&b, x, last, "mid_block", 1);
+  x = unet_resnet(&b, x, last, "mid_block", 0);
+  x = unet_attention(&b, x, "mid_block", 0);
+  x = unet_resnet(&b, x, last, "mid_block", 1);
   for (int i = 0; i < config->n_levels; i++) x = up_block(&b, x, i);
-  x = norm(&b, x, "", "conv_norm_out", GD_SILU);
-  gd_net_output(b.net, conv(&b, x, "", "conv_out", channels, 3, 1));
+  x = unet_norm(&b, x, "", "conv_norm_out", GD_SILU);
+  gd_net_output(b.net, unet_conv(&b, x, "", "conv_out", channels, 3, 1));
   *out = b.net;
 }

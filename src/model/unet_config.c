@@ -1,5 +1,5 @@
-/* The config.json that diffusers keeps beside a UNet2DModel's weights: one table of its keys, with what this program's
- * network is in each. Weights alone do not tell networks apart that differ in these. */
+/* The config.json that diffusers keeps with a UNet2DModel's weights: one table of its keys, with the value of this
+ * program's network for each. Networks that differ in these may have the same weights. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -61,20 +61,20 @@ enum { N_UNET_KEYS = sizeof unet_keys / sizeof *unet_keys };
 
 /* ---- What our network is ---- */
 
-static json_t *parsed(const char *text) {
+static json_t *parsed_file(const char *text) {
   json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
   GD_REQUIRE(value);
   return value;
 }
 
-static json_t *channels_json(const gd_config_model *model) {
+static json_t *channels_json(const gd_unet_config *model) {
   json_t *out = json_array();
   for (int i = 0; i < model->n_levels; i++) json_array_append_new(out, json_integer(model->block_out_channels[i]));
   return out;
 }
 
 // From the highest resolution down, or back up.
-static json_t *blocks_json(const gd_config_model *model, bool is_up) {
+static json_t *blocks_json(const gd_unet_config *model, bool is_up) {
   json_t *out = json_array();
   for (int i = 0; i < model->n_levels; i++) {
     bool attends = model->attention[is_up ? model->n_levels - 1 - i : i];
@@ -84,10 +84,10 @@ static json_t *blocks_json(const gd_config_model *model, bool is_up) {
 }
 
 // New reference; NULL for a key without effect.
-static json_t *value_of(const unet_key *key, const gd_config_model *model, int image_size, int channels) {
+static json_t *value_of(const unet_key *key, const gd_unet_config *model, int image_size, int channels) {
   const char *name = key->name;
   if (key->kind == KEY_ANY) return NULL;
-  if (key->kind == KEY_FIXED) return parsed(key->value);
+  if (key->kind == KEY_FIXED) return parsed_file(key->value);
   if (strcmp(name, "sample_size") == 0) return json_integer(image_size);
   if (strcmp(name, "in_channels") == 0 || strcmp(name, "out_channels") == 0) return json_integer(channels);
   if (strcmp(name, "down_block_types") == 0) return blocks_json(model, false);
@@ -112,15 +112,15 @@ static bool same_value(const json_t *a, const json_t *b) {
 }
 
 // New string.
-static char *shown(const json_t *value) {
+static char *shown_value(const json_t *value) {
   char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6)), *out = gd_strdup(text);
   free(text);
   return out;
 }
 
-static gd_err refuse(const char *path, const unet_key *key, const json_t *found, bool is_there,
-                     const json_t *required) {
-  char *is = shown(found), *must = shown(required);
+static gd_err refuse_key(const char *path, const unet_key *key, const json_t *found, bool is_there,
+                         const json_t *required) {
+  char *is = shown_value(found), *must = shown_value(required);
   gd_err err = gd_error(GD_ERR_INPUT, "%s: key '%s' is %.200s%s, must be %.200s%s%s%s", path, key->name, is,
                         is_there ? "" : " (not there: the default of diffusers)", must,
                         key->kind == KEY_CONFIGURED ? " (" : ": no other is supported",
@@ -131,10 +131,10 @@ static gd_err refuse(const char *path, const unet_key *key, const json_t *found,
 }
 
 static gd_err check_key(const char *path, const json_t *file, const unet_key *key, json_t *required) {
-  json_t *there = json_object_get(file, key->name), *also = key->also ? parsed(key->also) : NULL;
-  json_t *found = there ? json_incref(there) : parsed(key->fallback);
+  json_t *there = json_object_get(file, key->name), *also = key->also ? parsed_file(key->also) : NULL;
+  json_t *found = there ? json_incref(there) : parsed_file(key->fallback);
   bool fits = same_value(found, required) || (also && same_value(found, also));
-  gd_err err = fits ? GD_OK : refuse(path, key, found, there != NULL, required);
+  gd_err err = fits ? GD_OK : refuse_key(path, key, found, there != NULL, required);
   json_decref(found);
   json_decref(also);
   return err;
@@ -146,7 +146,7 @@ static bool is_known(const char *name) {
   return i < N_UNET_KEYS;
 }
 
-static gd_err check_keys(const char *path, json_t *file, const gd_config_model *model, int image_size, int channels) {
+static gd_err check_keys(const char *path, json_t *file, const gd_unet_config *model, int image_size, int channels) {
   gd_err err = GD_OK;
   for (int i = 0; i < N_UNET_KEYS && err == GD_OK; i++) {
     json_t *required = value_of(&unet_keys[i], model, image_size, channels);
@@ -163,24 +163,24 @@ static gd_err check_keys(const char *path, json_t *file, const gd_config_model *
   return err;
 }
 
-// The keys that the weights do not tell, as "key value, key value".
-static void warn_of_assumptions(const char *path, const gd_config_model *model) {
+// The keys that do not follow from the weights, as "key value, key value".
+static void warn_of_assumptions(const char *path, const gd_unet_config *model) {
   char *text = NULL;
   FILE *out = gd_text_begin(&text);
   for (int i = 0, n = 0; i < N_UNET_KEYS; i++) {
     if (!unet_keys[i].is_hidden) continue;
     json_t *value = value_of(&unet_keys[i], model, 0, 0);
-    char *is = shown(value);
+    char *is = shown_value(value);
     fprintf(out, "%s%s %s", n++ ? ", " : "", unet_keys[i].name, is);
     gd_free(is);
     json_decref(value);
   }
   gd_text_end(out);
-  gd_log(GD_LOG_WARN, "%s: no such file, so what the weights do not tell is assumed: %s", path, text);
+  gd_log(GD_LOG_WARN, "%s: no such file, so what does not follow from the weights is assumed: %s", path, text);
   gd_free(text);
 }
 
-gd_err gd_unet_check_config(const char *path, const gd_config_model *model, int image_size, int channels) {
+gd_err gd_unet_check_config(const char *path, const gd_unet_config *model, int image_size, int channels) {
   json_error_t why;
   FILE *in = fopen(path, "r");
   if (!in && errno == ENOENT) {

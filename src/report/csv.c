@@ -1,4 +1,4 @@
-/* report.csv: one row a run, task and number, for other programs. report.md says what the columns are. */
+/* report.csv: one row per run, task and number, for other programs. report.md says what the columns are. */
 #include <string.h>
 
 #include "report/report.h"
@@ -38,7 +38,7 @@ static void write_value(const csv_row *row, const char *name, const json_t *valu
 }
 
 // Of the whole run: task 0.
-static void write_cost(csv_row *row) {
+static void write_cost_rows(csv_row *row) {
   const gd_report_cost *cost = &row->run->cost;
   row->task = 0;
   write_number(row, "replay_images", cost->replay_images);
@@ -64,7 +64,7 @@ gd_err gd_report_write_csv(const gd_report *report) {
         row.task = (int)gd_report_number(evaluation, "task");
         write_value(&row, "", evaluation);
       }
-      write_cost(&row);
+      write_cost_rows(&row);
     }
   }
   return gd_report_close(report, "report.csv", row.out);

@@ -1,5 +1,5 @@
-/* The picture of generated images: a row a group, a column block a task, the first images of the group's first run;
- * drawn pixel by pixel into grid-images.png, labelled by gnuplot. */
+/* The picture of generated images: one row per group, one column block per task, the first images of the group's first
+ * run; drawn pixel by pixel into grid-images.png, labelled by gnuplot. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,11 +54,11 @@ static gd_err draw_block(canvas *out, const gd_comm *alone, const char *path, in
   return err;
 }
 
-// The blocks of a group; a run over all tasks at once has one only, which stands in the last column.
+// The blocks of a group; a run over all tasks at once has a single one, in the last column.
 static gd_err draw_group(const gd_report *report, const gd_comm *alone, canvas *out, int row) {
   gd_err err = GD_OK;
   const gd_report_run *run = report->groups[row].runs[0];
-  bool at_once = run->config->strategy.name == GD_JOINT;
+  bool at_once = gd_report_is_joint(run);
   for (int task = 0; task < (at_once ? 1 : run->config->tasks.count) && err == GD_OK; task++) {
     char *path = gd_sample_set_path(run->path, task);
     if (access(path, R_OK) == 0) err = draw_block(out, alone, path, row, at_once ? report->n_tasks - 1 : task);
@@ -72,9 +72,11 @@ static gd_task_split *common_split(const gd_report *report) {
   gd_task_split *common = GD_NEW(gd_task_split), *other = GD_NEW(gd_task_split);
   bool first = true;
   for (int g = 0; g < report->n_groups; g++) {
-    const gd_config *config = report->groups[g].runs[0]->config;
-    if (config->strategy.name == GD_JOINT) continue;  // learns all classes at once
-    if (gd_task_split_make(first ? common : other, config, GD_REPORT_CLASSES) != GD_OK) continue;
+    const gd_report_run *run = report->groups[g].runs[0];
+    const gd_config *config = run->config;
+    int n_classes = gd_dataset_kind_get(config->dataset.name)->n_classes;
+    if (gd_report_is_joint(run)) continue;
+    if (gd_task_split_make(first ? common : other, &config->tasks, config->seed, n_classes) != GD_OK) continue;
     for (int t = 0; !first && t < common->n_tasks; t++)
       if (memcmp(common->classes[t], other->classes[t], sizeof common->classes[t]) != 0) common->n_classes[t] = 0;
     first = false;
@@ -85,14 +87,14 @@ static gd_task_split *common_split(const gd_report *report) {
 
 // "after task 2:\nPullover, Dress"
 static void write_column_labels(const gd_report *report, const canvas *c, FILE *gp) {
-  enum { MOST_NAMES = 2 };
+  enum { MAX_NAMES = 2 };
   gd_task_split *split = common_split(report);
   for (int t = 0; t < report->n_tasks; t++) {
     int n = split->n_classes[t];
     fprintf(gp, "set label \"after task %d%s", t + 1, n ? ":" : "");
-    for (int i = 0; i < n && i < MOST_NAMES; i++)
+    for (int i = 0; i < n && i < MAX_NAMES; i++)
       fprintf(gp, "%s%s", i ? ", " : "\\n", gd_report_class_name(report, split->classes[t][i]));
-    fprintf(gp, "%s\" at %d, %d center offset 0,1.6 font 'Sans,12'\n", n > MOST_NAMES ? ", ..." : "",
+    fprintf(gp, "%s\" at %d, %d center offset 0,1.6 font 'Sans,12'\n", n > MAX_NAMES ? ", ..." : "",
             t * c->block_width + (c->block_width - BLOCK_GAP) / 2, c->height);
   }
   gd_free(split);

@@ -5,23 +5,6 @@
 
 #include "report/report.h"
 
-const gd_report_metric gd_report_metrics[GD_N_METRICS] = {
-    {"frechet", "Fréchet distance", 1, -1, false},
-    {"kld", "KLD of class frequencies", 1, 3, false},
-    {"absolute_ratio_difference", "absolute ratio difference", 1, 3, false},
-    {"solver.average_accuracy", "ACC, %", 100, 1, true},
-    {"solver.forgetting", "forgetting, %", 100, 1, false},
-};
-
-static const gd_strategy_id order[GD_N_STRATEGIES] = {
-    GD_JOINT, GD_CUMULATIVE, GD_GENERATIVE_DISTILLATION, GD_GENERATIVE_REPLAY, GD_LWF, GD_GAUSSIAN, GD_FINETUNE};
-
-static int place(const gd_report_run *run) {
-  int i = 0;
-  while (order[i] != run->config->strategy.name) i++;
-  return i;
-}
-
 /* ---- Labels: the strategy, and the settings in which its runs differ ---- */
 
 // Where the value on a line of a resolved configuration ends: before the comment.
@@ -60,7 +43,7 @@ static bool tells_nothing(const char *setting) {
   return false;
 }
 
-// Settings of the measures tell runs apart only once they are measured.
+// Settings of the metrics distinguish runs only once these are measured.
 static bool is_of_measures(const char *setting) {
   return starts_with(setting, "evaluation.") || starts_with(setting, "classifier.") || starts_with(setting, "solver.");
 }
@@ -74,7 +57,7 @@ static bool another_differs(const gd_report *report, const gd_report_run *run, c
     const gd_report_run *other = &report->runs[i];
     if (other->config->strategy.name != run->config->strategy.name) continue;
     if (of_measures && (!gd_report_newest(run) || !gd_report_newest(other))) continue;
-    const char *theirs = other->settings;  // the same keys stand in the same lines
+    const char *theirs = other->settings;  // the same keys are in the same lines
     for (int k = 0; k < number && theirs; k++) theirs = strchr(theirs, '\n') ? strchr(theirs, '\n') + 1 : NULL;
     if (!theirs || strcspn(theirs, "\n") != length || strncmp(theirs, line, length) != 0) return true;
   }
@@ -101,7 +84,7 @@ static char *label_of(const gd_report *report, const gd_report_run *run) {
 
 static int compare_groups(const void *a, const void *b) {
   const gd_report_group *x = a, *y = b;
-  int by_strategy = place(x->runs[0]) - place(y->runs[0]);
+  int by_strategy = (int)x->runs[0]->config->strategy.name - (int)y->runs[0]->config->strategy.name;
   return by_strategy ? by_strategy : strcmp(x->label, y->label);
 }
 

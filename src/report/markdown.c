@@ -6,7 +6,7 @@
 
 /* ---- Cells ---- */
 
-static void write_mean(FILE *out, gd_report_mean m, const gd_report_metric *metric, bool bold) {
+static void write_mean(FILE *out, gd_report_mean m, const gd_reported *metric, bool bold) {
   const char *mark = bold ? "**" : "";
   double mean = metric->factor * m.mean;
   int digits = metric->digits;
@@ -35,7 +35,7 @@ static void write_rule(FILE *out, int n_columns) {
   fprintf(out, "\n");
 }
 
-static const char *metric_title(const gd_report *report, const gd_report_metric *metric) {
+static const char *metric_title(const gd_report *report, const gd_reported *metric) {
   for (int i = 0; i < report->n_runs && strcmp(metric->key, "frechet") == 0; i++)
     if (report->runs[i].frechet) return report->runs[i].frechet;
   return metric->title;
@@ -43,7 +43,7 @@ static const char *metric_title(const gd_report *report, const gd_report_metric 
 
 /* ---- Tables ---- */
 
-static double best_mean(const gd_report *report, const gd_report_metric *metric) {
+static double best_mean(const gd_report *report, const gd_reported *metric) {
   double best = NAN;
   for (int g = 0; g < report->n_groups; g++) {
     double mean = gd_report_group_mean(&report->groups[g], 0, metric->key).mean;
@@ -55,17 +55,17 @@ static double best_mean(const gd_report *report, const gd_report_metric *metric)
 
 static void write_final(const gd_report *report, FILE *out) {
   fprintf(out, "\n## After the last task\n\n| strategy |");
-  for (int k = 0; k < GD_N_METRICS; k++)
-    fprintf(out, " %s %s |", metric_title(report, &gd_report_metrics[k]),
-            gd_report_metrics[k].higher_is_better ? "↑" : "↓");
+  int n_metrics = 0;
+  for (const gd_reported *metric; (metric = gd_reported_get(n_metrics)); n_metrics++)
+    fprintf(out, " %s %s |", metric_title(report, metric), metric->higher_is_better ? "↑" : "↓");
   fprintf(out, " seeds |");
-  write_rule(out, GD_N_METRICS + 2);
+  write_rule(out, n_metrics + 2);
   for (int g = 0; g < report->n_groups; g++) {
     const gd_report_group *group = &report->groups[g];
     fprintf(out, "|");
     write_cell(out, group->label);
-    for (int k = 0; k < GD_N_METRICS; k++) {
-      const gd_report_metric *metric = &gd_report_metrics[k];
+    for (int k = 0; k < n_metrics; k++) {
+      const gd_reported *metric = gd_reported_get(k);
       gd_report_mean m = gd_report_group_mean(group, 0, metric->key);
       write_mean(out, m, metric, m.n > 0 && m.mean == best_mean(report, metric));
     }
@@ -87,8 +87,8 @@ static void write_task_heads(const gd_report *report, FILE *out, const char *cor
 
 static void write_course(const gd_report *report, FILE *out) {
   fprintf(out, "\n## After each task\n");
-  for (int k = 0; k < GD_N_METRICS; k++) {
-    const gd_report_metric *metric = &gd_report_metrics[k];
+  const gd_reported *metric;
+  for (int k = 0; (metric = gd_reported_get(k)); k++) {
     fprintf(out, "\n### %s\n\n", metric_title(report, metric));
     write_task_heads(report, out, "strategy", "task");
     for (int g = 0; g < report->n_groups; g++) {
@@ -103,7 +103,7 @@ static void write_course(const gd_report *report, FILE *out) {
 
 // Rows: after task i; columns: task j. Tasks after which the group has no number `needs` have no row.
 static void write_matrix(const gd_report *report, const gd_report_group *group, FILE *out, const char *key,
-                         const char *needs, const gd_report_metric *format) {
+                         const char *needs, const gd_reported *format) {
   bool begun = false;
   for (int i = 1; i <= report->n_tasks; i++) {
     if (gd_report_group_mean(group, i, needs).n == 0) continue;
@@ -123,13 +123,13 @@ static void write_matrix(const gd_report *report, const gd_report_group *group, 
 }
 
 static void write_matrices(const gd_report *report, FILE *out, const char *title, const char *key, const char *needs,
-                           const gd_report_metric *format) {
+                           const gd_reported *format) {
   fprintf(out, "\n### %s\n", title);
   for (int g = 0; g < report->n_groups; g++) write_matrix(report, &report->groups[g], out, key, needs, format);
 }
 
 static void write_forgetting(const gd_report *report, FILE *out) {
-  static const gd_report_metric percent = {"", "", 100, 1, false}, distance = {"", "", 1, -1, false};
+  static const gd_reported percent = {"", "", 100, 1, false}, distance = {"", "", 1, -1, false};
   fprintf(out, "\n## Forgetting, task by task\n");
   write_matrices(report, out, "Share of the generated images that are of a task's classes, %", "task_share",
                  "tasks_seen", &percent);
@@ -140,7 +140,7 @@ static void write_forgetting(const gd_report *report, FILE *out) {
 }
 
 static void write_counts_row(const gd_report *report, const gd_report_group *group, FILE *out, const char *key) {
-  static const gd_report_metric plain = {"", "", 1, 0, false};
+  static const gd_reported plain = {"", "", 1, 0, false};
   for (int c = 0; c < report->n_classes; c++) {
     char *element = gd_format("%s.%d", key, c);
     gd_report_mean m = gd_report_group_mean(group, 0, element);
@@ -186,10 +186,9 @@ static void write_cost(const gd_report *report, FILE *out) {
             seconds > 0 ? cost.images / seconds : 0, cost.replay_images, cost.teacher_evaluations, cost.seconds_compute,
             cost.seconds_replay, cost.seconds_reduction, cost.seconds_io);
   }
-  fprintf(
-      out,
-      "\nImages/s: current images, without the time for files, sampling and measures. Teacher evaluations: runs of\n"
-      "the teacher for one image each, for replay images, pools and targets.\n");
+  fprintf(out,
+          "\nImages/s: current images, without the time for files, sampling and metrics. Teacher evaluations: of one\n"
+          "image each, for replay images, pools and targets.\n");
 }
 
 /* ---- Protocol ---- */

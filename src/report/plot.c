@@ -1,5 +1,5 @@
 /* Data and scripts for gnuplot, which draws the pictures: training loss, measures after each task, class histograms.
- * The scripts stay beside the pictures, to be changed and run again: cd DIRECTORY && gnuplot loss.gp */
+ * The scripts stay with the pictures, to be changed and run again: cd DIRECTORY && gnuplot loss.gp */
 #include <errno.h>
 #include <math.h>
 #include <spawn.h>
@@ -15,14 +15,14 @@ extern char **environ;
 enum { SMOOTHED_STEPS = 50 };
 
 const gd_report_picture gd_report_pictures[GD_N_PICTURES] = {
-    {"grid", "Images after each task, a row a strategy"},
+    {"grid", "Images after each task, one row per strategy"},
     {"loss", "Training loss"},
     {"metrics", "Measures after each task"},
     {"classes", "Classes of the images after the last task"},
     {"cost", "Measures after the last task, against what the teacher's replay cost"},
 };
 
-// Okabe and Ito's palette, which colour-blind readers can tell apart; then shades of grey.
+// Okabe and Ito's palette, which colour-blind readers can distinguish; then shades of grey.
 static const char *const palette[] = {"#000000", "#0072B2", "#56B4E9", "#009E73", "#E69F00",
                                       "#CC79A7", "#D55E00", "#F0E442", "#777777", "#AAAAAA"};
 
@@ -96,7 +96,7 @@ static void write_task_lines(const gd_report *report, FILE *gp) {
   const gd_report_run *run = longest_run(&report->groups[0]);
   for (int g = 1; g < report->n_groups; g++) {  // one that goes task by task
     const gd_report_run *other = longest_run(&report->groups[g]);
-    if (run->config->strategy.name == GD_JOINT || run->n_steps == 0) run = other;
+    if (gd_report_is_joint(run) || run->n_steps == 0) run = other;
   }
   for (int64_t s = 1; s < run->n_steps; s++)
     if (run->task[s] != run->task[s - 1])
@@ -110,7 +110,7 @@ static gd_err write_loss(const gd_report *report) {
   gd_err err;
   FILE *data = gd_report_open(report, "loss.dat", &err);
   if (!data) return err;
-  fprintf(data, "# step, loss (running mean of %d steps, mean of the runs); a block a group\n", SMOOTHED_STEPS);
+  fprintf(data, "# step, loss (running mean of %d steps, mean of the runs); one block per group\n", SMOOTHED_STEPS);
   for (int g = 0; g < report->n_groups; g++) write_loss_data(&report->groups[g], data);
   err = gd_report_close(report, "loss.dat", data);
   FILE *gp = err == GD_OK ? gd_report_open(report, "loss.gp", &err) : NULL;
@@ -135,7 +135,7 @@ static gd_err write_loss(const gd_report *report) {
 
 /* ---- Measures after each task ---- */
 
-enum { N_PANELS = 4 };  // the first of gd_report_metrics
+enum { N_PANELS = 4 };  // the first reported numbers
 
 // Returns how many rows the group has.
 static int write_course_data(const gd_report *report, const gd_report_group *group, FILE *data) {
@@ -144,8 +144,8 @@ static int write_course_data(const gd_report *report, const gd_report_group *gro
     if (gd_report_group_mean(group, t, "tasks_seen").n == 0) continue;
     fprintf(data, "%d", t);
     for (int k = 0; k < N_PANELS; k++) {
-      gd_report_mean m = gd_report_group_mean(group, t, gd_report_metrics[k].key);
-      double factor = gd_report_metrics[k].factor;
+      gd_report_mean m = gd_report_group_mean(group, t, gd_reported_get(k)->key);
+      double factor = gd_reported_get(k)->factor;
       fprintf(data, m.n > 0 ? " %.10g" : " ?", factor * m.mean);
       fprintf(data, m.n > 1 ? " %.10g" : " ?", factor * m.error);
     }
@@ -156,7 +156,7 @@ static int write_course_data(const gd_report *report, const gd_report_group *gro
   return n_rows;
 }
 
-// Whether after some task at least so many runs have the number.
+// Whether after some task at least this number of runs have the metric.
 static bool has(const gd_report *report, const gd_report_group *group, const char *key, int n_runs) {
   for (int t = 1; t <= report->n_tasks; t++)
     if (gd_report_group_mean(group, t, key).n >= n_runs) return true;
@@ -164,7 +164,7 @@ static bool has(const gd_report *report, const gd_report_group *group, const cha
 }
 
 static void write_panel(const gd_report *report, FILE *gp, int k, const int *n_rows) {
-  const gd_report_metric *metric = &gd_report_metrics[k];
+  const gd_reported *metric = gd_reported_get(k);
   int g_with = 0;
   while (g_with < report->n_groups && !has(report, &report->groups[g_with], metric->key, 1)) g_with++;
   if (g_with == report->n_groups) {  // gnuplot refuses to plot nothing
@@ -230,8 +230,8 @@ static gd_err write_measures(const gd_report *report) {
   if (!data) return err;
   int *n_rows = GD_NEW_ARRAY(int, report->n_groups), n_shown = 0;
   fprintf(data, "# tasks seen, then mean and standard error of");
-  for (int k = 0; k < N_PANELS; k++) fprintf(data, "%s %s", k ? "," : "", gd_report_metrics[k].title);
-  fprintf(data, "; a block a group\n");
+  for (int k = 0; k < N_PANELS; k++) fprintf(data, "%s %s", k ? "," : "", gd_reported_get(k)->title);
+  fprintf(data, "; one block per group\n");
   for (int g = 0; g < report->n_groups; g++) {
     n_rows[g] = write_course_data(report, &report->groups[g], data);
     n_shown += n_rows[g] > 0;
@@ -256,7 +256,7 @@ static gd_err write_measures(const gd_report *report) {
 
 /* ---- Class histogram ---- */
 
-// A row a class: its share of the test images, then of each group's images, "?" where there are none.
+// One row per class: its share of the test images, then of each group's images, "?" where there are none.
 static void write_classes_data(const gd_report *report, FILE *data) {
   const gd_report_group *measured = NULL;
   for (int g = 0; g < report->n_groups && !measured; g++)
@@ -303,17 +303,17 @@ static gd_err write_classes(const gd_report *report) {
 
 /* ---- Quality against cost ---- */
 
-// A row a group: its label, teacher evaluations, then mean and standard error of the first two measures.
+// One row per group: its label, teacher evaluations, then mean and standard error of the first two metrics.
 static void write_cost_data(const gd_report *report, FILE *data) {
   fprintf(data, "# label, teacher evaluations, then mean and standard error of %s, %s after the last task\n",
-          gd_report_metrics[0].title, gd_report_metrics[1].title);
+          gd_reported_get(0)->title, gd_reported_get(1)->title);
   for (int g = 0; g < report->n_groups; g++) {
     const gd_report_group *group = &report->groups[g];
     fputc('"', data);
     for (const char *at = group->label; *at; at++) fputc(*at == '"' ? '\'' : *at, data);  // it has no way to write a "
     fprintf(data, "\" %.10g", gd_report_group_cost(group).teacher_evaluations);
     for (int k = 0; k < 2; k++) {
-      gd_report_mean m = gd_report_group_mean(group, 0, gd_report_metrics[k].key);
+      gd_report_mean m = gd_report_group_mean(group, 0, gd_reported_get(k)->key);
       fprintf(data, m.n > 0 ? " %.10g" : " ?", m.mean);
       fprintf(data, m.n > 0 ? " %.10g" : " ?", m.error);
     }
@@ -323,10 +323,10 @@ static void write_cost_data(const gd_report *report, FILE *data) {
 
 // Groups with replay as points, those without as levels to compare with.
 static void write_cost_panel(const gd_report *report, FILE *gp, int k) {
-  fprintf(gp, "set ylabel \"%s\"\nplot NaN notitle", gd_report_metrics[k].title);
+  fprintf(gp, "set ylabel \"%s\"\nplot NaN notitle", gd_reported_get(k)->title);
   for (int g = 0; g < report->n_groups; g++) {
     const gd_report_group *group = &report->groups[g];
-    gd_report_mean m = gd_report_group_mean(group, 0, gd_report_metrics[k].key);
+    gd_report_mean m = gd_report_group_mean(group, 0, gd_reported_get(k)->key);
     const char *colour = gd_report_colour(group);
     if (m.n == 0) continue;
     if (gd_report_group_cost(group).teacher_evaluations == 0)
@@ -339,7 +339,7 @@ static void write_cost_panel(const gd_report *report, FILE *gp, int k) {
   fprintf(gp, "\n");
 }
 
-static gd_err write_cost(const gd_report *report) {
+static gd_err plot_cost(const gd_report *report) {
   enum { PANELS_HEIGHT = 520 };
   gd_err err;
   FILE *data = gd_report_open(report, "cost.dat", &err);
@@ -369,7 +369,7 @@ static bool has_costs(const gd_report *report) {
   double first = -1;
   for (int g = 0; g < report->n_groups; g++) {
     double cost = gd_report_group_cost(&report->groups[g]).teacher_evaluations;
-    if (cost == 0 || gd_report_group_mean(&report->groups[g], 0, gd_report_metrics[0].key).n == 0) continue;
+    if (cost == 0 || gd_report_group_mean(&report->groups[g], 0, gd_reported_get(0)->key).n == 0) continue;
     if (first >= 0 && cost != first) return true;
     first = cost;
   }
@@ -447,7 +447,7 @@ gd_err gd_report_draw(gd_report *report) {
   const bool wanted[GD_N_PICTURES] = {true, has_steps(report), report->n_classes > 0, has_last(report),
                                       has_costs(report)};
   gd_err (*const write_scripts[GD_N_PICTURES])(const gd_report *) = {gd_report_write_grid, write_loss, write_measures,
-                                                                     write_classes, write_cost};
+                                                                     write_classes, plot_cost};
   bool gnuplot = true;
   for (int i = 0; i < GD_N_PICTURES; i++) {
     if (!wanted[i]) continue;

@@ -6,16 +6,14 @@
 
 #include "gendistill/store.h"
 
-static const char *const class_names[][GD_REPORT_CLASSES] = {
-    [GD_FASHION_MNIST] = {"T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
-                          "Ankle boot"},
-    [GD_MNIST] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"},
-    [GD_CIFAR10] = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"},
-};
+static const gd_dataset_kind *dataset_of(const gd_report_run *run) {
+  return gd_dataset_kind_get(run->config->dataset.name);
+}
 
 const char *gd_report_class_name(const gd_report *report, int class) {
-  GD_REQUIRE(class >= 0 && class < GD_REPORT_CLASSES);
-  return class_names[report->runs[0].config->dataset.name][class];
+  const gd_dataset_kind *dataset = dataset_of(&report->runs[0]);
+  GD_REQUIRE(class >= 0 && class < dataset->n_classes);
+  return dataset->class_names[class];
 }
 
 FILE *gd_report_open(const gd_report *report, const char *name, gd_err *err) {
@@ -50,13 +48,13 @@ static gd_err refuse_twice(int n_runs, const char *const *runs) {
 
 static gd_err check_one_dataset(const gd_report *report) {
   for (int i = 1; i < report->n_runs; i++)
-    if (report->runs[i].config->dataset.name != report->runs[0].config->dataset.name)
+    if (dataset_of(&report->runs[i]) != dataset_of(&report->runs[0]))
       return gd_error(GD_ERR_INPUT, "%s and %s are of different data sets: make a report of each", report->runs[0].path,
                       report->runs[i].path);
   return GD_OK;
 }
 
-static void clear(gd_report *report) {
+static void clear_report(gd_report *report) {
   for (int i = 0; i < report->n_runs; i++) gd_report_run_clear(&report->runs[i]);
   for (int g = 0; g < report->n_groups; g++) {
     gd_free(report->groups[g].label);
@@ -79,6 +77,6 @@ gd_err gd_report_write(int n_runs, const char *const *runs, const char *director
   GD_TRY(gd_report_draw(&report));
   err = gd_report_write_markdown(&report);
 done:
-  clear(&report);
+  clear_report(&report);
   return err;
 }

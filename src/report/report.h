@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "gendistill/config.h"
+#include "gendistill/eval.h"
 #include "gendistill/report.h"
 
 /* Sums over the steps of a run, and over its replay pools. */
@@ -23,7 +24,7 @@ typedef struct gd_report_run {
   int64_t n_steps;
   gd_report_cost cost;
   double pool_evaluations[GD_MAX_CLASSES]; /* of each task's pool */
-  json_t *evaluations;                     /* array of objects, one a task, in the order of the tasks */
+  json_t *evaluations;                     /* array of objects, one per task, in the order of the tasks */
   char *frechet; /* name of the distance: frechet_<extractor> or fid; NULL without evaluations */
 } gd_report_run;
 
@@ -34,12 +35,13 @@ void gd_report_run_clear(gd_report_run *run);
 /* Number `key` ("kld", "solver.forgetting", "task_share.2") of an evaluation; NAN where there is none. */
 double gd_report_number(const json_t *evaluation, const char *key);
 
+/* Whether the run learns all tasks at once, and so has a single one. */
+bool gd_report_is_joint(const gd_report_run *run);
+
 /* The newest evaluation; that after the run's last task; that which has seen n tasks. NULL where there is none. */
 const json_t *gd_report_newest(const gd_report_run *run);
 const json_t *gd_report_last(const gd_report_run *run);
 const json_t *gd_report_seen(const gd_report_run *run, int n_tasks);
-
-enum { GD_REPORT_CLASSES = 10 }; /* all three data sets have so many */
 
 /* A picture NAME.png, drawn by NAME.gp. */
 typedef struct gd_report_picture {
@@ -51,7 +53,7 @@ extern const gd_report_picture gd_report_pictures[GD_N_PICTURES];
 
 /* Runs that differ in the seed only. */
 typedef struct gd_report_group {
-  char *label; /* the strategy, and what tells it from groups of the same strategy */
+  char *label; /* the strategy, and what distinguishes it from groups of the same strategy */
   int colour;  /* index of its colour, the same in all pictures */
   int n_runs;
   const gd_report_run **runs;
@@ -59,7 +61,7 @@ typedef struct gd_report_group {
 
 typedef struct gd_report {
   const char *directory;
-  int n_runs, n_groups, n_tasks, n_classes; /* n_tasks, n_classes: most of any run */
+  int n_runs, n_groups, n_tasks, n_classes; /* n_tasks, n_classes: maximum over the runs */
   gd_report_run *runs;
   gd_report_group *groups;
   bool drawn[GD_N_PICTURES]; /* which pictures there are */
@@ -74,22 +76,11 @@ typedef struct gd_report_mean {
   double mean, error; /* error: 0 for n = 1; mean: NAN for n = 0 */
 } gd_report_mean;
 
-/* Of `key` after `n_tasks` tasks seen; 0: after the last task. "frechet" stands for the distance, whatever its name. */
+/* Of `key` after `n_tasks` tasks seen; 0: after the last task. "frechet" is the distance, whatever its name. */
 gd_report_mean gd_report_group_mean(const gd_report_group *group, int n_tasks, const char *key);
 
 /* Mean cost of a group's runs. */
 gd_report_cost gd_report_group_cost(const gd_report_group *group);
-
-/* A number that is reported for each task. */
-typedef struct gd_report_metric {
-  const char *key, *title;
-  double factor; /* from the stored number to the one shown */
-  int digits;    /* behind the point; -1: four significant ones */
-  bool higher_is_better;
-} gd_report_metric;
-
-enum { GD_N_METRICS = 5 };
-extern const gd_report_metric gd_report_metrics[GD_N_METRICS];
 
 /* "T-shirt" for class 0 of Fashion-MNIST. */
 const char *gd_report_class_name(const gd_report *report, int class);
@@ -103,7 +94,7 @@ gd_err gd_report_write_csv(const gd_report *report);
 gd_err gd_report_write_markdown(const gd_report *report);
 /* Data and scripts for gnuplot, and the pictures as far as it can make them: report->drawn. */
 gd_err gd_report_draw(gd_report *report);
-/* grid-images.png and grid.gp: images after each task, a row a group. */
+/* grid-images.png and grid.gp: images after each task, one row per group. */
 gd_err gd_report_write_grid(const gd_report *report);
 
 /* The first lines of a gnuplot script: terminal, output file, fonts, margins. */

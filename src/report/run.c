@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "gendistill/strategy.h"
 #include "report/report.h"
 
 void gd_report_run_clear(gd_report_run *run) {
@@ -17,7 +18,7 @@ void gd_report_run_clear(gd_report_run *run) {
   *run = (gd_report_run){0};
 }
 
-static double real(const json_t *object, const char *key) {
+static double number_of(const json_t *object, const char *key) {
   return json_number_value(json_object_get(object, key));
 }
 
@@ -38,21 +39,21 @@ static void add_step(gd_report_run *run, const json_t *line) {
     run->task = task;
   }
   bool skipped = json_is_true(json_object_get(line, "skipped"));  // its loss is no number
-  run->loss[n] = skipped ? (n > 0 ? run->loss[n - 1] : 0) : (float)real(line, "loss");
-  run->task[n] = (int)real(line, "task");
+  run->loss[n] = skipped ? (n > 0 ? run->loss[n - 1] : 0) : (float)number_of(line, "loss");
+  run->task[n] = (int)number_of(line, "task");
   run->n_steps++;
-  run->cost.replay_images += real(line, "replay_images");
-  run->cost.teacher_evaluations += real(line, "teacher_evaluations");
-  run->cost.seconds_compute += real(line, "seconds_compute");
-  run->cost.seconds_replay += real(line, "seconds_replay");
-  run->cost.seconds_reduction += real(line, "seconds_reduction");
-  run->cost.seconds_io += real(line, "seconds_io");
+  run->cost.replay_images += number_of(line, "replay_images");
+  run->cost.teacher_evaluations += number_of(line, "teacher_evaluations");
+  run->cost.seconds_compute += number_of(line, "seconds_compute");
+  run->cost.seconds_replay += number_of(line, "seconds_replay");
+  run->cost.seconds_reduction += number_of(line, "seconds_reduction");
+  run->cost.seconds_io += number_of(line, "seconds_io");
 }
 
 // A resumed run names its pool again: the evaluations count once a task, the seconds are those of the making.
 static void add_pool(gd_report_run *run, const json_t *line) {
-  run->pool_evaluations[(int)real(line, "task") - 1] = real(line, "teacher_evaluations");
-  run->cost.seconds_replay += real(line, "seconds_replay");
+  run->pool_evaluations[(int)number_of(line, "task") - 1] = number_of(line, "teacher_evaluations");
+  run->cost.seconds_replay += number_of(line, "seconds_replay");
 }
 
 static bool is_count(const json_t *object, const char *key) {
@@ -63,7 +64,7 @@ static bool is_count(const json_t *object, const char *key) {
 // The later of two evaluations of a task counts.
 static void add_evaluation(gd_report_run *run, json_t *line) {
   size_t i = 0, n = json_array_size(run->evaluations);
-  while (i < n && real(json_array_get(run->evaluations, i), "task") != real(line, "task")) i++;
+  while (i < n && number_of(json_array_get(run->evaluations, i), "task") != number_of(line, "task")) i++;
   if (i < n)
     json_array_set(run->evaluations, i, line);
   else
@@ -85,7 +86,8 @@ static const char *take_line(gd_report_run *run, json_t *line) {
   if (event && strcmp(event, "evaluation") == 0) {
     if (!is_count(line, "task") || !is_count(line, "n_tasks") || !is_count(line, "tasks_seen"))
       return "an evaluation without task, n_tasks or tasks_seen";
-    if (json_array_size(json_object_get(line, "generated_counts")) > GD_REPORT_CLASSES)
+    int n_classes = gd_dataset_kind_get(run->config->dataset.name)->n_classes;
+    if (json_array_size(json_object_get(line, "generated_counts")) > (size_t)n_classes)
       return "an evaluation of more classes than the data set has";
     add_evaluation(run, line);
   }
@@ -152,6 +154,10 @@ done:
   return err;
 }
 
+bool gd_report_is_joint(const gd_report_run *run) {
+  return gd_strategy_get(run->config->strategy.name)->data == GD_DATA_ALL;
+}
+
 /* ---- Numbers of an evaluation ---- */
 
 double gd_report_number(const json_t *evaluation, const char *key) {
@@ -174,7 +180,7 @@ const json_t *gd_report_newest(const gd_report_run *run) {
 
 const json_t *gd_report_last(const gd_report_run *run) {
   const json_t *newest = gd_report_newest(run);
-  return newest && real(newest, "task") == real(newest, "n_tasks") ? newest : NULL;
+  return newest && number_of(newest, "task") == number_of(newest, "n_tasks") ? newest : NULL;
 }
 
 const json_t *gd_report_seen(const gd_report_run *run, int n_tasks) {

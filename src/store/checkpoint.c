@@ -1,4 +1,4 @@
-/* Checkpoints: the arrays of a run, one dataset a parameter, and where the run stands.
+/* Checkpoints: the arrays of a run, one dataset per parameter, and its position.
  *
  * Every rank has the whole content, so each writes its rows of every dataset and reads all of them. Which
  * checkpoints a folder holds is in checkpoint_list.c. */
@@ -13,15 +13,41 @@ char *gd_checkpoint_path(const char *directory, int task, int64_t step) {
   return gd_format("%s/checkpoint-task%02d-step%06" PRId64 ".h5", directory, task + 1, step);
 }
 
+float *gd_named_array_find(const gd_named_array *arrays, int n, const char *name) {
+  for (int i = 0; i < n; i++)
+    if (strcmp(arrays[i].name, name) == 0) return arrays[i].values;
+  return NULL;
+}
+
+float *gd_checkpoint_array(const gd_checkpoint *checkpoint, const char *name) {
+  return gd_named_array_find(checkpoint->arrays, checkpoint->n_arrays, name);
+}
+
+void gd_checkpoint_add(gd_checkpoint *checkpoint, const char *name, float *values) {
+  if (!values) return;
+  GD_REQUIRE(checkpoint->n_arrays < GD_MAX_ARRAYS && strlen(name) < sizeof checkpoint->arrays->name);
+  gd_named_array *array = &checkpoint->arrays[checkpoint->n_arrays++];
+  memcpy(array->name, name, strlen(name) + 1);
+  array->values = values;
+}
+
+const float *gd_checkpoint_sampling_params(const gd_checkpoint *checkpoint) {
+  const float *ema = gd_checkpoint_array(checkpoint, "ema");
+  return ema ? ema : gd_checkpoint_array(checkpoint, "model");
+}
+
 void gd_checkpoint_clear(gd_checkpoint *checkpoint) {
   gd_free(checkpoint->config_text);
   gd_free(checkpoint->code_version);
-  gd_free(checkpoint->model);
-  gd_free(checkpoint->teacher);
-  gd_free(checkpoint->m);
-  gd_free(checkpoint->v);
-  gd_free(checkpoint->ema);
+  for (int i = 0; i < checkpoint->n_arrays; i++) gd_free(checkpoint->arrays[i].values);
   *checkpoint = (gd_checkpoint){0};
+}
+
+// Arrays of this group are flat; other groups have a dataset per parameter.
+static const char flat_group[] = "/optimizer";
+
+static bool is_flat(const gd_named_array *array) {
+  return strchr(array->name, '/') != NULL;
 }
 
 static gd_hdf5_shape shape_of(const gd_param *param) {
@@ -43,22 +69,24 @@ static int64_t count_of(gd_hdf5_shape shape) {
 
 /* ---- Write ---- */
 
-static gd_err check_finite(const char *path, const gd_param_table *table, const gd_checkpoint *c) {
-  const float *arrays[] = {c->model, c->teacher, c->m, c->v, c->ema};
-  static const char *const names[] = {"model", "teacher", "optimiser's m", "optimiser's v", "ema"};
-  for (int k = 0; k < 5; k++) {
-    int64_t bad = arrays[k] ? gd_first_nonfinite(arrays[k], table->total) : -1;
-    for (int i = 0; bad >= 0 && i < table->n; i++) {
-      const gd_param *param = &table->params[i];
-      if (bad >= param->offset && bad < param->offset + param->count)
-        return gd_error(GD_ERR_FAILED, "%s: not written: %s is %g in parameter '%s', must be finite", path, names[k],
-                        arrays[k][bad], param->name);
-    }
+static gd_err check_finite(const char *path, const gd_param_table *table, const gd_named_array *array) {
+  int64_t bad = gd_first_nonfinite(array->values, table->total);
+  for (int i = 0; bad >= 0 && i < table->n; i++) {
+    const gd_param *param = &table->params[i];
+    if (bad >= param->offset && bad < param->offset + param->count)
+      return gd_error(GD_ERR_FAILED, "%s: not written: '%s' is %g in parameter '%s', must be finite", path, array->name,
+                      array->values[bad], param->name);
   }
   return GD_OK;
 }
 
-static gd_err write_header(gd_hdf5 *file, const gd_checkpoint *c) {
+static gd_err check_all_finite(const char *path, const gd_param_table *table, const gd_checkpoint *c) {
+  gd_err err = GD_OK;
+  for (int i = 0; i < c->n_arrays && err == GD_OK; i++) err = check_finite(path, table, &c->arrays[i]);
+  return err;
+}
+
+static gd_err write_position(gd_hdf5 *file, const gd_checkpoint *c) {
   gd_err err;
   GD_TRY(gd_hdf5_put_text(file, "kind", "checkpoint"));
   GD_TRY(gd_hdf5_put_int(file, "format_version", GD_CHECKPOINT_FORMAT));
@@ -78,56 +106,64 @@ done:
   return gd_comm_agree(file->comm, err);
 }
 
-static gd_err write_array(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, const float *values) {
+static gd_err write_dataset(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, const float *values) {
   gd_range rows = gd_range_block(shape.dims[0], file->comm->size, file->comm->rank);
   int64_t count = count_of(shape), row = shape.dims[0] ? count / shape.dims[0] : 0;
   uint64_t digest = gd_digest(values, (size_t)count * sizeof *values, 0);
   return gd_hdf5_write(file, name, shape, rows, values + rows.begin * row, digest);
 }
 
-static gd_err write_params(gd_hdf5 *file, const char *group, const gd_param_table *table, const float *values) {
-  if (!values) return GD_OK;
+static gd_err write_params(gd_hdf5 *file, const gd_param_table *table, const gd_named_array *array) {
+  char *group = gd_format("/%s", array->name);
   gd_err err = gd_comm_agree(file->comm, gd_hdf5_put_group(file, group));
   for (int i = 0; i < table->n && err == GD_OK; i++) {
     const gd_param *param = &table->params[i];
     char *name = gd_format("%s/%s", group, param->name);
-    err = write_array(file, name, shape_of(param), values + param->offset);
+    err = write_dataset(file, name, shape_of(param), array->values + param->offset);
     gd_free(name);
+  }
+  gd_free(group);
+  return err;
+}
+
+static gd_err write_flat(gd_hdf5 *file, const gd_param_table *table, const gd_named_array *array) {
+  char *name = gd_format("/%s", array->name);
+  GD_REQUIRE(strncmp(name, flat_group, strlen(flat_group)) == 0);
+  gd_err err = write_dataset(file, name, flat_shape(table), array->values);
+  gd_free(name);
+  return err;
+}
+
+static gd_err write_arrays(gd_hdf5 *file, const gd_param_table *table, const gd_checkpoint *c) {
+  gd_err err = GD_OK;
+  bool has_flat_group = false;
+  for (int i = 0; i < c->n_arrays && err == GD_OK; i++) {
+    bool flat = is_flat(&c->arrays[i]);
+    if (flat && !has_flat_group) err = gd_comm_agree(file->comm, gd_hdf5_put_group(file, flat_group));
+    has_flat_group |= flat;
+    if (err == GD_OK) err = (flat ? write_flat : write_params)(file, table, &c->arrays[i]);
   }
   return err;
 }
 
-static gd_err write_optimizer(gd_hdf5 *file, const gd_param_table *table, const gd_checkpoint *c) {
-  GD_REQUIRE(!c->m == !c->v);
-  if (!c->m) return GD_OK;
-  gd_err err;
-  GD_TRY(gd_comm_agree(file->comm, gd_hdf5_put_group(file, "/optimizer")));
-  GD_TRY(write_array(file, "/optimizer/m", flat_shape(table), c->m));
-  GD_TRY(write_array(file, "/optimizer/v", flat_shape(table), c->v));
-done:
-  return err;
-}
-
-// At most what the file takes.
+// An upper bound of what the file takes.
 static int64_t estimate_nbytes(const gd_param_table *table, const gd_checkpoint *c) {
-  int64_t n_arrays = 1 + !!c->teacher + !!c->m + !!c->v + !!c->ema, n_texts = 1 << 16;
+  int64_t n_texts = 1 << 16;
   if (c->config_text) n_texts += 2 * (int64_t)strlen(c->config_text);
-  return n_arrays * (table->total * (int64_t)sizeof(float) + table->n * (int64_t)GD_HDF5_DATASET_NBYTES) + n_texts;
+  return c->n_arrays * (table->total * (int64_t)sizeof(float) + table->n * (int64_t)GD_HDF5_DATASET_NBYTES) + n_texts;
 }
 
 gd_err gd_checkpoint_write(const gd_comm *comm, const char *path, const gd_param_table *table,
                            gd_checkpoint *checkpoint) {
-  GD_REQUIRE(checkpoint->model);
-  checkpoint->digest = gd_param_table_digest(table, checkpoint->model);
+  const float *model = gd_checkpoint_array(checkpoint, "model");
+  GD_REQUIRE(model);
+  checkpoint->digest = gd_param_table_digest(table, model);
   gd_hdf5 *file = NULL;
-  gd_err err = gd_comm_agree(comm, check_finite(path, table, checkpoint));
+  gd_err err = gd_comm_agree(comm, check_all_finite(path, table, checkpoint));
   if (err != GD_OK) return err;
   GD_TRY(gd_hdf5_create(&file, comm, path, estimate_nbytes(table, checkpoint)));
-  GD_TRY(write_header(file, checkpoint));
-  GD_TRY(write_params(file, "/model", table, checkpoint->model));
-  GD_TRY(write_params(file, "/teacher", table, checkpoint->teacher));
-  GD_TRY(write_optimizer(file, table, checkpoint));
-  GD_TRY(write_params(file, "/ema", table, checkpoint->ema));
+  GD_TRY(write_position(file, checkpoint));
+  GD_TRY(write_arrays(file, table, checkpoint));
   GD_TRY(gd_hdf5_put_seal(file));
   err = gd_hdf5_commit(&file);
 done:
@@ -137,7 +173,7 @@ done:
 
 /* ---- Read ---- */
 
-static gd_err read_header(const gd_hdf5 *file, const gd_contents *contents, gd_checkpoint *out) {
+static gd_err read_position(const gd_hdf5 *file, const gd_contents *contents, gd_checkpoint *out) {
   gd_err err;
   int64_t task, epoch, task_done;
   const char *config, *version;
@@ -166,20 +202,20 @@ done:
   return gd_comm_agree(file->comm, err);
 }
 
-static gd_err read_array(gd_hdf5 *file, const gd_contents *contents, const char *name, gd_hdf5_shape shape,
-                         float *values) {
+static gd_err read_dataset(gd_hdf5 *file, const gd_contents *contents, const char *name, gd_hdf5_shape shape,
+                           float *values) {
   const gd_object *object;
   gd_err err = gd_comm_agree(file->comm, gd_contents_expect(file, contents, name, shape, &object));
   if (err != GD_OK) return err;
   err = gd_hdf5_read_whole(file, name, shape, values);
   if (err == GD_OK && gd_digest(values, (size_t)count_of(shape) * sizeof *values, 0) != object->digest)
-    err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not hold", file->path, name);
+    err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' is damaged: its checksum does not match", file->path, name);
   if (err == GD_OK && gd_first_nonfinite(values, count_of(shape)) >= 0)
     err = gd_error(GD_ERR_INPUT, "%s: dataset '%s' holds a value that is not finite", file->path, name);
   return gd_comm_agree(file->comm, err);
 }
 
-// With every parameter of the table required, an object more in the group is one that the table does not know.
+// With every parameter of the table required, one more object in the group is one that the table does not know.
 static gd_err check_no_others(const gd_hdf5 *file, const gd_contents *contents, const char *group,
                               const gd_param_table *table) {
   size_t length = strlen(group);
@@ -192,7 +228,7 @@ static gd_err check_no_others(const gd_hdf5 *file, const gd_contents *contents, 
   return GD_OK;
 }
 
-// Before memory is taken for them: the configuration in a file may tell of a network that the file does not hold.
+// Before memory is taken for them: the configuration in a file may describe a network that the file does not hold.
 static gd_err expect_params(const gd_hdf5 *file, const gd_contents *contents, const char *group,
                             const gd_param_table *table) {
   gd_err err = check_no_others(file, contents, group, table);
@@ -205,44 +241,62 @@ static gd_err expect_params(const gd_hdf5 *file, const gd_contents *contents, co
   return err;
 }
 
-// Sets `*out` to a new array, or to NULL where the file does not have the group.
 static gd_err read_params(gd_hdf5 *file, const gd_contents *contents, const char *group, const gd_param_table *table,
                           float **out) {
-  if (!gd_contents_object(contents, group)) return GD_OK;
   gd_err err = gd_comm_agree(file->comm, expect_params(file, contents, group, table));
   if (err == GD_OK) *out = GD_NEW_ARRAY(float, table->total);
   for (int i = 0; i < table->n && err == GD_OK; i++) {
     const gd_param *param = &table->params[i];
     char *name = gd_format("%s/%s", group, param->name);
-    err = read_array(file, contents, name, shape_of(param), *out + param->offset);
+    err = read_dataset(file, contents, name, shape_of(param), *out + param->offset);
     gd_free(name);
   }
   return err;
 }
 
-static gd_err read_optimizer(gd_hdf5 *file, const gd_contents *contents, const gd_param_table *table,
-                             gd_checkpoint *out) {
-  gd_err err;
+static gd_err read_flat(gd_hdf5 *file, const gd_contents *contents, const char *name, const gd_param_table *table,
+                        float **out) {
   const gd_object *object;
-  if (!gd_contents_object(contents, "/optimizer")) return GD_OK;
-  err = gd_contents_expect(file, contents, "/optimizer/m", flat_shape(table), &object);
-  if (err == GD_OK) err = gd_contents_expect(file, contents, "/optimizer/v", flat_shape(table), &object);
-  GD_TRY(gd_comm_agree(file->comm, err));
-  out->m = GD_NEW_ARRAY(float, table->total);
-  out->v = GD_NEW_ARRAY(float, table->total);
-  GD_TRY(read_array(file, contents, "/optimizer/m", flat_shape(table), out->m));
-  GD_TRY(read_array(file, contents, "/optimizer/v", flat_shape(table), out->v));
-done:
+  gd_err err = gd_comm_agree(file->comm, gd_contents_expect(file, contents, name, flat_shape(table), &object));
+  if (err != GD_OK) return err;
+  *out = GD_NEW_ARRAY(float, table->total);
+  return read_dataset(file, contents, name, flat_shape(table), *out);
+}
+
+// The object is an array: a group of parameters, or a dataset of the group of flat arrays.
+static bool is_array(const gd_object *object) {
+  size_t length = strlen(flat_group);
+  bool inside_flat = strncmp(object->name, flat_group, length) == 0 && object->name[length] == '/';
+  return object->is_group ? strcmp(object->name, flat_group) != 0 && !strchr(object->name + 1, '/') : inside_flat;
+}
+
+// The array that the object is, from the second character of its name on; the first is a slash.
+static gd_err read_array(gd_hdf5 *file, const gd_contents *contents, const gd_object *object,
+                         const gd_param_table *table, gd_checkpoint *out) {
+  float *values = NULL;
+  if (out->n_arrays == GD_MAX_ARRAYS || strlen(object->name) > sizeof out->arrays->name)
+    return gd_error(GD_ERR_INPUT, "%s: '%s' is no array of a checkpoint", file->path, object->name);
+  gd_err err = (object->is_group ? read_params : read_flat)(file, contents, object->name, table, &values);
+  gd_checkpoint_add(out, object->name + 1, values);  // also where reading failed, so that it is freed
   return err;
 }
 
-static gd_err check_model(const gd_hdf5 *file, const gd_param_table *table, const gd_checkpoint *c) {
-  gd_err err = GD_OK;
-  if (!c->model)
-    err = gd_error(GD_ERR_INPUT, "%s: group '/model' is missing", file->path);
-  else if (gd_param_table_digest(table, c->model) != c->digest)
+static gd_err read_model(gd_hdf5 *file, const gd_contents *contents, const gd_param_table *table, gd_checkpoint *out) {
+  const gd_object *object = gd_contents_object(contents, "/model");
+  if (!object) return gd_error(GD_ERR_INPUT, "%s: group '/model' is missing", file->path);
+  gd_err err = read_array(file, contents, object, table, out);
+  if (err == GD_OK && gd_param_table_digest(table, gd_checkpoint_array(out, "model")) != out->digest)
     err = gd_error(GD_ERR_INPUT, "%s: the parameters in '/model' do not have the digest parameter_digest", file->path);
   return gd_comm_agree(file->comm, err);
+}
+
+static gd_err read_arrays(gd_hdf5 *file, const gd_contents *contents, const gd_param_table *table, gd_checkpoint *out) {
+  gd_err err = read_model(file, contents, table, out);
+  for (int i = 0; i < contents->n_objects && err == GD_OK; i++) {
+    const gd_object *object = &contents->objects[i];
+    if (is_array(object) && strcmp(object->name, "/model") != 0) err = read_array(file, contents, object, table, out);
+  }
+  return err;
 }
 
 // Without a table: the header only.
@@ -253,13 +307,8 @@ static gd_err read_checkpoint(const gd_comm *comm, const char *path, const gd_pa
   gd_err err;
   GD_TRY(gd_hdf5_open(&file, comm, path, GD_HDF5_OURS));
   GD_TRY(gd_contents_read(file, &contents));
-  GD_TRY(read_header(file, &contents, out));
-  if (!table) goto done;
-  GD_TRY(read_params(file, &contents, "/model", table, &out->model));
-  GD_TRY(check_model(file, table, out));
-  GD_TRY(read_params(file, &contents, "/teacher", table, &out->teacher));
-  GD_TRY(read_optimizer(file, &contents, table, out));
-  GD_TRY(read_params(file, &contents, "/ema", table, &out->ema));
+  GD_TRY(read_position(file, &contents, out));
+  if (table) err = read_arrays(file, &contents, table, out);
 done:
   if (err != GD_OK) gd_checkpoint_clear(out);
   gd_contents_clear(&contents);

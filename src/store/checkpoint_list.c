@@ -1,6 +1,6 @@
 /* Which checkpoints a folder holds, and removing old ones.
  *
- * Rank 0 looks and removes; the others learn the outcome. A file belongs to us only if its name is exactly
+ * Rank 0 reads the folder and removes; the others learn the outcome. A file belongs to us only if its name is exactly
  * the one that gd_checkpoint_path gives. */
 #include <dirent.h>
 #include <errno.h>
@@ -65,7 +65,7 @@ static int newest_first(const void *left, const void *right) {
 }
 
 // A folder that is not there yet holds no checkpoints.
-static gd_err scan(const char *directory, entry_list *out) {
+static gd_err scan_folder(const char *directory, entry_list *out) {
   DIR *folder = opendir(directory);
   if (!folder)
     return errno == ENOENT ? GD_OK : gd_file_error(GD_ERR_FAILED, directory, "cannot read the folder", errno);
@@ -82,7 +82,7 @@ static gd_err scan(const char *directory, entry_list *out) {
 /* ---- List ---- */
 
 // The whole paths one after the other, each with its zero.
-static char *pack(const entry_list *list, int *nbytes) {
+static char *pack_names(const entry_list *list, int *nbytes) {
   size_t room = 1, used = 0;
   for (int i = 0; i < list->n; i++) room += strlen(list->entries[i].path) + 1;
   char *text = gd_alloc_zero(room);
@@ -101,10 +101,10 @@ gd_err gd_checkpoint_list(const gd_comm *comm, const char *directory, char ***pa
   *paths = NULL;
   *n = 0;
   entry_list list = {0};
-  gd_err err = gd_comm_agree(comm, comm->rank == 0 ? scan(directory, &list) : GD_OK);
+  gd_err err = gd_comm_agree(comm, comm->rank == 0 ? scan_folder(directory, &list) : GD_OK);
   if (err == GD_OK) {
     int sizes[2] = {0, list.n - list.n_tmp};
-    char *text = comm->rank == 0 ? pack(&list, &sizes[0]) : NULL;
+    char *text = comm->rank == 0 ? pack_names(&list, &sizes[0]) : NULL;
     MPI_Bcast(sizes, 2, MPI_INT, 0, comm->mpi);
     if (comm->rank != 0) text = gd_alloc_zero((size_t)sizes[0] + 1);
     MPI_Bcast(text, sizes[0], MPI_CHAR, 0, comm->mpi);
@@ -142,7 +142,7 @@ static gd_err remove_tmp(const char *path) {
   return err;
 }
 
-// Opened by rank 0 alone. A damaged file stays for someone to look at, and counts for nothing.
+// Opened by rank 0 alone. A damaged file stays, to be examined, and does not count.
 static bool may_remove(const char *path) {
   const gd_comm alone = {.mpi = MPI_COMM_SELF, .rank = 0, .size = 1};
   gd_checkpoint header;
@@ -155,9 +155,9 @@ static bool may_remove(const char *path) {
   return !done;
 }
 
-static gd_err prune(const char *directory, int keep) {
+static gd_err prune_folder(const char *directory, int keep) {
   entry_list list = {0};
-  gd_err err = scan(directory, &list);
+  gd_err err = scan_folder(directory, &list);
   bool all_stay = list.n - list.n_tmp <= keep;  // then none needs to be opened
   int n_kept = 0;
   for (int i = 0; i < list.n && err == GD_OK; i++) {
@@ -172,5 +172,5 @@ static gd_err prune(const char *directory, int keep) {
 }
 
 gd_err gd_checkpoint_prune(const gd_comm *comm, const char *directory, int keep) {
-  return gd_comm_agree(comm, comm->rank == 0 ? prune(directory, keep) : GD_OK);
+  return gd_comm_agree(comm, comm->rank == 0 ? prune_folder(directory, keep) : GD_OK);
 }

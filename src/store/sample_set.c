@@ -1,6 +1,6 @@
 /* Sample sets: generated images, each rank writing and reading its own range of them.
  *
- * No rank ever holds the whole set, so the checksum is made of one digest an image. */
+ * No rank ever holds the whole set, so the checksum is made of one digest per image. */
 #include "store/sample_set.h"
 
 #include <limits.h>
@@ -54,7 +54,7 @@ static size_t image_nbytes(const gd_sample_set *set) {
 
 /* ---- Write ---- */
 
-static gd_err write_header(gd_hdf5 *file, const gd_sample_set *set) {
+static gd_err write_sampling(gd_hdf5 *file, const gd_sample_set *set) {
   gd_err err;
   GD_TRY(gd_hdf5_put_text(file, "kind", "sample_set"));
   GD_TRY(gd_hdf5_put_int(file, "format_version", SAMPLE_SET_FORMAT));
@@ -92,7 +92,7 @@ static bool any_unrounded(const gd_comm *comm, const gd_sample_set *set) {
   return any;
 }
 
-// At most what the file takes.
+// An upper bound of what the file takes.
 static int64_t estimate_nbytes(const gd_sample_set *set, bool unrounded) {
   size_t per_image = image_nbytes(set) * (unrounded ? 1 + sizeof(float) : 1) + sizeof(int64_t);
   return set->n_global * (int64_t)per_image + 16 * GD_HDF5_DATASET_NBYTES;
@@ -106,7 +106,7 @@ gd_err gd_sample_set_write(const gd_comm *comm, const char *path, const gd_sampl
   gd_hdf5 *file = NULL;
   gd_err err;
   GD_TRY(gd_hdf5_create(&file, comm, path, estimate_nbytes(set, unrounded)));
-  GD_TRY(write_header(file, set));
+  GD_TRY(write_sampling(file, set));
   GD_TRY(gd_hdf5_write(file, "/images", images_shape(set), set->local, set->images, digest));
   GD_TRY(write_index(file, set));
   if (unrounded) GD_TRY(write_unrounded(file, set));
@@ -119,7 +119,7 @@ done:
 
 /* ---- Read ---- */
 
-static gd_err read_header(const gd_hdf5 *file, const gd_contents *contents, gd_sample_set *out) {
+static gd_err read_sampling(const gd_hdf5 *file, const gd_contents *contents, gd_sample_set *out) {
   gd_err err;
   int64_t steps;
   const char *sampler;
@@ -162,7 +162,7 @@ static gd_err read_images(gd_hdf5 *file, gd_sample_set *set, uint64_t digest, ui
   gd_err err = gd_comm_agree(file->comm, gd_hdf5_read_rows(file, "/images", images_shape(set), set->local, *images));
   if (err != GD_OK) return err;
   if (gd_sample_images_digest(file->comm, set->n_global, set->local, *images, image_nbytes(set)) != digest)
-    err = gd_error(GD_ERR_INPUT, "%s: dataset '/images' is damaged: its checksum does not hold", file->path);
+    err = gd_error(GD_ERR_INPUT, "%s: dataset '/images' is damaged: its checksum does not match", file->path);
   return gd_comm_agree(file->comm, err);
 }
 
@@ -175,7 +175,7 @@ gd_err gd_sample_set_read(const gd_comm *comm, const char *path, gd_sample_set *
   gd_err err;
   GD_TRY(gd_hdf5_open(&file, comm, path, GD_HDF5_OURS));
   GD_TRY(gd_contents_read(file, &contents));
-  GD_TRY(gd_comm_agree(comm, read_header(file, &contents, out)));
+  GD_TRY(gd_comm_agree(comm, read_sampling(file, &contents, out)));
   GD_TRY(gd_comm_agree(comm, read_shape(file, &contents, out, &digest)));
   GD_TRY(read_images(file, out, digest, images));
 done:

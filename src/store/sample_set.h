@@ -1,4 +1,4 @@
-/* The checksum of a sample set's images, which does not depend on how they stand on the ranks. */
+/* The checksum of a sample set's images, which does not depend on which rank has them. */
 #ifndef GD_STORE_SAMPLE_SET_H
 #define GD_STORE_SAMPLE_SET_H
 

@@ -87,7 +87,7 @@ static int write_and_record(MPI_File file, MPI_Offset at, const void *data, int 
   return MPI_SUCCESS;
 }
 
-// Records the MPI function for the watchdog, as comm/noted_mpi.c does.
+// Records the MPI function for the watchdog, as app/noted_mpi.c does.
 #define WATCHED(name, code)                      \
   do {                                           \
     const char *outer = gd_progress_call(#name); \

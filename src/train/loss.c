@@ -1,7 +1,7 @@
-/* Mean squared errors of the data half and the replay half, and their gradient by the network's output. */
-#include <string.h>
+/* The weighted squared errors of the current and the replay images, and their gradient by the network's output. */
+#include "train/loss.h"
 
-#include "gendistill/train.h"
+#include <string.h>
 
 gd_loss_weights gd_loss_weigh(int task, bool replays, double lambda) {
   if (!replays) return (gd_loss_weights){.data_divisor = 1, .replay = 0};
@@ -12,30 +12,31 @@ double gd_loss_total(gd_loss_weights weights, double loss_data, double loss_repl
   return loss_data / weights.data_divisor + weights.replay * loss_replay;
 }
 
-// Adds weight d(sum of squares)/d(output) of n rows; returns the sum of squares, row by row in a fixed order.
-static double add_rows(const float *output, const float *target, int n, int64_t n_elements, double weight,
-                       float *gradient) {
-  double total = 0;
-  double *sums = GD_NEW_ARRAY(double, n);
+// Adds factor d(sum of squares)/d(output) of the part's rows, which begin at output and gradient; the sum is taken row
+// by row in a fixed order.
+static void add_part(gd_loss_part *part, const float *output, float *gradient) {
+  const gd_batch *batch = part->batch;
+  int64_t n_elements = batch->n_elements;
+  double *sums = GD_NEW_ARRAY(double, batch->n);
 #pragma omp parallel for
-  for (int i = 0; i < n; i++) {
+  for (int i = 0; i < batch->n; i++) {
+    float slope = (float)(2.0 * part->factor * batch->weights[i]);
     for (int64_t j = i * n_elements; j < (i + 1) * n_elements; j++) {
-      float difference = output[j] - target[j];
+      float difference = output[j] - batch->target[j];
       sums[i] += (double)difference * difference;
-      gradient[j] += (float)(2.0 * weight) * difference;
+      gradient[j] += slope * difference;
     }
   }
-  for (int i = 0; i < n; i++) total += sums[i];
+  part->squares = 0;
+  for (int i = 0; i < batch->n; i++) part->squares += batch->weights[i] * sums[i];
   gd_free(sums);
-  return total;
 }
 
-void gd_loss_gradient(const gd_loss_rows *rows, const float *output, float *gradient, double *squares_current,
-                      double *squares_replay) {
-  int64_t offset = rows->replay_row * rows->n_elements;
-  memset(gradient, 0, (size_t)rows->n_rows * (size_t)rows->n_elements * sizeof(float));
-  *squares_current =
-      add_rows(output, rows->target_current, rows->n_current, rows->n_elements, rows->weight_current, gradient);
-  *squares_replay = add_rows(output + offset, rows->target_replay, rows->n_replay, rows->n_elements,
-                             rows->weight_replay, gradient + offset);
+void gd_loss_gradient(int n_parts, gd_loss_part *parts, const float *output, int n_rows, float *gradient) {
+  int64_t n_elements = parts[0].batch->n_elements;
+  memset(gradient, 0, (size_t)n_rows * (size_t)n_elements * sizeof(float));
+  for (int i = 0; i < n_parts; i++) {
+    int64_t at = parts[i].first_row * n_elements;
+    add_part(&parts[i], output + at, gradient + at);
+  }
 }

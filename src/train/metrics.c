@@ -1,4 +1,4 @@
-/* One JSON object a step in metrics.jsonl; on a terminal a progress line, in a batch log a line now and then. */
+/* One JSON object per step in metrics.jsonl; on a terminal a progress line, in a batch log a line now and then. */
 #include "train/metrics.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@ struct gd_metrics {
   int write_failed;  // errno of the first line that could not be written, or 0
 };
 
-static gd_err failed(const char *path, const char *what, int reason) {
+static gd_err metrics_error(const char *path, const char *what, int reason) {
   return gd_error(GD_ERR_FAILED, "%s: cannot %s: %s", path, what, strerror(reason));
 }
 
@@ -31,7 +31,7 @@ typedef struct line_filter {
   const bool *is_outdated;
 } line_filter;
 
-static int64_t number(const json_t *line, const char *key) {
+static int64_t integer_of(const json_t *line, const char *key) {
   json_t *value = json_object_get(line, key);
   return json_is_integer(value) ? json_integer_value(value) : INT64_MAX;
 }
@@ -43,8 +43,8 @@ static bool is_evaluation(const json_t *line) {
 
 // A resumed run does the later steps again, and evaluates its task again if that was done.
 static bool is_past(const line_filter *filter, const json_t *line) {
-  if (!is_evaluation(line)) return number(line, "global_step") <= filter->position->global_step;
-  int64_t task = number(line, "task");  // from 1
+  if (!is_evaluation(line)) return integer_of(line, "global_step") <= filter->position->global_step;
+  int64_t task = integer_of(line, "task");  // from 1
   return task >= 1 && task <= filter->position->task && !filter->is_outdated[task - 1];
 }
 
@@ -54,9 +54,9 @@ static bool is_no_evaluation(const line_filter *filter, const json_t *line) {
 }
 
 // Rewrites the file with the lines to keep, then `n` new ones.
-static gd_err rewrite(const char *path, line_filter filter, int n, char *const *lines) {
+static gd_err rewrite_lines(const char *path, line_filter filter, int n, char *const *lines) {
   FILE *in = fopen(path, "r");
-  if (!in && (errno != ENOENT || n == 0)) return errno == ENOENT ? GD_OK : failed(path, "read", errno);
+  if (!in && (errno != ENOENT || n == 0)) return errno == ENOENT ? GD_OK : metrics_error(path, "read", errno);
   gd_err err;
   char *text = NULL;
   size_t capacity = 0;
@@ -66,7 +66,7 @@ static gd_err rewrite(const char *path, line_filter filter, int n, char *const *
     if (line && filter.keep(&filter, line)) fputs(text, out);
     json_decref(line);
   }
-  if (in && out && !feof(in)) err = failed(path, "read", errno);
+  if (in && out && !feof(in)) err = metrics_error(path, "read", errno);
   if (in) fclose(in);
   for (int i = 0; i < n && out; i++) fprintf(out, "%s\n", lines[i]);
   if (out) err = gd_file_end(out, path, err);
@@ -76,7 +76,7 @@ static gd_err rewrite(const char *path, line_filter filter, int n, char *const *
 
 gd_err gd_metrics_replace_evaluations(const char *run, int n, char *const *lines) {
   char *path = gd_format("%s/metrics.jsonl", run);
-  gd_err err = rewrite(path, (line_filter){.keep = is_no_evaluation}, n, lines);
+  gd_err err = rewrite_lines(path, (line_filter){.keep = is_no_evaluation}, n, lines);
   gd_free(path);
   return err;
 }
@@ -88,7 +88,7 @@ int gd_metrics_reach(const char *path) {
   FILE *file = fopen(path, "r");
   while (file && getline(&text, &capacity, file) > 0) {
     json_t *line = json_loads(text, 0, NULL);
-    int64_t task = line ? number(line, "task") : 0;
+    int64_t task = line ? integer_of(line, "task") : 0;
     if (task > reach && task <= GD_MAX_CLASSES) reach = (int)task;
     json_decref(line);
   }
@@ -107,8 +107,8 @@ gd_err gd_metrics_create(gd_metrics **out, const gd_comm *comm, const char *dire
   m->terminal = isatty(STDERR_FILENO);
   m->last_shown = m->last_step = m->start;
   if (comm->rank == 0) {
-    err = rewrite(m->path, (line_filter){is_past, position, is_outdated}, 0, NULL);
-    if (err == GD_OK && !(m->file = fopen(m->path, "a"))) err = failed(m->path, "write", errno);
+    err = rewrite_lines(m->path, (line_filter){is_past, position, is_outdated}, 0, NULL);
+    if (err == GD_OK && !(m->file = fopen(m->path, "a"))) err = metrics_error(m->path, "write", errno);
   }
   err = gd_comm_agree(comm, err);
   if (err != GD_OK) gd_metrics_destroy(&m);
@@ -190,13 +190,13 @@ void gd_metrics_line(gd_metrics *m, const char *line) {
 }
 
 // Network file systems may say only now that there is no room.
-static int flush(gd_metrics *m) {
+static int flush_lines(gd_metrics *m) {
   if (m->write_failed) return m->write_failed;
   if (fflush(m->file) != 0) return errno;
   return fsync(fileno(m->file)) == 0 || errno == EINVAL ? 0 : errno;  // EINVAL: a pipe or the like
 }
 
 gd_err gd_metrics_flush(gd_metrics *m) {
-  int reason = m->file ? flush(m) : 0;
-  return gd_comm_agree(m->comm, reason ? failed(m->path, "write", reason) : GD_OK);
+  int reason = m->file ? flush_lines(m) : 0;
+  return gd_comm_agree(m->comm, reason ? metrics_error(m->path, "write", reason) : GD_OK);
 }

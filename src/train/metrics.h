@@ -13,7 +13,7 @@ gd_err gd_metrics_create(gd_metrics **out, const gd_comm *comm, const char *dire
                          const bool *is_outdated, int64_t total_steps);
 void gd_metrics_destroy(gd_metrics **metrics);
 
-/* The last task (from 1) that a file of metrics tells of; 0: it holds none, or is not there. Local. */
+/* The last task (from 1) in a file of metrics; 0: it holds none, or there is no file. Local. */
 int gd_metrics_reach(const char *path);
 
 /* One line for one step; seconds_io: spent on files since the step before. Local; rank 0 writes.

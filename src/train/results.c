@@ -36,7 +36,13 @@ static gd_err write_samples(gd_run *run, int task, const float *params, uint64_t
   double start = gd_seconds();
   gd_progress("sample set");
   char *path = gd_sample_set_path(config->output.directory, task), *png = picture_path(run, task);
-  gd_err err = gd_sample_write(run->comm, config, run->trainer->net, params, (uint32_t)task, digest, NULL, path, png);
+  gd_sample_order order = {.net = run->trainer->net,
+                           .params = params,
+                           .digest = digest,
+                           .task = (uint32_t)task,
+                           .path = path,
+                           .png_path = png};
+  gd_err err = gd_sample_write(run->comm, config, &order);
   if (err == GD_OK)
     gd_log(GD_LOG_INFO, "task %d: %d samples in %s (%.1f s)", task + 1, config->evaluation.samples, path,
            gd_seconds() - start);
@@ -46,7 +52,7 @@ static gd_err write_samples(gd_run *run, int task, const float *params, uint64_t
   return err;
 }
 
-static gd_err conclude(gd_run *run, int task, const float *params, uint64_t digest) {
+static gd_err conclude_task(gd_run *run, int task, const float *params, uint64_t digest) {
   char *json = NULL;
   gd_err err;
   GD_TRY(write_samples(run, task, params, digest));
@@ -62,7 +68,7 @@ done:
 
 gd_err gd_run_conclude_task(gd_run *run) {
   const float *params = run->trainer->ema ? run->trainer->ema : run->trainer->params;
-  return conclude(run, run->position.task, params, run->digest);
+  return conclude_task(run, run->position.task, params, run->digest);
 }
 
 /* ---- Of earlier tasks ---- */
@@ -124,7 +130,7 @@ gd_err gd_run_find_outdated(gd_run *run) {
   return err;
 }
 
-static gd_err renew(gd_run *run, int task) {
+static gd_err renew_task(gd_run *run, int task) {
   gd_checkpoint checkpoint = {0};
   char *path;
   gd_err err = find_end_of_task(run, task, &path, &checkpoint);
@@ -132,7 +138,7 @@ static gd_err renew(gd_run *run, int task) {
   if (err != GD_OK || !path) return err;
   gd_log(GD_LOG_INFO, "task %d: results made again from %s, as the configuration says", task + 1, path);
   err = gd_checkpoint_read(run->comm, path, run->trainer->table, &checkpoint);
-  if (err == GD_OK) err = conclude(run, task, checkpoint.ema ? checkpoint.ema : checkpoint.model, checkpoint.digest);
+  if (err == GD_OK) err = conclude_task(run, task, gd_checkpoint_sampling_params(&checkpoint), checkpoint.digest);
   gd_checkpoint_clear(&checkpoint);
   gd_free(path);
   return err;
@@ -141,6 +147,6 @@ static gd_err renew(gd_run *run, int task) {
 gd_err gd_run_renew_outdated(gd_run *run) {
   gd_err err = GD_OK;
   for (int task = 0; task < run->position.task && err == GD_OK; task++)
-    if (run->is_outdated[task]) err = renew(run, task);
+    if (run->is_outdated[task]) err = renew_task(run, task);
   return err;
 }

@@ -10,10 +10,10 @@ static char *checkpoint_folder(const gd_config *config) {
 
 // All ranks hold the same arrays, unless a computer has erred or the ranks' computers compute differently.
 static gd_err check_replicas(const gd_trainer *t) {
-  const float *arrays[] = {t->params, t->m, t->v, t->teacher, t->ema};
+  gd_named_array arrays[GD_MAX_ARRAYS];
+  int n_arrays = gd_state_list(t, arrays);
   uint64_t mine = 0, *all = GD_NEW_ARRAY(uint64_t, t->comm->size);
-  for (int i = 0; i < 5; i++)
-    if (arrays[i]) mine = gd_digest(arrays[i], (size_t)t->table->total * sizeof(float), mine);
+  for (int i = 0; i < n_arrays; i++) mine = gd_digest(arrays[i].values, (size_t)t->table->total * sizeof(float), mine);
   MPI_Allgather(&mine, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, t->comm->mpi);
   int other = 1, n = 0;
   for (int r = t->comm->size - 1; r > 0; r--) {
@@ -45,12 +45,8 @@ gd_err gd_trainer_save(gd_trainer *t, const gd_position *position, uint64_t *dig
                      .config_text = gd_config_dump(t->config),
                      .code_version = GD_VERSION,
                      .data_digest = t->data_digest,
-                     .replay_seconds = t->config->replay.limit_seconds > 0 ? t->replay_seconds : 0,
-                     .model = t->params,
-                     .teacher = t->teacher,
-                     .m = t->m,
-                     .v = t->v,
-                     .ema = t->ema};
+                     .replay_seconds = t->config->replay.limit_seconds > 0 ? t->replay_seconds : 0};
+  c.n_arrays = gd_state_list(t, c.arrays);
   gd_err err = gd_checkpoint_write(t->comm, path, t->table, &c);
   *digest = c.digest;
   if (err == GD_OK) err = gd_checkpoint_prune(t->comm, folder, t->config->output.keep);
@@ -79,33 +75,6 @@ static gd_err check_same_run(const gd_trainer *t, const char *path, const gd_che
   return gd_comm_agree(t->comm, err);
 }
 
-static void take_array(float **mine, float **theirs) {
-  gd_free(*mine);
-  *mine = *theirs;
-  *theirs = NULL;
-}
-
-// Makes the trainer what the checkpoint says.
-static gd_err adopt(gd_trainer *t, const char *path, gd_checkpoint *c, gd_position *position) {
-  if (!c->m || !c->v || (t->ema && !c->ema))
-    return gd_error(GD_ERR_INPUT, "%s: holds no optimiser state or no EMA; it cannot be resumed from", path);
-  *position = (gd_position){
-      .task = c->task, .epoch = c->epoch, .step = c->step, .global_step = c->global_step, .task_done = c->task_done};
-  take_array(&t->params, &c->model);
-  if (t->ema) take_array(&t->ema, &c->ema);
-  if (c->task_done) return GD_OK;  // the next task begins afresh from the parameters
-  float *teacher = c->teacher, *m = c->m, *v = c->v;
-  gd_trainer_begin_task(t, c->task);  // resets what the checkpoint holds; then put it back
-  t->replay_seconds = c->replay_seconds;
-  size_t nbytes = (size_t)t->table->total * sizeof(float);
-  memcpy(t->m, m, nbytes);
-  memcpy(t->v, v, nbytes);
-  if (!t->teacher) return GD_OK;
-  if (!teacher) return gd_error(GD_ERR_INPUT, "%s: holds no teacher", path);
-  memcpy(t->teacher, teacher, nbytes);
-  return GD_OK;
-}
-
 gd_err gd_trainer_restore(gd_trainer *t, gd_position *position, bool *found) {
   gd_err err = GD_OK;
   char *folder = checkpoint_folder(t->config), **paths = NULL;
@@ -118,7 +87,9 @@ gd_err gd_trainer_restore(gd_trainer *t, gd_position *position, bool *found) {
     // A checkpoint of other settings is the user's mistake, not damage: say so instead of trying an older one.
     if (reading == GD_OK) {
       GD_TRY(check_same_run(t, paths[i], &c));
-      GD_TRY(gd_comm_agree(t->comm, adopt(t, paths[i], &c, position)));
+      GD_TRY(gd_comm_agree(t->comm, gd_state_restore(t, paths[i], &c)));
+      *position = (gd_position){
+          .task = c.task, .epoch = c.epoch, .step = c.step, .global_step = c.global_step, .task_done = c.task_done};
       gd_log(GD_LOG_INFO, "resuming from %s", paths[i]);
       *found = true;
     } else {
@@ -128,7 +99,7 @@ gd_err gd_trainer_restore(gd_trainer *t, gd_position *position, bool *found) {
   }
   if (n > 0 && !*found)
     err = gd_error(GD_ERR_INPUT,
-                   "%s: none of its %d checkpoints can be used; not starting afresh over them (move them "
+                   "%s: none of its %d checkpoints can be used; not starting anew over them (move them "
                    "away or choose another output.directory)",
                    folder, n);
 done:

@@ -7,7 +7,7 @@ enum { MAX_SKIPPED = 100 };  // steps in a row
 
 /* ---- Checkpoints on the way ---- */
 
-static gd_err save(gd_run *run) {
+static gd_err save_checkpoint(gd_run *run) {
   double start = gd_seconds();
   gd_progress("checkpoint");
   gd_err err = gd_metrics_flush(run->metrics);  // lines first: a resumed run drops what is too new
@@ -20,7 +20,7 @@ static gd_err save(gd_run *run) {
 /* ---- Tasks, epochs, steps ---- */
 
 // What this rank asks of all.
-static unsigned requests(const gd_run *run) {
+static unsigned rank_requests(const gd_run *run) {
   double minutes = run->config->output.checkpoint_minutes;
   bool due = run->comm->rank == 0 && minutes > 0 && gd_seconds() - run->last_checkpoint > 60 * minutes;
   return (due ? GD_REQUEST_CHECKPOINT : 0) | (gd_stop_check() == GD_OK ? 0 : GD_REQUEST_STOP);
@@ -29,7 +29,7 @@ static unsigned requests(const gd_run *run) {
 // A checkpoint of what a failed step has left as it was; the step's message stays the one.
 static gd_err keep_state_before(gd_run *run, gd_err err) {
   char *why = gd_strdup(gd_error_message());
-  if (save(run) == GD_OK)
+  if (save_checkpoint(run) == GD_OK)
     gd_error_record(
         "%s; the state before it is the newest checkpoint: go on with --resume and training.nonfinite=skip, "
         "or begin anew with a smaller training.learning_rate",
@@ -55,7 +55,7 @@ static gd_err one_step(gd_run *run, const uint32_t *indices, int n, bool last_of
   gd_step_metrics metrics;
   gd_progress("training step");
   gd_progress_step(p->task + 1, p->step + 1);
-  gd_err err = gd_trainer_step(run->trainer, p->step + 1, indices, n, requests(run), &metrics);
+  gd_err err = gd_trainer_step(run->trainer, p->step + 1, indices, n, rank_requests(run), &metrics);
   if (err != GD_OK) return keep_state_before(run, err);
   p->step++;
   p->global_step++;
@@ -67,7 +67,7 @@ static gd_err one_step(gd_run *run, const uint32_t *indices, int n, bool last_of
   int every = run->config->output.checkpoint_steps;
   bool due = metrics.requests || (every > 0 && p->step % every == 0);
   if (!due || last_of_task) return GD_OK;  // the end of a task writes its own
-  err = save(run);
+  err = save_checkpoint(run);
   return err == GD_OK && metrics.requests & GD_REQUEST_STOP ? gd_comm_agree(run->comm, gd_stop_check()) : err;
 }
 
@@ -87,22 +87,23 @@ done:
   return err;
 }
 
-static int64_t steps_an_epoch(const gd_run *run, int64_t n_images) {
+static int64_t steps_per_epoch(const gd_run *run, int64_t n_images) {
   return (n_images + run->config->training.batch_size - 1) / run->config->training.batch_size;
 }
 
 static gd_err prepare_task(gd_run *run, int64_t n_steps) {
-  gd_replay_cost pool;
+  gd_replay_cost prepared;
+  const char *name = gd_replay_folder(run->config);
   gd_progress("replay pool");
-  char *folder = gd_format("%s/pools", run->config->output.directory);
-  gd_err err = gd_trainer_prepare(run->trainer, n_steps * run->config->training.epochs, folder, &pool);
-  if (err == GD_OK && pool.images > 0) gd_metrics_pool(run->metrics, &run->position, &pool);
+  char *folder = gd_format("%s/%s", run->config->output.directory, name ? name : "");
+  gd_err err = gd_trainer_prepare(run->trainer, n_steps * run->config->training.epochs, folder, &prepared);
+  if (err == GD_OK && prepared.images > 0) gd_metrics_pool(run->metrics, &run->position, &prepared);
   gd_free(folder);
   return err;
 }
 
 static gd_err run_task(gd_run *run, const uint32_t *images, int64_t n_images) {
-  int64_t n_steps = steps_an_epoch(run, n_images);
+  int64_t n_steps = steps_per_epoch(run, n_images);
   gd_position *p = &run->position;
   gd_err err = prepare_task(run, n_steps);
   if (err != GD_OK) return err;
@@ -111,12 +112,13 @@ static gd_err run_task(gd_run *run, const uint32_t *images, int64_t n_images) {
     if (err != GD_OK) return err;
   }
   p->task_done = true;
-  err = save(run);
+  gd_trainer_end_task(run->trainer);
+  err = save_checkpoint(run);
   return err == GD_OK ? gd_run_conclude_task(run) : err;
 }
 
 static gd_err task_images(const gd_run *run, int task, uint32_t **images, int64_t *n) {
-  *images = gd_task_indices(run->dataset, &run->split, run->config, task, n);
+  *images = gd_strategy_images(run->config, run->dataset, &run->split, task, n);
   if (*n == 0)
     return gd_error(GD_ERR_INPUT, "task %d has no training images: none of its classes is in %s", task + 1,
                     run->config->dataset.path);
@@ -136,7 +138,7 @@ static gd_err total_steps(const gd_run *run, int64_t *total) {
     gd_err err = task_images(run, task, &images, &n);
     gd_free(images);
     if (err != GD_OK) return err;
-    *total += steps_an_epoch(run, n) * run->config->training.epochs;
+    *total += steps_per_epoch(run, n) * run->config->training.epochs;
   }
   return GD_OK;
 }
@@ -158,7 +160,7 @@ static gd_err run_tasks(gd_run *run, bool resumed) {
       if (!in_task) gd_trainer_begin_task(run->trainer, p->task);
       gd_log(GD_LOG_INFO, "task %d of %d: %lld images, %d epochs of %lld steps", p->task + 1,
              gd_strategy_n_tasks(run->config), (long long)n, run->config->training.epochs,
-             (long long)steps_an_epoch(run, n));
+             (long long)steps_per_epoch(run, n));
       err = run_task(run, images, n);
     }
     in_task = false;
@@ -176,8 +178,9 @@ static gd_err check_input(gd_run *run) {
   gd_err err;
   GD_TRY(gd_trainer_check(run->comm, run->config));
   gd_progress("reading the data set");
-  GD_TRY(gd_dataset_read(&run->dataset, run->comm, run->config, GD_TRAIN));
-  GD_TRY(gd_comm_agree(run->comm, gd_task_split_make(&run->split, run->config, run->dataset->n_classes)));
+  GD_TRY(gd_dataset_read(&run->dataset, run->comm, &run->config->dataset, GD_TRAIN));
+  GD_TRY(gd_comm_agree(
+      run->comm, gd_task_split_make(&run->split, &run->config->tasks, run->config->seed, run->dataset->n_classes)));
   err = gd_comm_agree(run->comm, total_steps(run, &run->n_steps));
   for (int task = 0; err == GD_OK && task < run->split.n_tasks; task++)
     gd_task_split_warn(&run->split, run->dataset, task, "training");
@@ -210,7 +213,7 @@ void gd_run_destroy(gd_run **run) {
 }
 
 // The trainer as the newest checkpoint says, and the folder ready for it. Nothing is written before the last check.
-static gd_err begin(gd_run *run, bool *resumed) {
+static gd_err begin_run(gd_run *run, bool *resumed) {
   gd_err err;
   *resumed = false;
   GD_TRY(gd_trainer_create(&run->trainer, run->comm, run->config, run->dataset));
@@ -237,7 +240,7 @@ gd_err gd_run_train(gd_run *run, gd_after_task after_task, void *context, uint64
   bool resumed;
   run->after_task = after_task;
   run->after_task_context = context;
-  GD_TRY(begin(run, &resumed));
+  GD_TRY(begin_run(run, &resumed));
   err = gd_run_renew_outdated(run);
   if (err == GD_OK) err = run_tasks(run, resumed);
   if (err == GD_ERR_FAILED && !strstr(gd_error_message(), "--resume"))

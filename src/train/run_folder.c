@@ -8,14 +8,14 @@
 
 #include "train/run.h"
 
-static char *inside(const gd_run *run, const char *name) {
+static char *path_inside(const gd_run *run, const char *name) {
   return gd_format("%s/%s", run->config->output.directory, name);
 }
 
 /* ---- Who may write ---- */
 
 static gd_err count_checkpoints(const gd_run *run, int *n) {
-  char *folder = inside(run, "checkpoints"), **paths = NULL;
+  char *folder = path_inside(run, "checkpoints"), **paths = NULL;
   gd_err err = gd_checkpoint_list(run->comm, folder, &paths, n);
   gd_checkpoint_list_free(&paths, *n);
   gd_free(folder);
@@ -31,7 +31,7 @@ static bool has_samples(const gd_run *run) {
 }
 
 static bool has_metrics(const gd_run *run) {
-  char *path = inside(run, "metrics.jsonl");
+  char *path = path_inside(run, "metrics.jsonl");
   bool there = gd_metrics_reach(path) > 0;
   gd_free(path);
   return there;
@@ -64,7 +64,7 @@ gd_err gd_run_take_folder(gd_run *run) {
 // A run that was killed before its first checkpoint has neither sample sets nor a second task.
 gd_err gd_run_refuse_lost_checkpoints(const gd_run *run) {
   gd_err err = GD_OK;
-  char *metrics = inside(run, "metrics.jsonl");
+  char *metrics = path_inside(run, "metrics.jsonl");
   if (run->comm->rank == 0 && (has_samples(run) || gd_metrics_reach(metrics) > 1))
     err = gd_error(GD_ERR_INPUT,
                    "%s: holds results of finished tasks, but no checkpoints to go on from: put them back, or choose "
@@ -78,7 +78,7 @@ gd_err gd_run_refuse_lost_checkpoints(const gd_run *run) {
 
 gd_config *gd_run_recorded_config(const gd_run *run) {
   gd_config *config = NULL;
-  char *path = inside(run, "config.resolved.yaml");
+  char *path = path_inside(run, "config.resolved.yaml");
   if (access(path, F_OK) == 0 && gd_config_create(&config, path, 0, NULL) != GD_OK)
     gd_log(GD_LOG_WARN, "%s; it is written anew", gd_error_message());
   gd_free(path);
@@ -101,17 +101,17 @@ static gd_err write_text(const char *path, const char *text) {
   return gd_file_end(file, path, GD_OK);
 }
 
-static gd_err prepare(const gd_run *run) {
-  static const char *const folders[] = {"checkpoints", "samples", "pools"};
+static gd_err prepare_folder(const gd_run *run) {
+  const char *const folders[] = {"checkpoints", "samples", gd_replay_folder(run->config)};
   gd_err err = GD_OK;
-  for (int i = 0; i < 2 + gd_replay_has_pool(run->config) && err == GD_OK; i++) {
-    char *path = inside(run, folders[i]);
+  for (int i = 0; i < 3 && folders[i] && err == GD_OK; i++) {
+    char *path = path_inside(run, folders[i]);
     err = gd_folder_make(path);
     gd_free(path);
   }
   if (err != GD_OK) return err;
   say_changes(run);
-  char *path = inside(run, "config.resolved.yaml"), *text = gd_config_dump(run->config);
+  char *path = path_inside(run, "config.resolved.yaml"), *text = gd_config_dump(run->config);
   err = write_text(path, text);
   gd_free(path);
   gd_free(text);
@@ -119,5 +119,5 @@ static gd_err prepare(const gd_run *run) {
 }
 
 gd_err gd_run_prepare_folder(const gd_run *run) {
-  return gd_comm_agree(run->comm, run->comm->rank == 0 ? prepare(run) : GD_OK);
+  return gd_comm_agree(run->comm, run->comm->rank == 0 ? prepare_folder(run) : GD_OK);
 }

@@ -1,228 +1,184 @@
-/* One data-parallel step: every rank works its slots, the slot tree sums the gradients, Adam moves the parameters.
- *
- * A unit of work is one slot (reduction: tree) or all of a rank's slots at once (fast). All random numbers are keyed by
- * the image's place in the global batch, so a unit's work does not depend on who does it. */
+/* One training step of the U-Net: fills the slots' rows, computes the loss, and lets the learner do the rest. All
+ * random numbers are keyed by the image's place in the global batch, so a unit's work does not depend on who does it.
+ */
 #include <math.h>
 #include <string.h>
 
+#include "train/loss.h"
 #include "train/trainer.h"
 
-typedef struct gd_step_context {
-  gd_trainer *t;
-  gd_random key;            // purpose filled in at each use
-  const uint32_t *indices;  // (n_batch)
-  int n_batch, n_replay;    // of the whole step, all ranks
-  unsigned requests;        // this rank's
-  gd_step_metrics *metrics;
-} gd_step_context;
+typedef struct train_step {
+  gd_trainer *trainer;
+  gd_random key;               // purpose filled in at each use
+  const uint32_t *indices;     // (n_batch)
+  int n_batch, n_replay;       // of the whole step, all ranks
+  unsigned requests;           // this rank's
+  gd_batch current, replayed;  // of the present unit
+  double unit_seconds;         // of the present unit's replay
+  double replay_seconds;       // of all units so far
+} train_step;
 
-static gd_random keyed(const gd_step_context *s, gd_purpose purpose) {
+/* ---- Fill ---- */
+
+static gd_random step_key(const train_step *s, gd_purpose purpose) {
   gd_random key = s->key;
   key.purpose = purpose;
   return key;
 }
 
 // Image i of the batch, its noise, and its timestep, which is returned.
-static int draw_current(const gd_step_context *s, int64_t i, float *image, float *noise) {
-  const gd_trainer *t = s->t;
-  bool flip = t->config->dataset.horizontal_flip && gd_random_below(keyed(s, GD_RANDOM_FLIP), (uint64_t)i, 2);
+static int draw_current(const train_step *s, int64_t i, float *image, float *noise) {
+  const gd_trainer *t = s->trainer;
+  bool flip = t->config->dataset.horizontal_flip && gd_random_below(step_key(s, GD_RANDOM_FLIP), (uint64_t)i, 2);
   gd_dataset_image(t->dataset, s->indices[i], flip, image);
-  gd_random_normal(keyed(s, GD_RANDOM_NOISE), (uint64_t)i, (size_t)t->n_elements, noise);
-  return (int)gd_random_below(keyed(s, GD_RANDOM_TIMESTEP), (uint64_t)i, (uint32_t)t->schedule->timesteps);
+  gd_random_normal(step_key(s, GD_RANDOM_NOISE), (uint64_t)i, (size_t)t->n_elements, noise);
+  return (int)gd_random_below(step_key(s, GD_RANDOM_TIMESTEP), (uint64_t)i, (uint32_t)t->schedule->timesteps);
 }
 
-static int take_current(const gd_trainer *t, int64_t i, float *image, float *noise) {
+static int take_given(const gd_trainer *t, int64_t i, float *image, float *noise) {
   size_t nbytes = (size_t)t->n_elements * sizeof(float);
   memcpy(image, t->given->images + i * t->n_elements, nbytes);
   memcpy(noise, t->given->noise + i * t->n_elements, nbytes);
   return t->given->timesteps[i];
 }
 
-// Rows of the current images: x_t, t, and their noise, which is the target.
-static void fill_current(const gd_step_context *s, gd_range images, float *x, float *t) {
-  gd_trainer *tr = s->t;
+static void fill_current(const train_step *s, gd_range images, gd_batch *batch) {
+  const gd_trainer *t = s->trainer;
 #pragma omp parallel for
   for (int64_t i = images.begin; i < images.end; i++) {
     int64_t row = i - images.begin;
-    float *image = x + row * tr->n_elements, *noise = tr->noise_current + row * tr->n_elements;
-    int time = tr->given ? take_current(tr, i, image, noise) : draw_current(s, i, image, noise);
-    gd_schedule_add_noise(tr->schedule, time, tr->n_elements, image, noise, image);
-    t[row] = (float)time;
+    float *image = batch->x + row * t->n_elements, *noise = batch->target + row * t->n_elements;
+    batch->timesteps[row] = t->given ? take_given(t, i, image, noise) : draw_current(s, i, image, noise);
   }
+  batch->n = (int)(images.end - images.begin);
+  gd_batch_add_noise(batch, t->schedule);
 }
 
-static void take_replay(const gd_trainer *t, int64_t first, int n) {
-  const gd_replay_draws *given = &t->given->replay;
-  if (t->strategy->input == GD_INPUT_CURRENT) return;
-  size_t nbytes = (size_t)n * (size_t)t->n_elements * sizeof(float);
-  memcpy(t->draws.start, given->start + first * t->n_elements, nbytes);
-  memcpy(t->draws.noise, given->noise + first * t->n_elements, nbytes);
-  memcpy(t->draws.timesteps, given->timesteps + first, (size_t)n * sizeof(int));
+// The current images' rows, or those behind them.
+static gd_batch replay_rows(const train_step *s) {
+  const gd_trainer *t = s->trainer;
+  gd_batch rows = t->replayed;
+  bool shared = gd_replay_shares_rows(t->config);
+  rows.x = s->current.x + (shared ? 0 : t->n_current * t->n_elements);
+  rows.t = s->current.t + (shared ? 0 : t->n_current);
+  if (shared) rows.timesteps = s->current.timesteps, rows.weights = s->current.weights;
+  return rows;
 }
 
-// Rows of the replay images, made by the teacher, and their targets.
-static void fill_replay(const gd_step_context *s, gd_range images, float *x, float *t) {
-  gd_trainer *tr = s->t;
-  int n = (int)(images.end - images.begin);
-  if (n == 0) return;
-  gd_strategy_id strategy = tr->config->strategy.name;
-  const gd_config_sampling *sampling = tr->pool ? NULL : &tr->config->replay.sampling;
-  if (tr->given)
-    take_replay(tr, images.begin, n);
-  else
-    gd_replay_draw(strategy, s->key, (uint64_t)images.begin, tr->schedule->timesteps, tr->n_elements, n, !tr->pool,
-                   &tr->draws);
-  if (tr->pool) {
-    int64_t first = images.begin - gd_trainer_images(tr, tr->comm->rank, s->n_replay).begin;
-    gd_pixels_normalise(tr->drawn + first * tr->n_elements, n * tr->n_elements, tr->draws.start);
-  }
-  gd_replay_make(strategy, tr->generator, tr->schedule, sampling, s->key, (uint64_t)images.begin, tr->n_elements,
-                 &tr->draws, n, x, t, tr->target_replay);
-}
-
-// This rank's images of the step from the pool.
-static void draw_from_pool(const gd_step_context *s) {
-  gd_trainer *t = s->t;
-  gd_range *ranges = GD_NEW_ARRAY(gd_range, t->comm->size);
-  for (int r = 0; r < t->comm->size; r++) ranges[r] = gd_trainer_images(t, r, s->n_replay);
-  gd_pool_draw(t->pool, ((int64_t)s->key.step - 1) * s->n_replay, s->n_replay, ranges, t->drawn);
-  gd_free(ranges);
-}
-
-// Images of 0 .. n-1 that belong to the slots.
-static gd_range unit_images(const gd_trainer *t, gd_range slots, int64_t n) {
+static void fill_unit(void *context, gd_range slots, gd_plan *plan) {
+  train_step *s = context;
+  gd_trainer *t = s->trainer;
   int n_slots = t->config->training.slots;
-  return (gd_range){gd_range_block(n, n_slots, slots.begin).begin, gd_range_block(n, n_slots, slots.end - 1).end};
+  s->current = t->current;
+  s->current.x = gd_plan_input(plan, 0);
+  s->current.t = gd_plan_input(plan, 1);
+  fill_current(s, gd_slots_rows(slots, n_slots, s->n_batch), &s->current);
+  double start = gd_seconds();
+  s->replayed = replay_rows(s);
+  if (t->replay) gd_replay_fill(t->replay, gd_slots_rows(slots, n_slots, s->n_replay), &s->replayed);
+  s->unit_seconds = gd_seconds() - start;
+  s->replay_seconds += s->unit_seconds;
 }
 
-// Called by backward: what is final may be reduced meanwhile.
-static void gradient_ready(void *context, int64_t first) {
-  gd_slot_sum_ready(context, true, first);
-}
+/* ---- Loss ---- */
 
 static gd_loss_weights loss_weights(const gd_trainer *t) {
   return gd_loss_weigh(t->task + 1, gd_trainer_replays(t), t->config->strategy.lambda);
 }
 
-// Forward, loss and backward of one unit; leaves gradient and tail in `out`. last: of this rank's units.
-static void work_unit(const gd_step_context *s, gd_range slots, bool last, float *out) {
-  gd_trainer *t = s->t;
-  gd_range current = unit_images(t, slots, s->n_batch), replay = unit_images(t, slots, s->n_replay);
-  int replay_row = t->strategy->input == GD_INPUT_CURRENT ? 0 : t->n_current;
-  float *x = gd_plan_input(t->plan, 0), *times = gd_plan_input(t->plan, 1);
+static void unit_loss(void *context, gd_range slots, const float *output, float *gradient, float *sums) {
+  const train_step *s = context;
+  const gd_trainer *t = s->trainer;
   gd_loss_weights weights = loss_weights(t);
   double batch_elements = (double)s->n_batch * (double)t->n_elements;
-  double replay_elements = (double)s->n_replay * (double)t->n_elements, squares_current, squares_replay;
-
-  fill_current(s, current, x, times);
-  double start = gd_seconds();
-  if (gd_trainer_replays(t)) fill_replay(s, replay, x + replay_row * t->n_elements, times + replay_row);
-  double seconds_replay = gd_seconds() - start;
-  s->metrics->replay.seconds += seconds_replay;
-  const float *output = gd_plan_forward(t->plan);
-  gd_loss_rows rows = {.n_current = (int)(current.end - current.begin),
-                       .n_replay = (int)(replay.end - replay.begin),
-                       .replay_row = replay_row,
-                       .n_rows = gd_plan_batch(t->plan),
-                       .n_elements = t->n_elements,
-                       .target_current = t->noise_current,
-                       .target_replay = t->target_replay,
-                       .weight_current = 1.0 / weights.data_divisor / batch_elements,
-                       .weight_replay = s->n_replay ? weights.replay / replay_elements : 0};
-  gd_loss_gradient(&rows, output, gd_plan_output_gradient(t->plan), &squares_current, &squares_replay);
-  float *tail = out + t->table->total;
-  tail[TAIL_LOSS_DATA] = (float)(squares_current / batch_elements);
-  tail[TAIL_LOSS_REPLAY] = s->n_replay ? (float)(squares_replay / replay_elements) : 0;
-  tail[TAIL_REPLAY_SECONDS] = (float)seconds_replay;
-  tail[TAIL_CHECKPOINT] = s->requests & GD_REQUEST_CHECKPOINT ? 1.0f : 0.0f;
-  tail[TAIL_STOP] = s->requests & GD_REQUEST_STOP ? 1.0f : 0.0f;
-  gd_plan_backward(t->plan, out, last ? gradient_ready : NULL, t->sum);
+  double replay_elements = (double)s->n_replay * (double)t->n_elements;
+  int replay_row = (int)((s->replayed.x - s->current.x) / t->n_elements);
+  gd_loss_part parts[] = {
+      {.batch = &s->current, .factor = 1.0 / weights.data_divisor / batch_elements},
+      {.batch = &s->replayed, .first_row = replay_row, .factor = s->n_replay ? weights.replay / replay_elements : 0}};
+  (void)slots;
+  gd_loss_gradient(2, parts, output, gd_plan_batch(gd_learner_plan(t->learner)), gradient);
+  sums[SUM_LOSS_DATA] = (float)(parts[0].squares / batch_elements);
+  sums[SUM_LOSS_REPLAY] = s->n_replay ? (float)(parts[1].squares / replay_elements) : 0;
+  sums[SUM_REPLAY_SECONDS] = (float)s->unit_seconds;
+  sums[SUM_CHECKPOINT] = s->requests & GD_REQUEST_CHECKPOINT ? 1.0f : 0.0f;
+  sums[SUM_STOP] = s->requests & GD_REQUEST_STOP ? 1.0f : 0.0f;
 }
 
-// All of this rank's units.
-static void work_slots(const gd_step_context *s) {
-  gd_trainer *t = s->t;
-  gd_range mine = gd_range_block(t->config->training.slots, t->comm->size, t->comm->rank);
-  bool merged = t->config->training.reduction == GD_REDUCTION_FAST;
-  for (int64_t slot = mine.begin, next; slot < mine.end; slot = next) {
-    next = merged ? mine.end : slot + 1;
-    work_unit(s, (gd_range){slot, next}, next == mine.end, gd_slot_sum_buffer(t->sum));
-    gd_slot_sum_push(t->sum, (int)slot);
-  }
+static double total_loss(void *context, const float *sums) {
+  const train_step *s = context;
+  return gd_loss_total(loss_weights(s->trainer), sums[SUM_LOSS_DATA], sums[SUM_LOSS_REPLAY]);
 }
 
-static void update(gd_trainer *t, int64_t step, const float *grads, double norm) {
-  double clip = t->config->training.gradient_clip;
-  float scale = clip > 0 ? (float)fmin(1.0, clip / (norm + 1e-6)) : 1.0f;
-  gd_adam adam = {
-      .learning_rate = (float)t->config->training.learning_rate, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f};
-  gd_adam_step(&adam, t->table, step, scale, t->config->training.slots, grads, t->params, t->m, t->v);
+static double strategy_penalty(void *context, float *gradient) {
+  const gd_trainer *t = ((const train_step *)context)->trainer;
+  gd_named_array arrays[GD_MAX_ARRAYS];
+  gd_strategy_view view = gd_trainer_view(t, arrays);
+  return t->strategy->penalty(&view, gradient);
+}
+
+/* ---- Step ---- */
+
+static void take_sums(gd_trainer *t, const float *sums, gd_step_metrics *out) {
+  out->loss_data = sums[SUM_LOSS_DATA];
+  out->loss_replay = sums[SUM_LOSS_REPLAY];
+  t->replay_seconds += sums[SUM_REPLAY_SECONDS] / t->comm->size;
+  if (sums[SUM_CHECKPOINT] > 0) out->requests |= GD_REQUEST_CHECKPOINT;
+  if (sums[SUM_STOP] > 0) out->requests |= GD_REQUEST_STOP;
+}
+
+static void after_step(gd_trainer *t, int64_t step) {
+  gd_named_array arrays[GD_MAX_ARRAYS];
   if (t->ema) {
     // warm-up: from 2/11 at the first step of a task, or the average would keep its start for 1 / (1 - decay) steps
     double warm = (1.0 + (double)step) / (10.0 + (double)step);
     gd_ema_update(t->table, (float)fmin(t->config->training.ema_decay, warm), t->params, t->ema);
   }
-  gd_plan_load(t->plan, t->params);
+  if (t->strategy->after_step) {
+    gd_strategy_view view = gd_trainer_view(t, arrays);
+    t->strategy->after_step(&view);
+  }
 }
 
-// Backward goes through the parameters from the last to the first, so the last one is nearest to where it began.
-static void record_nonfinite(const gd_trainer *t, int64_t step, const float *grads, const gd_step_metrics *s) {
-  int n = 0;
-  const char *last = "none";
-  for (int i = 0; i < t->table->n; i++) {
-    const gd_param *param = &t->table->params[i];
-    int64_t k = 0;
-    while (k < param->count && isfinite(grads[param->offset + k])) k++;
-    if (k == param->count) continue;
-    last = param->name;
-    n++;
-  }
-  gd_error_record(
-      "task %d, step %lld: not finite: loss %g (data %g, replay %g), gradient norm %g, gradients of %d of %d parameter "
-      "arrays, the last of them %s",
-      t->task + 1, (long long)step, s->loss, s->loss_data, s->loss_replay, s->gradient_norm, n, t->table->n, last);
+// The learner has said what is not finite.
+static gd_err refuse_or_skip(const gd_trainer *t, int64_t step, gd_step_metrics *out) {
+  gd_error_record("task %d, step %lld: %s (loss of the data %g, of the replay %g)", t->task + 1, (long long)step,
+                  gd_error_message(), out->loss_data, out->loss_replay);
+  out->skipped = true;
+  if (t->config->training.nonfinite == GD_NONFINITE_STOP) return GD_ERR_FAILED;
+  gd_log(GD_LOG_WARN, "%s; the step is skipped", gd_error_message());
+  return GD_OK;
 }
 
 gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int n, unsigned requests,
                        gd_step_metrics *out) {
   *out = (gd_step_metrics){0};
-  bool replays = gd_trainer_replays(t);
-  int n_replay = 0;
-  if (replays && t->strategy->input == GD_INPUT_CURRENT)
-    n_replay = n;
-  else if (replays)
-    n_replay = gd_replay_images(t->config, step, t->n_steps, t->replay_seconds);
-  gd_step_context s = {
-      .t = t, .indices = indices, .n_batch = n, .n_replay = n_replay, .requests = requests, .metrics = out};
+  train_step s = {.trainer = t, .indices = indices, .n_batch = n, .requests = requests};
   s.key = (gd_random){.seed = t->config->seed, .task = (uint32_t)t->task, .step = (uint32_t)step};
-
+  gd_learner_work work = {.context = &s,
+                          .fill = fill_unit,
+                          .loss = unit_loss,
+                          .total = total_loss,
+                          .penalty = t->strategy->penalty ? strategy_penalty : NULL};
+  gd_learner_result result;
   double start = gd_seconds();
-  if (t->pool) {
-    draw_from_pool(&s);
+  if (t->replay) {
+    gd_replay_give(t->replay, t->given ? &t->given->replay : NULL);
+    s.n_replay = gd_replay_begin_step(t->replay, step, n, t->replay_seconds);
     out->replay.seconds = gd_seconds() - start;
   }
-  work_slots(&s);
-  double worked = gd_seconds();
-  const float *grads = gd_slot_sum_finish(t->sum), *tail = grads + t->table->total;
-  double reduced = gd_seconds();
-  out->loss_data = tail[TAIL_LOSS_DATA];
-  out->loss_replay = tail[TAIL_LOSS_REPLAY];
-  out->replay.images = n_replay;
-  out->replay.evaluations = gd_replay_evaluations(t->config, n_replay);
-  t->replay_seconds += tail[TAIL_REPLAY_SECONDS] / t->comm->size;
-  if (tail[TAIL_CHECKPOINT] > 0) out->requests |= GD_REQUEST_CHECKPOINT;
-  if (tail[TAIL_STOP] > 0) out->requests |= GD_REQUEST_STOP;
-  out->loss = gd_loss_total(loss_weights(t), out->loss_data, out->loss_replay);
-  out->gradient_norm = gd_gradient_norm(t->table, grads);
-  out->skipped = !isfinite(out->loss) || !isfinite(out->gradient_norm);
-  if (out->skipped) {
-    record_nonfinite(t, step, grads, out);
-    if (t->config->training.nonfinite == GD_NONFINITE_STOP) return GD_ERR_FAILED;
-    gd_log(GD_LOG_WARN, "%s; the step is skipped", gd_error_message());
-  } else {
-    update(t, step, grads, out->gradient_norm);
-  }
-  out->seconds_reduction = reduced - worked;
+  gd_err err = gd_learner_step(t->learner, step, t->config->training.learning_rate, &work, &result);
+  take_sums(t, result.sums, out);
+  out->loss = result.loss;
+  out->gradient_norm = result.gradient_norm;
+  out->replay.images = s.n_replay;
+  out->replay.evaluations = gd_replay_evaluations(t->config, s.n_replay);
+  if (err == GD_OK)
+    after_step(t, step);
+  else
+    err = refuse_or_skip(t, step, out);
+  out->replay.seconds += s.replay_seconds;
+  out->seconds_reduction = result.seconds_reduction;
   out->seconds_compute = gd_seconds() - start - out->seconds_reduction - out->replay.seconds;
-  return GD_OK;
+  return err;
 }

@@ -1,21 +1,20 @@
-/* Inside of a trainer: one rank's replica, teacher, plans and work arrays. */
+/* Inside of a trainer: one rank's replica, its state, plans and work arrays. */
 #ifndef GD_TRAIN_TRAINER_H
 #define GD_TRAIN_TRAINER_H
 
 #include "gendistill/diffusion.h"
-#include "gendistill/model.h"
 #include "gendistill/store.h"
 #include "gendistill/train.h"
 
-/* What travels behind the gradient in each slot's array, and so is summed over all slots and ranks. */
-enum { TAIL_LOSS_DATA, TAIL_LOSS_REPLAY, TAIL_REPLAY_SECONDS, TAIL_CHECKPOINT, TAIL_STOP, N_TAIL };
+/* Numbers that are summed over all slots and ranks with the gradient. */
+enum { SUM_LOSS_DATA, SUM_LOSS_REPLAY, SUM_REPLAY_SECONDS, SUM_CHECKPOINT, SUM_STOP, N_STEP_SUMS };
 
 /* All that a step draws, for the whole batch of all ranks. */
 typedef struct gd_step_draws {
   const float *images;    /* x_0 (n, H, W, C), in place of the data set's */
   const float *noise;     /* (n, H, W, C) */
   const int *timesteps;   /* (n) */
-  gd_replay_draws replay; /* of n_replay images; not looked at where none are made */
+  gd_replay_draws replay; /* of n_replay images; not used where none are made */
 } gd_step_draws;
 
 struct gd_trainer {
@@ -28,38 +27,49 @@ struct gd_trainer {
   gd_schedule *schedule;
   gd_net *net;
   const gd_param_table *table;
+
+  /* The state, one row each in state.c; (total). */
   float *params, *m, *v;
   float *teacher; /* NULL before the second task, and where the strategy has none */
   float *ema;     /* NULL where training.ema_decay is 0 */
-  gd_slot_sum *sum;
 
+  gd_learner *learner;
   int task;
-  int64_t n_steps;         /* of the task */
-  double replay_seconds;   /* of the task so far, mean over the ranks; kept where replay.limit_seconds is on */
-  gd_pool *pool;           /* NULL where replay images are made for each step, and without replay */
-  int n_current, n_replay; /* most current and replay images of one unit of work */
-  gd_plan *plan;           /* student: n_current rows, then n_replay (none for lwf, which shares the rows) */
-  gd_generator *generator; /* teacher: n_replay rows */
+  int64_t n_steps;       /* of the task */
+  double replay_seconds; /* of the task so far, mean over the ranks; kept where replay.limit_seconds is on */
+  gd_replay *replay;     /* NULL where nothing is replayed */
 
-  /* Work arrays of a unit. */
-  float *noise_current;       /* (n_current, H, W, C) the current images' eps */
-  float *target_replay;       /* (n_replay, H, W, C) */
-  gd_replay_draws draws;      /* (n_replay) */
+  /* Of a unit of work. The plan's rows: the current images, then the replay images unless they share rows. */
+  int n_current;              /* maximum number of current images */
+  gd_batch current, replayed; /* x and t are the plan's */
   const gd_step_draws *given; /* in place of what is drawn, for tests; otherwise NULL */
-  uint8_t *drawn;             /* (images of the step on this rank, H, W, C) from the pool */
   int64_t n_elements;         /* of one image */
 };
 
-/* Whether the replay half is there at this task. */
+/* Whether images are replayed at this task. */
 bool gd_trainer_replays(const gd_trainer *trainer);
-
-/* Images of 0 .. n-1 that a rank works on: those of its slots. */
-gd_range gd_trainer_images(const gd_trainer *trainer, int rank, int64_t n);
 
 /* Whether any step of the task has moved the parameters, in this process or before a resume. Local. */
 bool gd_trainer_has_learned(const gd_trainer *trainer);
 
-/* Where a run stands; written into every checkpoint. */
+/* What the strategy's hooks see; `arrays` has room for GD_MAX_ARRAYS. Local. */
+gd_strategy_view gd_trainer_view(const gd_trainer *trainer, gd_named_array *arrays);
+
+/* ---- State ---- */
+
+/* Allocates the arrays that the trainer needs at its task and does not have yet: zeros. Local. */
+void gd_state_allocate(gd_trainer *trainer);
+void gd_state_free(gd_trainer *trainer);
+
+/* The arrays that there are, as they go into a checkpoint; returns their number, at most GD_MAX_ARRAYS. Local. */
+int gd_state_list(const gd_trainer *trainer, gd_named_array *arrays);
+
+/* Makes the state that of the checkpoint at `path`, task begun. Local. GD_ERR_INPUT naming a missing array. */
+gd_err gd_state_restore(gd_trainer *trainer, const char *path, const gd_checkpoint *checkpoint);
+
+/* ---- Checkpoints ---- */
+
+/* The position of a run, written into every checkpoint. */
 typedef struct gd_position {
   int task, epoch;
   int64_t step; /* of the task, done */

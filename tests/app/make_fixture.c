@@ -22,7 +22,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "gendistill/model.h"
+#include "gendistill/config.h"
 #include "gendistill/store.h"
 #include "network_a.h"
 #include "support.h"
@@ -158,10 +158,10 @@ static gd_err poison_on(const gd_comm *comm, const char *path) {
   gd_net *net = NULL;
   GD_TRY(gd_checkpoint_read_header(comm, path, &c));
   GD_TRY(gd_config_create_from_text(&config, path, c.config_text, 0, NULL));
-  gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
+  gd_model_create(&net, config);
   gd_checkpoint_clear(&c);
   GD_TRY(gd_checkpoint_read(comm, path, gd_net_params(net), &c));
-  c.model[gd_net_params(net)->total - 1] = 3e38f;
+  gd_checkpoint_array(&c, "model")[gd_net_params(net)->total - 1] = 3e38f;
   err = gd_checkpoint_write(comm, path, gd_net_params(net), &c);
 done:
   gd_checkpoint_clear(&c);

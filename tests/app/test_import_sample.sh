@@ -80,7 +80,7 @@ refused 2 "evaluation.eta': must be a number, is 'nan'" 1 sample --checkpoint "$
 
 # ---- config.json beside the weights: it may describe another network than the configuration.
 succeeds 1 "${importing[@]}"
-has "$folder/err" "$folder/config.json: no such file, so what the weights do not tell is assumed" "import"
+has "$folder/err" "$folder/config.json: no such file, so what does not follow from the weights is assumed" "import"
 has "$folder/err" "flip_sin_to_cos true, freq_shift 0" "import"
 rm "$folder/bad.h5"
 good='"_class_name": "UNet2DModel", "_diffusers_version": "0.30.0", "sample_size": 16, "in_channels": 1,

@@ -1,6 +1,7 @@
 /* The real Fashion-MNIST files, where their package is installed. */
 #include <sys/stat.h>
 
+#include "gendistill/config.h"
 #include "gendistill/data.h"
 #include "support.h"
 
@@ -10,7 +11,8 @@ static gd_dataset *read_installed(gd_split split, const char *set) {
   gd_dataset *dataset = NULL;
   struct stat status;
   assert_ok(gd_config_create(&config, NULL, 1, &set));
-  if (stat(config->dataset.path, &status) == 0) assert_ok(gd_dataset_read(&dataset, test_comm, config, split));
+  if (stat(config->dataset.path, &status) == 0)
+    assert_ok(gd_dataset_read(&dataset, test_comm, &config->dataset, split));
   gd_config_destroy(&config);
   return dataset;
 }

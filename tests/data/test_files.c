@@ -6,6 +6,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "data/resize.h"
+#include "gendistill/config.h"
 #include "gendistill/data.h"
 #include "support.h"
 
@@ -61,7 +63,7 @@ static gd_err read_split(gd_dataset **out, const char *name, int size, gd_split 
   char *sets[] = {gd_format("dataset.name=%s", name), gd_format("dataset.path=%s", folder),
                   gd_format("dataset.image_size=%d", size)};
   assert_ok(gd_config_create(&config, NULL, 3, (const char *const *)sets));
-  gd_err err = gd_dataset_read(out, test_comm, config, split);
+  gd_err err = gd_dataset_read(out, test_comm, &config->dataset, split);
   gd_config_destroy(&config);
   for (int i = 0; i < 3; i++) gd_free(sets[i]);
   return err;

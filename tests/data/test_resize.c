@@ -1,7 +1,7 @@
 /* Resizing: Pillow's bits for enlarging, exact area averages for shrinking. */
 #include <string.h>
 
-#include "gendistill/data.h"
+#include "data/resize.h"
 #include "support.h"
 
 static uint8_t *golden_bytes(const char *dataset, int64_t n) {

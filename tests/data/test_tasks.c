@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "gendistill/data.h"
+#include "gendistill/strategy.h"
 #include "support.h"
 
 static gd_config *config_of(const char *text) {
@@ -12,7 +13,7 @@ static gd_config *config_of(const char *text) {
 
 static gd_task_split *split_of(const gd_config *config) {
   gd_task_split *split = GD_NEW(gd_task_split);
-  assert_ok(gd_task_split_make(split, config, 10));
+  assert_ok(gd_task_split_make(split, &config->tasks, config->seed, 10));
   return split;
 }
 
@@ -64,14 +65,14 @@ static void impossible_splits_are_refused(void **state) {
   (void)state;
   gd_task_split *split = GD_NEW(gd_task_split);
   gd_config *config = config_of("tasks: {order: [[0, 7], [1]]}");
-  assert_int_equal(gd_task_split_make(split, config, 7), GD_ERR_INPUT);
+  assert_int_equal(gd_task_split_make(split, &config->tasks, config->seed, 7), GD_ERR_INPUT);
   assert_string_equal(gd_error_message(), "key 'tasks.order': class 7 does not exist, there are 0 to 6");
   config->tasks.classes[1][0] = 0;
-  assert_int_equal(gd_task_split_make(split, config, 10), GD_ERR_INPUT);
-  assert_string_equal(gd_error_message(), "key 'tasks.order': class 0 stands twice");
+  assert_int_equal(gd_task_split_make(split, &config->tasks, config->seed, 10), GD_ERR_INPUT);
+  assert_string_equal(gd_error_message(), "key 'tasks.order': class 0 is listed twice");
   gd_config_destroy(&config);
   config = config_of("");
-  assert_int_equal(gd_task_split_make(split, config, 12), GD_ERR_INPUT);
+  assert_int_equal(gd_task_split_make(split, &config->tasks, config->seed, 12), GD_ERR_INPUT);
   assert_string_equal(gd_error_message(), "key 'tasks.count': 12 classes cannot be divided into 5 equal tasks");
   gd_config_destroy(&config);
   gd_free(split);
@@ -91,7 +92,7 @@ static int64_t check_indices(const char *text, int task, int first, int n_classe
   gd_config *config = config_of(text);
   gd_task_split *split = split_of(config);
   int64_t n = 0;
-  uint32_t *indices = gd_task_indices(&dataset, split, config, task, &n);
+  uint32_t *indices = gd_strategy_images(config, &dataset, split, task, &n);
   for (int64_t i = 0; i < n; i++) {
     assert_true(indices[i] < N && (i == 0 || indices[i] > indices[i - 1]));
     assert_in_range(labels[indices[i]], first, n_classes - 1);

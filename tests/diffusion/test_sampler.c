@@ -20,11 +20,18 @@ typedef struct probe {
 } probe;
 
 static gd_schedule *make_schedule(int timesteps, bool zero_terminal_snr) {
-  gd_config_diffusion config = {
+  gd_diffusion config = {
       .timesteps = timesteps, .beta_start = 1e-4, .beta_end = 0.02, .zero_terminal_snr = zero_terminal_snr};
   gd_schedule *schedule = NULL;
   gd_schedule_create(&schedule, &config);
   return schedule;
+}
+
+static gd_nonfinite_sample sample(const gd_schedule *schedule, const gd_sampling *sampling,
+                                  const float *(*predict)(void *, const float *, float), void *predict_context,
+                                  void (*noise)(void *, int, int, float *), void *noise_context, float *x) {
+  gd_sampling_calls calls = {predict, predict_context, noise, noise_context};
+  return gd_sample(schedule, sampling, &calls, IMAGES, ELEMENTS, x);
 }
 
 static void probe_begin(probe *p, const gd_schedule *schedule) {
@@ -36,8 +43,9 @@ static void probe_begin(probe *p, const gd_schedule *schedule) {
 }
 
 // The noise by which x is x0 noised to t.
-static const float *predict_from_x0(void *context, const float *x, int t) {
+static const float *predict_from_x0(void *context, const float *x, float time) {
   probe *p = context;
+  int t = (int)time;
   double a = p->schedule->alphas_cumprod[t];
   if (p->trace) memcpy(p->trace + (int64_t)p->n_calls * TOTAL, x, sizeof p->out);
   for (int i = 0; i < TOTAL; i++) p->out[i] = (float)((x[i] - sqrt(a) * p->x0[i]) / sqrt(1.0 - a));
@@ -47,8 +55,9 @@ static const float *predict_from_x0(void *context, const float *x, int t) {
 }
 
 // Always the same noise; x must be x0 noised with it to t.
-static const float *predict_on_the_path(void *context, const float *x, int t) {
+static const float *predict_on_the_path(void *context, const float *x, float time) {
   probe *p = context;
+  int t = (int)time;
   double a = p->schedule->alphas_cumprod[t];
   for (int i = 0; i < TOTAL; i++) {
     double expected = sqrt(a) * p->x0[i] + sqrt(1.0 - a) * p->eps[i];
@@ -59,7 +68,7 @@ static const float *predict_on_the_path(void *context, const float *x, int t) {
   return p->eps;
 }
 
-static const float *predict_constant(void *context, const float *x, int t) {
+static const float *predict_constant(void *context, const float *x, float t) {
   (void)x, (void)t;
   return context;
 }
@@ -96,8 +105,8 @@ static void known_x0_comes_back(void **state) {
       probe_begin(&p, schedule);
       float x[TOTAL];
       start(x);
-      gd_config_sampling sampling = {.sampler = GD_DDIM, .steps = step_counts[i]};
-      gd_sample(schedule, &sampling, IMAGES, ELEMENTS, predict_from_x0, &p, NULL, NULL, x);
+      gd_sampling sampling = {.sampler = GD_SAMPLER_ddim, .steps = step_counts[i]};
+      sample(schedule, &sampling, predict_from_x0, &p, NULL, NULL, x);
       assert_int_equal(p.n_calls, step_counts[i]);
       assert_x0_came_back(&p, step_counts[i], x);
     }
@@ -117,8 +126,8 @@ static void ddim_follows_the_path(void **state) {
     for (int image = 0; image < IMAGES; image++)
       gd_schedule_add_noise(schedule, 99, ELEMENTS, p.x0 + image * ELEMENTS, p.eps + image * ELEMENTS,
                             x + image * ELEMENTS);
-    gd_config_sampling sampling = {.sampler = GD_DDIM, .steps = step_counts[i]};
-    gd_sample(schedule, &sampling, IMAGES, ELEMENTS, predict_on_the_path, &p, NULL, NULL, x);
+    gd_sampling sampling = {.sampler = GD_SAMPLER_ddim, .steps = step_counts[i]};
+    sample(schedule, &sampling, predict_on_the_path, &p, NULL, NULL, x);
     assert_int_equal(p.n_calls, step_counts[i]);
     assert_int_equal(p.last_t, 100 / step_counts[i] - 1);
     assert_true(relative_error(x, p.x0, TOTAL) < 1e-5);
@@ -133,8 +142,8 @@ static void x0_is_clipped(void **state) {
   for (int s = 0; s < 2; s++) {
     float zeros[TOTAL] = {0}, x[TOTAL];
     for (int i = 0; i < TOTAL; i++) x[i] = i % 2 ? 3.0f : -3.0f;
-    gd_config_sampling sampling = {.sampler = GD_DDIM, .steps = step_counts[s]};
-    gd_sample(schedule, &sampling, IMAGES, ELEMENTS, predict_constant, zeros, NULL, NULL, x);
+    gd_sampling sampling = {.sampler = GD_SAMPLER_ddim, .steps = step_counts[s]};
+    sample(schedule, &sampling, predict_constant, zeros, NULL, NULL, x);
     for (int i = 0; i < TOTAL; i++) assert_true(fabsf(x[i] - (i % 2 ? 1.0f : -1.0f)) < 1e-4f);
   }
   gd_schedule_destroy(&schedule);
@@ -150,13 +159,13 @@ static void ddpm_posterior(const gd_schedule *schedule, int t, const float *x0, 
     out[i] = (sqrt(before) * beta * x0[i] + sqrt(alpha) * (1.0 - before) * x[i]) / (1.0 - a) + sd * z[i];
 }
 
-static void run_traced(const gd_schedule *schedule, gd_config_sampling sampling, probe *p, float *x) {
+static void run_traced(const gd_schedule *schedule, gd_sampling sampling, probe *p, float *x) {
   int steps = schedule->timesteps;
   probe_begin(p, schedule);
   p->trace = GD_NEW_ARRAY(float, (steps + 1) * TOTAL);
   p->noise_counts = GD_NEW_ARRAY(int, steps *IMAGES);
   start(x);
-  gd_sample(schedule, &sampling, IMAGES, ELEMENTS, predict_from_x0, p, counted_noise, p, x);
+  sample(schedule, &sampling, predict_from_x0, p, counted_noise, p, x);
   memcpy(p->trace + steps * TOTAL, x, sizeof *x * TOTAL);
 }
 
@@ -167,7 +176,7 @@ static void ddpm_draws_from_the_posterior(void **state) {
   probe p;
   float x[TOTAL], z[ELEMENTS];
   // ddpm uses all timesteps and eta 1, whatever the settings of steps and eta
-  run_traced(schedule, (gd_config_sampling){.sampler = GD_DDPM, .steps = 3, .eta = 0.0}, &p, x);
+  run_traced(schedule, (gd_sampling){.sampler = GD_SAMPLER_ddpm, .steps = 3, .eta = 0.0}, &p, x);
   assert_int_equal(p.n_calls, STEPS);
   for (int k = 0; k < STEPS; k++) {
     for (int image = 0; image < IMAGES; image++) {
@@ -192,8 +201,8 @@ static void ddpm_is_ddim_with_eta_one(void **state) {
   gd_schedule *schedule = make_schedule(STEPS, true);
   probe p, q;
   float x[TOTAL], y[TOTAL];
-  run_traced(schedule, (gd_config_sampling){.sampler = GD_DDPM, .steps = 2}, &p, x);
-  run_traced(schedule, (gd_config_sampling){.sampler = GD_DDIM, .steps = STEPS, .eta = 1.0}, &q, y);
+  run_traced(schedule, (gd_sampling){.sampler = GD_SAMPLER_ddpm, .steps = 2}, &p, x);
+  run_traced(schedule, (gd_sampling){.sampler = GD_SAMPLER_ddim, .steps = STEPS, .eta = 1.0}, &q, y);
   assert_memory_equal(p.trace, q.trace, sizeof(float) * (STEPS + 1) * TOTAL);
   gd_free(p.trace);
   gd_free(p.noise_counts);
@@ -210,9 +219,9 @@ static void eta_scales_the_noise(void **state) {
   probe p;
   probe_begin(&p, schedule);
   p.noise_counts = GD_NEW_ARRAY(int, 2 * IMAGES);
-  gd_config_sampling sampling = {.sampler = GD_DDIM, .steps = 2, .eta = 0.5};
+  gd_sampling sampling = {.sampler = GD_SAMPLER_ddim, .steps = 2, .eta = 0.5};
   float x[TOTAL] = {0};  // x0 stays 0 in the first step, so x is sd z; the second divides by sqrt(abar_499)
-  gd_sample(schedule, &sampling, IMAGES, ELEMENTS, predict_constant, zeros, counted_noise, &p, x);
+  sample(schedule, &sampling, predict_constant, zeros, counted_noise, &p, x);
   double a = schedule->alphas_cumprod[999], ap = schedule->alphas_cumprod[499];
   double sd = 0.5 * sqrt((1.0 - ap) / (1.0 - a) * (1.0 - a / ap));
   for (int image = 0; image < IMAGES; image++) {
@@ -235,7 +244,7 @@ typedef struct broken_network {
   float bad;
 } broken_network;
 
-static const float *predict_broken(void *context, const float *x, int t) {
+static const float *predict_broken(void *context, const float *x, float t) {
   (void)x, (void)t;
   broken_network *b = context;
   b->out[2 * ELEMENTS + 7] = b->n_calls++ == b->bad_call ? b->bad : 0;
@@ -245,13 +254,13 @@ static const float *predict_broken(void *context, const float *x, int t) {
 static void what_is_not_finite_is_named(void **state) {
   (void)state;
   gd_schedule *schedule = make_schedule(1000, true);
-  gd_config_sampling sampling = {.sampler = GD_DDIM, .steps = 4};
+  gd_sampling sampling = {.sampler = GD_SAMPLER_ddim, .steps = 4};
   static const float bad[] = {NAN, INFINITY, -INFINITY};
   for (int i = 0; i < 15; i++) {
     broken_network b = {.bad_call = i / 3, .bad = bad[i % 3]};
     float x[TOTAL];
     start(x);
-    gd_nonfinite_sample found = gd_sample(schedule, &sampling, IMAGES, ELEMENTS, predict_broken, &b, NULL, NULL, x);
+    gd_nonfinite_sample found = sample(schedule, &sampling, predict_broken, &b, NULL, NULL, x);
     assert_int_equal(found.image, i < 12 ? 2 : -1);  // there is no call 4
     if (i < 12) assert_true(found.step == i / 3 && found.timestep == 999 - 250 * (i / 3));
     assert_int_equal(b.n_calls, i < 12 ? i / 3 + 1 : 4);  // sampling stops there

@@ -5,11 +5,10 @@
 #include "gendistill/diffusion.h"
 #include "support.h"
 
-static const gd_config_diffusion paper = {
-    .timesteps = 1000, .beta_start = 1e-4, .beta_end = 0.02, .zero_terminal_snr = true};
+static const gd_diffusion paper = {.timesteps = 1000, .beta_start = 1e-4, .beta_end = 0.02, .zero_terminal_snr = true};
 
 static gd_schedule *make_schedule(int timesteps, bool zero_terminal_snr) {
-  gd_config_diffusion config = paper;
+  gd_diffusion config = paper;
   config.timesteps = timesteps;
   config.zero_terminal_snr = zero_terminal_snr;
   gd_schedule *schedule = NULL;
@@ -51,7 +50,7 @@ static void signal_falls_to_zero_at_any_length(void **state) {
 }
 
 // The rescaled schedule in double precision, whose products do not underflow.
-static void exact_zero_snr(const gd_config_diffusion *config, double *abar) {
+static void exact_zero_snr(const gd_diffusion *config, double *abar) {
   int n = config->timesteps;
   double log_root = 0, *roots = GD_NEW_ARRAY(double, n);
   for (int t = 0; t < n; t++) {
@@ -76,7 +75,7 @@ static void extreme_schedules_match_double_precision(void **state) {
                {100000, 1e-4, 0.02, 1e-4}, {2, 0.9, 0.999, 1e-5},   {1000, 1e-9, 1e-6, 1e-2}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     int n = cases[i].timesteps;
-    gd_config_diffusion config = {
+    gd_diffusion config = {
         .timesteps = n, .beta_start = cases[i].start, .beta_end = cases[i].end, .zero_terminal_snr = true};
     gd_schedule *schedule;
     double *exact = GD_NEW_ARRAY(double, n);
@@ -159,10 +158,14 @@ static void timesteps_decrease_and_stay_in_range(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(schedule_matches_pytorch),           cmocka_unit_test(zero_snr_schedule_matches_pytorch),
-      cmocka_unit_test(signal_falls_to_zero_at_any_length), cmocka_unit_test(single_timestep_is_finite),
-      cmocka_unit_test(added_noise_matches_pytorch),       cmocka_unit_test(trailing_timesteps_match_exactly),
-      cmocka_unit_test(extreme_schedules_match_double_precision),        cmocka_unit_test(halves_are_rounded_to_even),
+      cmocka_unit_test(schedule_matches_pytorch),
+      cmocka_unit_test(zero_snr_schedule_matches_pytorch),
+      cmocka_unit_test(signal_falls_to_zero_at_any_length),
+      cmocka_unit_test(single_timestep_is_finite),
+      cmocka_unit_test(added_noise_matches_pytorch),
+      cmocka_unit_test(trailing_timesteps_match_exactly),
+      cmocka_unit_test(extreme_schedules_match_double_precision),
+      cmocka_unit_test(halves_are_rounded_to_even),
       cmocka_unit_test(timesteps_decrease_and_stay_in_range),
   };
   return GD_TEST_MAIN(tests);

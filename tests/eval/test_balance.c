@@ -1,7 +1,7 @@
 /* Class balance against the golden file and by hand, forgetting by hand. */
 #include <math.h>
 
-#include "gendistill/eval.h"
+#include "eval/balance.h"
 #include "support.h"
 
 static void take_counts(const char *dataset, int64_t *out) {

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gendistill/eval.h"
+#include "eval/classifier.h"
+#include "eval/moments.h"
 #include "support.h"
 
 enum { N_TEST = 1000 };
@@ -33,8 +34,8 @@ static int open_data(void **state) {
   gd_data *data = *state = GD_NEW(gd_data);
   data->folder = test_folder_create();
   gd_config *config = make_config(data, "epochs: 1");
-  assert_ok(gd_dataset_read(&data->train, test_comm, config, GD_TRAIN));
-  assert_ok(gd_dataset_read(&data->test, test_comm, config, GD_TEST));
+  assert_ok(gd_dataset_read(&data->train, test_comm, &config->dataset, GD_TRAIN));
+  assert_ok(gd_dataset_read(&data->test, test_comm, &config->dataset, GD_TEST));
   data->test->n = under_valgrind() ? 40 : N_TEST;  // a subset is enough here
   gd_config_destroy(&config);
   return 0;
@@ -55,7 +56,7 @@ static gd_moments *moments_of(gd_classifier *classifier, const gd_grid *grid, in
   gd_moments *moments;
   gd_range local = gd_range_images(test_comm, n);
   images.held += local.begin * images.held_size * images.held_size;
-  gd_classifier_look(classifier, n, &images, NULL, &features);
+  gd_classifier_extract(classifier, n, &images, NULL, &features);
   gd_moments_create(&moments, grid, &features, selected ? selected + local.begin : NULL);
   gd_features_clear(&features);
   return moments;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "eval/moments.h"
 #include "gendistill/eval.h"
 #include "support.h"
 

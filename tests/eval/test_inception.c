@@ -81,7 +81,7 @@ static void features_are_those_of_the_network(void **state) {
   gd_range local = gd_range_images(test_comm, N_IMAGES);
   uint8_t *images = make_images(local);
   gd_images view = {.held = images, .held_size = SMALL, .size = SMALL, .channels = 1};
-  gd_inception_look(inception, N_IMAGES, &view, &features);
+  gd_inception_extract(inception, N_IMAGES, &view, &features);
   assert_true(features.n_global == N_IMAGES && features.local.begin == local.begin && features.width == 2048);
   assert_ok(gd_plan_create(&plan, net, 1, GD_INFERENCE, GD_FLOAT32));
   gd_plan_load(plan, params);

@@ -12,7 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
   err_all = gd_checkpoint_read(fuzz_comm, path, &table, &all);
   fuzz_check(err_all, path);
   if (err != GD_OK && err_all == GD_OK) gd_abort("%s: read without its header", path);
-  if (err_all == GD_OK && gd_param_table_digest(&table, all.model) != all.digest) gd_abort("%s: wrong weights", path);
+  if (err_all == GD_OK && gd_param_table_digest(&table, gd_checkpoint_array(&all, "model")) != all.digest)
+    gd_abort("%s: wrong weights", path);
   gd_checkpoint_clear(&header);
   gd_checkpoint_clear(&all);
   return 0;

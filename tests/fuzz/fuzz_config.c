@@ -5,7 +5,6 @@
 
 #include "fuzz_support.h"
 #include "gendistill/config.h"
-#include "gendistill/model.h"
 
 enum { MAX_SETS = 8 };
 
@@ -18,7 +17,7 @@ static void check_accepted(const gd_config *config) {
   if (strcmp(dump, second) != 0) gd_abort("a dump changes when it is read:\n%s\n%s", dump, second);
   if (gd_config_require_same_run(config, again) != GD_OK) gd_abort("not the same run: %s", gd_error_message());
   gd_net *net = NULL;
-  gd_unet_create(&net, &config->model, config->dataset.image_size, gd_dataset_channels(config->dataset.name));
+  gd_model_create(&net, config);
   if (gd_net_params(net)->total <= 0) gd_abort("a network of %lld parameters", (long long)gd_net_params(net)->total);
   gd_net_destroy(&net);
   gd_free(second);

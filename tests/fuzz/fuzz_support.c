@@ -31,8 +31,8 @@ int MPI_Abort(MPI_Comm comm, int code) {
   abort();
 }
 
-// MPI starts by itself, as one process with a folder of its own, and leaves signals to libFuzzer, which would not keep
-// the input otherwise.
+// MPI starts as a single process with its own folder, and leaves signals to libFuzzer, which would otherwise not save
+// the input.
 static void set_environment(void) {
   char folder[64];
   snprintf(folder, sizeof folder, "/tmp/ompi-%d", (int)getpid());

@@ -6,12 +6,12 @@
 #include "gendistill/model.h"
 #include "support.h"
 
-static const gd_config_model model = {.n_levels = 4,
-                                      .block_out_channels = {128, 256, 256, 256},
-                                      .layers_per_block = 2,
-                                      .attention = {false, true, false, false},
-                                      .attention_head_dim = 8,
-                                      .norm_num_groups = 32};
+static const gd_unet_config model = {.n_levels = 4,
+                                     .block_out_channels = {128, 256, 256, 256},
+                                     .layers_per_block = 2,
+                                     .attention = {false, true, false, false},
+                                     .attention_head_dim = 8,
+                                     .norm_num_groups = 32};
 
 // As diffusers 0.30 writes it for this network.
 static const char whole[] =

@@ -8,7 +8,7 @@
 
 typedef struct gd_case {
   const char *name;
-  gd_config_model model;
+  gd_unet_config model;
   int size, channels;
 } gd_case;
 

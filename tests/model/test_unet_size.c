@@ -5,7 +5,7 @@
 #include "gendistill/model.h"
 #include "support.h"
 
-static int64_t parameters(const gd_config_model *model, int size, int channels) {
+static int64_t parameters(const gd_unet_config *model, int size, int channels) {
   gd_net *net;
   gd_unet_create(&net, model, size, channels);
   int64_t total = gd_net_params(net)->total;
@@ -15,25 +15,25 @@ static int64_t parameters(const gd_config_model *model, int size, int channels) 
 
 static void paper_networks_have_their_parameter_counts(void **state) {
   (void)state;
-  gd_config_model fashion = {.n_levels = 4,
-                             .block_out_channels = {64, 128, 256, 512},
-                             .layers_per_block = 1,
-                             .attention = {false, false, false, true},
-                             .attention_head_dim = 8,
-                             .norm_num_groups = 32};
-  gd_config_model cifar = {.n_levels = 4,
-                           .block_out_channels = {128, 256, 256, 256},
-                           .layers_per_block = 2,
-                           .attention = {false, true, false, false},
-                           .attention_head_dim = 8,
-                           .norm_num_groups = 32};
+  gd_unet_config fashion = {.n_levels = 4,
+                            .block_out_channels = {64, 128, 256, 512},
+                            .layers_per_block = 1,
+                            .attention = {false, false, false, true},
+                            .attention_head_dim = 8,
+                            .norm_num_groups = 32};
+  gd_unet_config cifar = {.n_levels = 4,
+                          .block_out_channels = {128, 256, 256, 256},
+                          .layers_per_block = 2,
+                          .attention = {false, true, false, false},
+                          .attention_head_dim = 8,
+                          .norm_num_groups = 32};
   assert_int_equal(parameters(&fashion, 32, 1), 42855873);
   assert_int_equal(parameters(&cifar, 32, 3), 35746307);
 }
 
 static void other_shapes_run_forward_and_backward(void **state) {
   (void)state;
-  gd_config_model models[] = {
+  gd_unet_config models[] = {
       {.n_levels = 1, .block_out_channels = {8}, .layers_per_block = 1, .norm_num_groups = 2},
       {.n_levels = 3,
        .block_out_channels = {6, 12, 18},

@@ -30,10 +30,8 @@ static const gd_rounding roundings[] = {
     {0x00000000, 0x0000}, {0x80000000, 0x8000},                        // -0 stays
     {0x00000001, 0x0000}, {0x00008000, 0x0000},                        // subnormals round like all others
     {0x00018000, 0x0002}, {0x007fffff, 0x0080},                        // the largest becomes the smallest normal number
-    {0x00400000, 0x0040}, {0x80018000, 0x8002}, {0x7f7f7fff, 0x7f7f},
-    {0x7f7f8000, 0x7f80},  // these round to infinity
-    {0x7f7fffff, 0x7f80}, {0xff7fffff, 0xff80}, {0x7f800000, 0x7f80},
-    {0xff800000, 0xff80},
+    {0x00400000, 0x0040}, {0x80018000, 0x8002}, {0x7f7f7fff, 0x7f7f}, {0x7f7f8000, 0x7f80},  // these round to infinity
+    {0x7f7fffff, 0x7f80}, {0xff7fffff, 0xff80}, {0x7f800000, 0x7f80}, {0xff800000, 0xff80},
 };
 enum { N_ROUNDINGS = sizeof roundings / sizeof roundings[0] };
 

@@ -38,20 +38,13 @@ static bool refused(fixture *f) {
   gd_checkpoint read;
   gd_err err = gd_checkpoint_read(test_comm, f->path, &f->table, &read);
   if (err == GD_OK) {
-    size_t nbytes = (size_t)f->table.total * sizeof(float);
-    assert_memory_equal(read.model, f->written.model, nbytes);
-    assert_memory_equal(read.teacher, f->written.teacher, nbytes);
-    assert_memory_equal(read.m, f->written.m, nbytes);
-    assert_memory_equal(read.v, f->written.v, nbytes);
-    assert_memory_equal(read.ema, f->written.ema, nbytes);
-    assert_int_equal(read.step, f->written.step);
-    assert_string_equal(read.config_text, f->written.config_text);
+    small_assert_same(&f->table, &f->written, &read);
     gd_checkpoint_clear(&read);
     return false;
   }
   assert_int_equal(err, GD_ERR_INPUT);
   assert_message(f->path);
-  assert_null(read.model);
+  assert_int_equal(read.n_arrays, 0);
   return true;
 }
 
@@ -73,10 +66,12 @@ static void test_a_flipped_value_names_its_dataset(void **state) {
   fixture *f = *state;
   const gd_param *cube = gd_param_table_find(&f->table, "cube");
   size_t nbytes = (size_t)cube->count * sizeof(float);
-  flip_and_read(f, find_bytes(f, f->written.model + cube->offset, nbytes),
-                "dataset '/model/cube' is damaged: its checksum does not hold");
-  flip_and_read(f, find_bytes(f, f->written.ema + cube->offset, nbytes) + nbytes - 3, "dataset '/ema/cube' is damaged");
-  flip_and_read(f, find_bytes(f, f->written.v, nbytes), "dataset '/optimizer/v' is damaged");
+  const float *model = gd_checkpoint_array(&f->written, "model"), *ema = gd_checkpoint_array(&f->written, "ema");
+  flip_and_read(f, find_bytes(f, model + cube->offset, nbytes),
+                "dataset '/model/cube' is damaged: its checksum does not match");
+  flip_and_read(f, find_bytes(f, ema + cube->offset, nbytes) + nbytes - 3, "dataset '/ema/cube' is damaged");
+  flip_and_read(f, find_bytes(f, gd_checkpoint_array(&f->written, "optimizer/v"), nbytes),
+                "dataset '/optimizer/v' is damaged");
 }
 
 static void test_flipped_bytes_anywhere_are_refused(void **state) {

@@ -187,8 +187,8 @@ static void a_filter_that_is_missing_is_named(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(a_set_is_read_back_and_damage_is_noticed),  cmocka_unit_test(files_of_other_programs),
-      cmocka_unit_test(a_file_behind_a_block_of_other_bytes), cmocka_unit_test(values_in_another_file_are_refused),
+      cmocka_unit_test(a_set_is_read_back_and_damage_is_noticed), cmocka_unit_test(files_of_other_programs),
+      cmocka_unit_test(a_file_behind_a_block_of_other_bytes),     cmocka_unit_test(values_in_another_file_are_refused),
       cmocka_unit_test(a_filter_that_is_missing_is_named),
   };
   return GD_TEST_MAIN(tests);

@@ -109,7 +109,7 @@ static void test_damage_is_reported(void **state) {
   gd_sample_set read;
   uint8_t *out = NULL;
   assert_int_equal(gd_sample_set_read(test_comm, path, &read, &out), GD_ERR_INPUT);
-  assert_message("/samples.h5: dataset '/images' is damaged: its checksum does not hold");
+  assert_message("/samples.h5: dataset '/images' is damaged: its checksum does not match");
   assert_null(out);
   gd_free(images);
   gd_free(bytes);

@@ -45,13 +45,13 @@ static inline gd_checkpoint small_checkpoint(const gd_param_table *table, bool e
   gd_checkpoint c = {.task = 1, .epoch = 3, .step = 1234, .global_step = 5678, .seed = UINT64_MAX - 3};
   c.config_text = gd_strdup("seed: 42\nstrategy: {name: generative_distillation}\n");
   c.code_version = gd_strdup("0.1.0-test");
-  c.model = small_values(table, 1);
+  gd_checkpoint_add(&c, "model", small_values(table, 1));
   if (!everything) return c;
   c.task_done = true;
-  c.teacher = small_values(table, 2);
-  c.m = small_values(table, 3);
-  c.v = small_values(table, 4);
-  c.ema = small_values(table, 5);
+  gd_checkpoint_add(&c, "teacher", small_values(table, 2));
+  gd_checkpoint_add(&c, "optimizer/m", small_values(table, 3));
+  gd_checkpoint_add(&c, "optimizer/v", small_values(table, 4));
+  gd_checkpoint_add(&c, "ema", small_values(table, 5));
   return c;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "support.h"
+#include "train/loss.h"
 #include "train/trainer.h"
 
 enum { N_IMAGES = 12, SIDE = 8 };
@@ -53,35 +54,30 @@ static void *copy_params(const gd_fixture *f) {
 
 enum { N_ROWS = 5, N_ELEMENTS = 6, N_VALUES = N_ROWS * N_ELEMENTS };
 
-static double loss(const gd_loss_rows *rows, const float *output, float *gradient) {
-  double current, replay;
-  gd_loss_gradient(rows, output, gradient, &current, &replay);
-  return rows->weight_current * current + rows->weight_replay * replay;
+static double loss(gd_loss_part parts[2], const float *output, float *gradient) {
+  gd_loss_gradient(2, parts, output, N_ROWS, gradient);
+  return parts[0].factor * parts[0].squares + parts[1].factor * parts[1].squares;
 }
 
 static void check_loss_gradient(int replay_row) {
-  float output[N_VALUES], gradient[N_VALUES], unused[N_VALUES], current[N_VALUES], replay[N_VALUES];
+  float output[N_VALUES], gradient[N_VALUES], unused[N_VALUES], targets[2][N_VALUES];
   gd_random key = {.seed = 1, .purpose = GD_RANDOM_NOISE};
   gd_random_normal(key, 0, N_VALUES, output);
-  gd_random_normal(key, 1, N_VALUES, current);
-  gd_random_normal(key, 2, N_VALUES, replay);
-  // the last row is neither: a slot may have fewer images than the plan
-  gd_loss_rows rows = {.n_current = 2,
-                       .n_replay = 2,
-                       .replay_row = replay_row,
-                       .n_rows = N_ROWS,
-                       .n_elements = N_ELEMENTS,
-                       .target_current = current,
-                       .target_replay = replay,
-                       .weight_current = 0.25,
-                       .weight_replay = 0.5};
-  loss(&rows, output, gradient);
+  gd_random_normal(key, 1, N_VALUES, targets[0]);
+  gd_random_normal(key, 2, N_VALUES, targets[1]);
+  double weights[] = {1, 0.25};
+  // the last row is of no part: a slot with fewer images than the plan
+  gd_batch current = {.n = 2, .n_elements = N_ELEMENTS, .target = targets[0], .weights = weights}, replayed = current;
+  replayed.target = targets[1];
+  gd_loss_part parts[] = {{.batch = &current, .factor = 0.25},
+                          {.batch = &replayed, .first_row = replay_row, .factor = 0.5}};
+  loss(parts, output, gradient);
   for (int i = 0; i < N_VALUES; i++) {
     const float kept = output[i], h = 0.125f;
     output[i] = kept + h;
-    double above = loss(&rows, output, unused);
+    double above = loss(parts, output, unused);
     output[i] = kept - h;
-    double below = loss(&rows, output, unused);
+    double below = loss(parts, output, unused);
     output[i] = kept;
     assert_true(fabs((above - below) / (2 * h) - gradient[i]) < 1e-5);  // exact for a quadratic, up to rounding
     if (i >= (replay_row + 2) * N_ELEMENTS) assert_true(gradient[i] == 0);
@@ -163,7 +159,7 @@ static void a_non_finite_step_may_be_skipped(void **state) {
   begin_task(f.trainer, 0);
   float *last = &f.trainer->params[f.trainer->table->total - 1], kept = *last;
   *last = INFINITY;
-  gd_plan_load(f.trainer->plan, f.trainer->params);
+  gd_plan_load(gd_trainer_plan(f.trainer), f.trainer->params);
   float *before = copy_params(&f);
   gd_log_setup(test_comm->rank, GD_LOG_ERROR);  // the warning is expected
   assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 6, 0, &metrics));
@@ -171,7 +167,7 @@ static void a_non_finite_step_may_be_skipped(void **state) {
   assert_true(metrics.skipped);
   assert_memory_equal(before, f.trainer->params, (size_t)f.trainer->table->total * sizeof(float));
   *last = kept;
-  gd_plan_load(f.trainer->plan, f.trainer->params);
+  gd_plan_load(gd_trainer_plan(f.trainer), f.trainer->params);
   assert_ok(gd_trainer_step(f.trainer, 2, f.indices, 6, 0, &metrics));
   assert_false(metrics.skipped);
   assert_memory_not_equal(before, f.trainer->params, (size_t)f.trainer->table->total * sizeof(float));
@@ -203,6 +199,59 @@ static void the_average_warms_up_in_each_task(void **state) {
     }
   }
   gd_free(expected);
+  close_fixture(&f);
+}
+
+// What the hooks of a strategy have seen.
+static struct {
+  int n_begun, n_steps, n_ended, task;
+  float before[2];  // the first two parameters, when the task began
+} seen;
+
+static void hook_begin(const gd_strategy_view *view) {
+  seen.n_begun++;
+  seen.task = view->task;
+  memcpy(seen.before, view->params, sizeof seen.before);
+  assert_ptr_equal(gd_named_array_find(view->arrays, view->n_arrays, "model"), view->params);
+}
+
+// Pulls the first parameter up, the second one down.
+static double hook_penalty(const gd_strategy_view *view, float *gradient) {
+  (void)view;
+  gradient[0] -= 1000;
+  gradient[1] += 1000;
+  return 0.5;
+}
+
+static void hook_step(const gd_strategy_view *view) {
+  seen.n_steps++;
+  assert_true(view->params[0] > seen.before[0] && view->params[1] < seen.before[1]);
+}
+
+static void hook_end(const gd_strategy_view *view) {
+  seen.n_ended += view->task == seen.task;
+}
+
+static void the_hooks_of_a_strategy_are_called(void **state) {
+  (void)state;
+  static const gd_strategy hooked = {.name = "hooked",
+                                     .begin_task = hook_begin,
+                                     .penalty = hook_penalty,
+                                     .after_step = hook_step,
+                                     .end_task = hook_end};
+  gd_fixture f;
+  gd_step_metrics metrics;
+  assert_ok(open_fixture(&f, "strategy.name=finetune"));
+  f.trainer->strategy = &hooked;
+  begin_task(f.trainer, 1);
+  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 6, 0, &metrics));
+  assert_true(fabs(metrics.loss - metrics.loss_data - 0.5) < 1e-6);
+  assert_true(metrics.gradient_norm > 1000);
+  gd_trainer_end_task(f.trainer);
+  assert_true(seen.n_begun == 1 && seen.n_steps == 1 && seen.n_ended == 1 && seen.task == 1);
+  uint64_t mine = gd_param_table_digest(f.trainer->table, f.trainer->params), first = mine;
+  MPI_Bcast(&first, 1, MPI_UINT64_T, 0, test_comm->mpi);
+  assert_true(mine == first);
   close_fixture(&f);
 }
 
@@ -265,6 +314,7 @@ int main(void) {
                                      cmocka_unit_test(non_finite_loss_changes_nothing),
                                      cmocka_unit_test(a_non_finite_step_may_be_skipped),
                                      cmocka_unit_test(the_average_warms_up_in_each_task),
+                                     cmocka_unit_test(the_hooks_of_a_strategy_are_called),
                                      cmocka_unit_test(replicas_that_differ_are_not_saved),
                                      cmocka_unit_test(configurations_that_do_not_fit)};
   return GD_TEST_MAIN(tests);

@@ -1,0 +1,90 @@
+/* A frozen network behind a sampler, and sets of images made by all ranks. */
+#ifndef GENDISTILL_GENERATE_H
+#define GENDISTILL_GENERATE_H
+
+#include "gendistill/comm.h"
+#include "gendistill/config.h"
+#include "gendistill/diffusion.h"
+#include "gendistill/nn.h"
+#include "gendistill/store.h"
+
+/* ---- Generator ----------------------------------------------------------------------------------- */
+
+typedef struct gd_generator gd_generator;
+
+/* Makes an inference plan of `net` for `batch` images; keeps net and schedule. Local. */
+gd_err gd_generator_create(gd_generator **out, const gd_net *net, const gd_schedule *schedule, int batch,
+                           gd_precision precision);
+void gd_generator_destroy(gd_generator **generator);
+size_t gd_generator_nbytes(const gd_generator *generator);
+gd_plan *gd_generator_plan(gd_generator *generator); /* for its profile */
+
+/* Takes in parameters; they must stay where they are. Local. */
+void gd_generator_load(gd_generator *generator, const float *params);
+
+/* The noise that a sampler adds where eta > 0: image i of the batch is image `first` + i of the stream. */
+typedef struct gd_sampler_noise {
+  gd_random key;
+  int64_t first;
+  /* Whether key.step is the training step. If so, the sampling step goes into the upper bits of the image's index;
+   * otherwise it becomes key.step. */
+  bool step_is_taken;
+} gd_sampler_noise;
+
+/* Samples n <= batch images in place: x holds x_T, then x_0; (n, H, W, C). `noise` may be NULL where eta is 0. Local.
+ * The result as that of gd_sample. */
+gd_nonfinite_sample gd_generator_sample(gd_generator *generator, const gd_sampling *sampling, int n,
+                                        const gd_sampler_noise *noise, float *x);
+
+/* The same with noise that the caller makes. */
+gd_nonfinite_sample gd_generator_sample_with(gd_generator *generator, const gd_sampling *sampling, int n,
+                                             void (*noise)(void *context, int k, int image, float *z), void *context,
+                                             float *x);
+
+/* The network's output for n <= batch images x (n, H, W, C), each at its own time t (n); valid until the next call.
+ * Local. */
+const float *gd_generator_predict(gd_generator *generator, const float *x, const float *t, int n);
+
+/* ---- Sets of images ------------------------------------------------------------------------------ */
+
+/* Images to generate; every number of image i follows from the keys and i. */
+typedef struct gd_sample_request {
+  const gd_sampling *sampling;
+  gd_shape shape;
+  gd_random start, noise;     /* keys of x_T, and of the sampler's noise, whose step is the sampling step */
+  const float *initial_noise; /* x_T (n_global, C, H, W), or NULL */
+  int64_t n_global;
+  double seconds; /* begin no more images after this time; 0: no limit */
+} gd_sample_request;
+
+/* Generates the images gd_range_images(comm, n_global), rounded to bytes, in `images` (local, H, W, C), and before
+ * rounding in `x_0` (local, C, H, W) unless that is NULL; *n_done: how many of them. The generator's batch must be
+ * GD_IMAGE_CHUNK. Collective on comm. GD_STOPPED where a rank was asked to stop; GD_ERR_FAILED naming an image that is
+ * not finite. */
+gd_err gd_sample_images(const gd_comm *comm, gd_generator *generator, const gd_sample_request *request, uint8_t *images,
+                        float *x_0, int64_t *n_done);
+
+/* What a sample set says of n images sampled in this way; the images themselves are left to fill in. Local. */
+gd_sample_set gd_sample_set_describe(const gd_sampling *sampling, gd_shape shape, int64_t n, uint64_t seed,
+                                     uint64_t checkpoint_digest);
+
+/* Whether two sample sets are of the same parameters, sampler, seed and shape; the numbers of images may differ. Local.
+ */
+bool gd_sample_set_is_like(const gd_sample_set *set, const gd_sample_set *other);
+
+/* A sample set to make, and where it goes. */
+typedef struct gd_sample_order {
+  const gd_net *net;
+  const float *params;
+  uint64_t digest;            /* of the checkpoint, for the file */
+  uint32_t task;              /* from 0; part of the random numbers' keys */
+  const float *initial_noise; /* x_T (evaluation.samples, C, H, W), or NULL; if given, x_0 is written too */
+  const char *path;           /* of the HDF5 file */
+  const char *png_path;       /* of a picture of the first images; NULL: none */
+} gd_sample_order;
+
+/* Generates evaluation.samples images as the section `evaluation` says, and writes them. Collective on comm. GD_STOPPED
+ * and GD_ERR_FAILED as gd_sample_images and gd_sample_set_write. */
+gd_err gd_sample_write(const gd_comm *comm, const gd_config *config, const gd_sample_order *order);
+
+#endif

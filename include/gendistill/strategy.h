@@ -1,0 +1,149 @@
+/* How a run keeps what it has learnt: the table of strategies, what they replay, and what that costs. */
+#ifndef GENDISTILL_STRATEGY_H
+#define GENDISTILL_STRATEGY_H
+
+#include "gendistill/comm.h"
+#include "gendistill/config.h"
+#include "gendistill/data.h"
+#include "gendistill/diffusion.h"
+#include "gendistill/generate.h"
+#include "gendistill/nn.h"
+#include "gendistill/store.h"
+
+/* ---- Strategies ---------------------------------------------------------------------------------- */
+
+typedef struct gd_replay_source gd_replay_source; /* strategy/source.h */
+
+/* What the network should answer for a replay image. */
+typedef enum gd_replay_target {
+  GD_TARGET_OBJECTIVE, /* what the objective asks for, as for the current images */
+  GD_TARGET_TEACHER    /* what the teacher answers */
+} gd_replay_target;
+
+/* What a strategy's hooks see of the run. */
+typedef struct gd_strategy_view {
+  const gd_config *config;
+  int task; /* from 0 */
+  const gd_param_table *table;
+  const float *params;          /* (total) */
+  int n_arrays;                 /* the run's state, see gd_trainer */
+  const gd_named_array *arrays; /* (n_arrays) of total values each; hooks may change their own */
+} gd_strategy_view;
+
+typedef struct gd_strategy {
+  const char *name;
+  gd_data_scope data;
+  bool replays_generated;         /* replays images of the teacher, from the source that key replay.source names */
+  const gd_replay_source *replay; /* another source; NULL: none */
+  gd_replay_target target;        /* of replay images */
+  /* Hooks, NULL where there is nothing to do. Local; they do the same on all ranks. */
+  void (*begin_task)(const gd_strategy_view *view);
+  double (*penalty)(const gd_strategy_view *view, float *gradient); /* adds its gradient, returns its loss */
+  void (*after_step)(const gd_strategy_view *view);
+  void (*end_task)(const gd_strategy_view *view); /* before the checkpoint at the end of the task */
+} gd_strategy;
+
+const gd_strategy *gd_strategy_get(gd_strategy_id id);
+
+/* Number of tasks that a run has: 1 where all tasks' data come at once, else tasks.count. Local. */
+int gd_strategy_n_tasks(const gd_config *config);
+
+/* Tasks whose classes a run has seen after task `task` (from 0). Local. */
+int gd_strategy_tasks_seen(const gd_config *config, int task);
+
+/* Indices of the images to train on at task `task` (from 0), as gd_task_indices. New array, gd_free. Local. */
+uint32_t *gd_strategy_images(const gd_config *config, const gd_dataset *dataset, const gd_task_split *split, int task,
+                             int64_t *n_out);
+
+/* Whether the strategy replays from the second task on, and so has a teacher. Local. */
+bool gd_strategy_replays(const gd_config *config);
+
+/* ---- What replay costs --------------------------------------------------------------------------- */
+
+typedef struct gd_replay_cost {
+  int64_t images;      /* replay images; of a pool: those generated */
+  int64_t evaluations; /* of the teacher, for one image each (NFE) */
+  double seconds;
+} gd_replay_cost;
+
+/* Maximum number of replay images of a step, in a task of n_steps > 0. Local. */
+int gd_replay_max_images(const gd_config *config, int64_t n_steps);
+
+/* Teacher evaluations for n replay images of a step: generating them, unless they are from a pool, and their targets.
+ * Local. */
+int64_t gd_replay_evaluations(const gd_config *config, int64_t n);
+
+/* "pool-task02.h5" (task from 1) in `folder`; new string, gd_free. Local. */
+char *gd_pool_path(const char *folder, int task);
+
+/* ---- Replay -------------------------------------------------------------------------------------- */
+
+/* Rows of a network's input with what it should answer. */
+typedef struct gd_batch {
+  int n;
+  int64_t n_elements; /* of one image */
+  float *x;           /* (n, H, W, C) */
+  float *t;           /* (n) the time that the network sees */
+  int *timesteps;     /* (n) */
+  double *weights;    /* (n) of the squared errors in the loss */
+  float *target;      /* (n, H, W, C) */
+} gd_batch;
+
+/* From x_0 in x, eps in `target` and the timesteps: x_t, times, weights and the objective's target. Local. */
+void gd_batch_add_noise(gd_batch *batch, const gd_schedule *schedule);
+
+/* Arrays for max_n rows, but for x and t, which are the network's. gd_batch_clear frees them. Local. */
+gd_batch gd_batch_make(int max_n, int64_t n_elements);
+void gd_batch_clear(gd_batch *batch);
+
+/* A test's random numbers for all replay images of a step. */
+typedef struct gd_replay_draws {
+  const float *start;   /* x_T, or the whole input where that is noise; (n, H, W, C) */
+  const int *timesteps; /* (n) */
+  const float *noise;   /* (n, H, W, C) */
+} gd_replay_draws;
+
+/* The replay of one task. */
+typedef struct gd_replay gd_replay;
+
+typedef struct gd_replay_setting {
+  const gd_comm *comm;
+  const gd_config *config;
+  const gd_schedule *schedule;
+  const gd_net *net;
+  gd_precision precision;
+  const float *teacher; /* parameters; they stay where they are */
+  int task;             /* from 0 */
+  int64_t n_steps;      /* of the task */
+} gd_replay_setting;
+
+/* Whether the replay images are the rows of the current batch themselves. Local. */
+bool gd_replay_shares_rows(const gd_config *config);
+
+/* The folder inside a run's in which its files are; NULL: it has none. Local. */
+const char *gd_replay_folder(const gd_config *config);
+
+/* Makes the teacher's plan for gd_replay_fill of at most max_n images at once. Keeps what the setting points to. Local.
+ * GD_ERR_FAILED where the network cannot be compiled. */
+gd_err gd_replay_create(gd_replay **out, const gd_replay_setting *setting, int max_n);
+void gd_replay_destroy(gd_replay **replay);
+
+/* Makes what is needed before the first step, in `folder`; *cost says what that took. Collective on comm. GD_STOPPED
+ * and GD_ERR_FAILED as gd_sample_images and gd_sample_set_write. */
+gd_err gd_replay_prepare(gd_replay *replay, const char *folder, gd_replay_cost *cost);
+
+/* Begins step `step` (from 1), which has n_current images, and of whose task `seconds` have gone into replay. Returns
+ * the number of its replay images over all ranks. Collective on comm. */
+int gd_replay_begin_step(gd_replay *replay, int64_t step, int n_current, double seconds);
+
+/* Replay images `images` of the step, which are of this rank's slots: x, t and targets. Where the rows are shared, x,
+ * t, timesteps and weights are the current batch's already. Local. */
+void gd_replay_fill(gd_replay *replay, gd_range images, gd_batch *batch);
+
+/* Takes the step's random numbers from `draws` until they are NULL again, for tests. Local. */
+void gd_replay_give(gd_replay *replay, const gd_replay_draws *draws);
+
+gd_generator *gd_replay_teacher(const gd_replay *replay); /* for its profile */
+size_t gd_replay_nbytes(const gd_replay *replay);
+
+#endif

@@ -1,0 +1,47 @@
+/* What a metric is computed from: one sample set, and the test images of the tasks so far. */
+#ifndef GD_EVAL_METRIC_H
+#define GD_EVAL_METRIC_H
+
+#include "eval/json.h"
+#include "eval/solver_training.h"
+#include "gendistill/eval.h"
+
+struct gd_measurement {
+  gd_evaluator *evaluator;
+  const gd_comm *comm;
+  int task;       /* from 0 */
+  int n_tasks;    /* seen after it */
+  bool is_of_run; /* the sample set is that of the run's own task, whose solver may be measured too */
+
+  gd_sample_set set;
+  uint8_t *labels;                /* (local) by the evaluation classifier */
+  gd_features features;           /* (local) */
+  int64_t counts[GD_MAX_CLASSES]; /* generated images of each class, over all ranks */
+
+  bool wanted[GD_MAX_CLASSES]; /* the classes of the tasks seen */
+  int64_t n_real;              /* their test images, and of each class */
+  int64_t real_counts[GD_MAX_CLASSES];
+};
+
+const gd_config *gd_measurement_config(const gd_measurement *m);
+const gd_task_split *gd_measurement_split(const gd_measurement *m);
+int gd_measurement_n_classes(const gd_measurement *m);
+gd_solver_training *gd_measurement_solver(const gd_measurement *m); /* NULL: none */
+
+/* Adds the classes of a task. Local. */
+void gd_measurement_mark(const gd_measurement *m, int task, bool wanted[GD_MAX_CLASSES]);
+
+/* Test images of the wanted classes: adds to counts, returns their number. Local. */
+int64_t gd_measurement_count_real(const gd_measurement *m, const bool *wanted, int64_t *counts);
+
+/* Distance of the generated images that are labelled as of the wanted classes, or of all of them, from the test images
+ * of the wanted classes; at least two on either side. Collective. GD_ERR_FAILED as gd_frechet_distance. */
+gd_err gd_measurement_frechet(gd_measurement *m, const bool *wanted, bool all_generated, gd_frechet *out);
+
+/* What a distance of these features is called: fid for Inception-v3's, else frechet_<extractor>; new string, gd_free.
+ */
+char *gd_frechet_name(gd_extractor extractor);
+
+const gd_metric *gd_metric_get(gd_metric_id id);
+
+#endif

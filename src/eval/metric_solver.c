@@ -1,0 +1,14 @@
+/* Accuracy and forgetting of the solver, where there is one. */
+#include "eval/metric.h"
+
+static gd_err measure_solver(gd_measurement *m, json_t *out) {
+  gd_solver_training *solver = gd_measurement_solver(m);
+  if (!solver || !m->is_of_run) return GD_OK;
+  gd_err err = gd_solver_training_reach(solver, m->task);
+  if (err == GD_OK) json_object_set_new(out, "solver", gd_solver_training_json(solver));
+  return err;
+}
+
+const gd_metric gd_metric_solver = {.measure = measure_solver,
+                                    .reported = {{"solver.average_accuracy", "ACC, %", 100, 1, true},
+                                                 {"solver.forgetting", "forgetting, %", 100, 1, false}}};

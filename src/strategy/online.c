@@ -1,0 +1,18 @@
+/* Source `online`: the teacher generates new images for each step. */
+#include "strategy/source.h"
+
+static int64_t online_evaluations(const gd_config *config) {
+  return gd_sampling_evaluations(&config->replay.sampling);
+}
+
+static void online_fill(gd_replay *replay, gd_range images, gd_batch *batch) {
+  gd_sampler_noise noise = {.key = replay->key, .first = images.begin, .step_is_taken = true};
+  noise.key.purpose = GD_RANDOM_REPLAY_SAMPLER;
+  gd_replay_draw_start(replay, images, batch);
+  // an image that is not finite makes the loss so, which all ranks learn of at the end of the step
+  gd_generator_sample(replay->teacher, &replay->of.config->replay.sampling, batch->n, &noise, batch->x);
+  gd_replay_draw_timesteps(replay, images, batch);
+  gd_replay_draw_noise(replay, images, batch);
+}
+
+const gd_replay_source gd_source_online = {.evaluations = online_evaluations, .fill = online_fill};

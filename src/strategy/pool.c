@@ -1,0 +1,285 @@
+/* A pool of replay images: generated once, before a task, and kept in a sample set. All ranks together hold it in
+ * memory. Images are drawn in an order that does not depend on ranks. */
+#include "strategy/pool.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "gendistill/learn.h"
+#include "strategy/source.h"
+
+struct gd_pool {
+  const gd_comm *comm;
+  int64_t n;
+  size_t image_nbytes;
+  gd_range local;
+  uint8_t *images;  // (local, H, W, C)
+  gd_random key;    // of the order; step: the pass
+  uint32_t *order;  // (n) of the pass in key.step
+};
+
+char *gd_pool_path(const char *folder, int task) {
+  return gd_format("%s/pool-task%02d.h5", folder, task + 1);
+}
+
+/* ---- Make ---- */
+
+// Where seconds limit a pool, any number of images may have been made.
+static bool is_wanted(const gd_config *config, const gd_sample_set *set, const gd_sample_set *wanted) {
+  bool enough = config->replay.limit_seconds > 0 ? set->n_global <= wanted->n_global && set->n_global > 0
+                                                 : set->n_global == wanted->n_global;
+  return enough && gd_sample_set_is_like(set, wanted);
+}
+
+// Reads this rank's chunks, if the file is there and whole and what is wanted. Collective on comm.
+static bool pool_take(gd_pool *pool, const gd_config *config, const gd_sample_set *wanted, const char *path) {
+  int there = pool->comm->rank == 0 && access(path, F_OK) == 0;
+  MPI_Bcast(&there, 1, MPI_INT, 0, pool->comm->mpi);
+  if (!there) return false;
+  gd_sample_set set;
+  if (gd_sample_set_read(pool->comm, path, &set, &pool->images) != GD_OK) {
+    gd_log(GD_LOG_WARN, "%s; generating the replay pool again", gd_error_message());
+    return false;
+  }
+  pool->n = set.n_global;
+  pool->local = set.local;
+  if (is_wanted(config, &set, wanted)) return true;
+  gd_free(pool->images);
+  pool->images = NULL;
+  return false;
+}
+
+// The ranks' images one after the other, whatever number each has made.
+static void number_images(const gd_comm *comm, int64_t n_local, gd_sample_set *set) {
+  int64_t before = 0;
+  MPI_Exscan(&n_local, &before, 1, MPI_INT64_T, MPI_SUM, comm->mpi);
+  if (comm->rank == 0) before = 0;
+  set->local = (gd_range){before, before + n_local};
+  MPI_Allreduce(&n_local, &set->n_global, 1, MPI_INT64_T, MPI_SUM, comm->mpi);
+}
+
+static gd_err pool_generate(const gd_pool_request *request, gd_sample_set *set, const char *path, double *seconds) {
+  gd_err err;
+  double start = gd_seconds();
+  const gd_comm *comm = request->comm;
+  const gd_config *config = request->config;
+  gd_random key = {.seed = config->seed, .task = (uint32_t)request->task}, noise = key;
+  key.purpose = GD_RANDOM_POOL_START;
+  noise.purpose = GD_RANDOM_POOL_NOISE;
+  gd_sample_request samples = {.sampling = &config->replay.sampling,
+                               .shape = request->shape,
+                               .start = key,
+                               .noise = noise,
+                               .n_global = set->n_global,
+                               .seconds = gd_replay_pool_seconds(config)};
+  gd_range local = gd_range_images(comm, set->n_global);
+  int64_t n_done;
+  uint8_t *images = gd_alloc((size_t)(local.end - local.begin) * (size_t)set->h * (size_t)set->w * (size_t)set->c + 1);
+  GD_TRY(gd_sample_images(comm, request->teacher, &samples, images, NULL, &n_done));
+  *seconds = gd_seconds() - start;
+  MPI_Allreduce(MPI_IN_PLACE, seconds, 1, MPI_DOUBLE, MPI_MAX, comm->mpi);
+  set->images = images;
+  number_images(comm, n_done, set);
+  GD_TRY(gd_sample_set_write(comm, path, set));
+  gd_log(GD_LOG_INFO, "task %d: %lld replay images in %s (%.1f s)", request->task + 1, (long long)set->n_global, path,
+         *seconds);
+done:
+  gd_free(images);
+  return err;
+}
+
+gd_err gd_pool_create(gd_pool **out, const gd_pool_request *request, const char *path, gd_replay_cost *cost) {
+  gd_err err = GD_OK;
+  const gd_config *config = request->config;
+  gd_shape shape = request->shape;
+  gd_pool *pool = GD_NEW(gd_pool);
+  gd_sample_set set = gd_sample_set_describe(&config->replay.sampling, shape, gd_replay_pool_images(config),
+                                             config->seed, request->digest);
+  *out = NULL;
+  *cost = (gd_replay_cost){0};
+  pool->comm = request->comm;
+  pool->image_nbytes = (size_t)shape.h * (size_t)shape.w * (size_t)shape.c;
+  if (!pool_take(pool, config, &set, path)) {
+    GD_TRY(pool_generate(request, &set, path, &cost->seconds));
+    GD_TRY(gd_sample_set_read(pool->comm, path, &set, &pool->images));  // each rank's chunks, as after a restart
+    pool->n = set.n_global;
+    pool->local = set.local;
+  }
+  cost->images = pool->n;
+  cost->evaluations = pool->n * gd_sampling_evaluations(&config->replay.sampling);
+  pool->key = (gd_random){.seed = config->seed, .purpose = GD_RANDOM_POOL_ORDER, .task = (uint32_t)request->task};
+  pool->order = GD_NEW_ARRAY(uint32_t, pool->n);
+  gd_random_permutation(pool->key, (uint32_t)pool->n, pool->order);
+  *out = pool;
+  pool = NULL;
+done:
+  gd_pool_destroy(&pool);
+  return err;
+}
+
+void gd_pool_destroy(gd_pool **pool) {
+  if (!*pool) return;
+  gd_free((*pool)->images);
+  gd_free((*pool)->order);
+  gd_free(*pool);
+  *pool = NULL;
+}
+
+size_t gd_pool_nbytes(const gd_pool *pool) {
+  return (size_t)(pool->local.end - pool->local.begin) * pool->image_nbytes + (size_t)pool->n * sizeof *pool->order;
+}
+
+/* ---- Draw ---- */
+
+// The image that draw number `draw` of the task takes.
+static int64_t drawn_image(gd_pool *pool, int64_t draw) {
+  uint32_t pass = (uint32_t)(draw / pool->n);
+  if (pass != pool->key.step) {
+    pool->key.step = pass;
+    gd_random_permutation(pool->key, (uint32_t)pool->n, pool->order);
+  }
+  return pool->order[draw % pool->n];
+}
+
+// An image on its way from the rank that holds it to the rank that wants it.
+typedef struct pool_move {
+  int64_t image;
+  int from, to;
+} pool_move;
+
+// All draws of all ranks, in the order of the ranks that want them: the same list on every rank.
+static pool_move *list_moves(gd_pool *pool, int64_t first, int n, const gd_range *ranges) {
+  int64_t block = gd_range_chunks(pool->n, GD_IMAGE_CHUNK, pool->comm->size, 0).end;  // images per rank
+  pool_move *moves = GD_NEW_ARRAY(pool_move, n), *move = moves;
+  for (int to = 0; to < pool->comm->size; to++)
+    for (int64_t draw = ranges[to].begin; draw < ranges[to].end; draw++) {
+      int64_t image = drawn_image(pool, first + draw);
+      *move++ = (pool_move){.image = image, .from = (int)(image / block), .to = to};
+    }
+  return moves;
+}
+
+// Counts and offsets of MPI_Alltoallv, in images, one per rank.
+typedef struct pool_counts {
+  int *sent, *sent_at, *received, *received_at;
+  int n_sent, n_received;
+} pool_counts;
+
+static pool_counts count_moves(const gd_comm *comm, const pool_move *moves, int n) {
+  int *room = GD_NEW_ARRAY(int, 4 * comm->size);
+  pool_counts c = {room, room + comm->size, room + 2 * comm->size, room + 3 * comm->size, 0, 0};
+  for (int i = 0; i < n; i++) {
+    if (moves[i].from == comm->rank) c.sent[moves[i].to]++;
+    if (moves[i].to == comm->rank) c.received[moves[i].from]++;
+  }
+  for (int r = 0; r < comm->size; r++) {
+    c.sent_at[r] = c.n_sent;
+    c.received_at[r] = c.n_received;
+    c.n_sent += c.sent[r];
+    c.n_received += c.received[r];
+  }
+  return c;
+}
+
+static void exchange_images(const gd_pool *pool, pool_counts c, const uint8_t *outgoing, uint8_t *incoming) {
+  MPI_Datatype image;  // counts are ints: a batch may have more bytes
+  MPI_Type_contiguous((int)pool->image_nbytes, MPI_BYTE, &image);
+  MPI_Type_commit(&image);
+  MPI_Alltoallv(outgoing, c.sent, c.sent_at, image, incoming, c.received, c.received_at, image, pool->comm->mpi);
+  MPI_Type_free(&image);
+}
+
+void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out) {
+  size_t nbytes = pool->image_nbytes;
+  int rank = pool->comm->rank;
+  pool_move *moves = list_moves(pool, first, n, ranges);
+  pool_counts counts = count_moves(pool->comm, moves, n);
+  uint8_t *outgoing = gd_alloc((size_t)counts.n_sent * nbytes + 1), *next = outgoing;
+  uint8_t *incoming = gd_alloc((size_t)counts.n_received * nbytes + 1);
+  for (int i = 0; i < n; i++) {
+    if (moves[i].from != rank) continue;
+    memcpy(next, pool->images + (size_t)(moves[i].image - pool->local.begin) * nbytes, nbytes);
+    next += nbytes;
+  }
+  exchange_images(pool, counts, outgoing, incoming);
+  for (int i = 0; i < n; i++) {  // images of one rank arrive in the order of the draws
+    if (moves[i].to != rank) continue;
+    memcpy(out, incoming + (size_t)counts.received_at[moves[i].from]++ * nbytes, nbytes);
+    out += nbytes;
+  }
+  gd_free(outgoing);
+  gd_free(incoming);
+  gd_free(counts.sent);
+  gd_free(moves);
+}
+
+/* ---- Source `pool` ---- */
+
+typedef struct pool_replay {
+  gd_pool *pool;
+  uint8_t *drawn;  // (this rank's images of the step, H, W, C)
+  gd_range mine;
+} pool_replay;
+
+static gd_range rank_images(const gd_replay *replay, int rank, int64_t n) {
+  return gd_rank_rows(replay->of.comm->size, rank, replay->of.config->training.slots, n);
+}
+
+static gd_err pool_prepare(gd_replay *replay, const char *folder, gd_replay_cost *cost) {
+  const gd_replay_setting *of = &replay->of;
+  gd_pool_request request = {.comm = of->comm,
+                             .config = of->config,
+                             .shape = replay->shape,
+                             .task = of->task,
+                             .digest = gd_param_table_digest(gd_net_params(of->net), of->teacher)};
+  gd_range mine = rank_images(replay, of->comm->rank, gd_replay_max_images(of->config, of->n_steps));
+  pool_replay *own = replay->own = GD_NEW(pool_replay);
+  char *path = gd_pool_path(folder, of->task);
+  gd_err err = gd_generator_create(&request.teacher, of->net, of->schedule, GD_IMAGE_CHUNK, of->precision);
+  GD_TRY(gd_comm_agree(of->comm, err));
+  gd_generator_load(request.teacher, of->teacher);
+  GD_TRY(gd_pool_create(&own->pool, &request, path, cost));
+  own->drawn = gd_alloc((size_t)(mine.end - mine.begin) * own->pool->image_nbytes + 1);
+done:
+  gd_generator_destroy(&request.teacher);
+  gd_free(path);
+  return err;
+}
+
+static void pool_begin_step(gd_replay *replay) {
+  pool_replay *own = replay->own;
+  const gd_comm *comm = replay->of.comm;
+  gd_range *ranges = GD_NEW_ARRAY(gd_range, comm->size);
+  for (int r = 0; r < comm->size; r++) ranges[r] = rank_images(replay, r, replay->n_images);
+  own->mine = ranges[comm->rank];
+  gd_pool_draw(own->pool, ((int64_t)replay->key.step - 1) * replay->n_images, replay->n_images, ranges, own->drawn);
+  gd_free(ranges);
+}
+
+static void pool_fill(gd_replay *replay, gd_range images, gd_batch *batch) {
+  const pool_replay *own = replay->own;
+  const uint8_t *first = own->drawn + (images.begin - own->mine.begin) * batch->n_elements;
+  gd_pixels_normalise(first, batch->n * batch->n_elements, batch->x);
+  gd_replay_draw_timesteps(replay, images, batch);
+  gd_replay_draw_noise(replay, images, batch);
+}
+
+static size_t pool_replay_nbytes(const gd_replay *replay) {
+  const pool_replay *own = replay->own;
+  return own && own->pool ? gd_pool_nbytes(own->pool) : 0;
+}
+
+static void pool_release(gd_replay *replay) {
+  pool_replay *own = replay->own;
+  if (!own) return;
+  gd_pool_destroy(&own->pool);
+  gd_free(own->drawn);
+  gd_free(own);
+}
+
+const gd_replay_source gd_source_pool = {.folder = "pools",
+                                         .prepare = pool_prepare,
+                                         .begin_step = pool_begin_step,
+                                         .fill = pool_fill,
+                                         .nbytes = pool_replay_nbytes,
+                                         .release = pool_release};

@@ -1,0 +1,34 @@
+/* The pool of source `pool`. */
+#ifndef GD_STRATEGY_POOL_H
+#define GD_STRATEGY_POOL_H
+
+#include "gendistill/strategy.h"
+
+typedef struct gd_pool gd_pool;
+
+/* What a pool is made from. */
+typedef struct gd_pool_request {
+  const gd_comm *comm;
+  const gd_config *config;
+  gd_generator *teacher; /* with a batch of GD_IMAGE_CHUNK */
+  gd_shape shape;
+  int task;        /* from 0 */
+  uint64_t digest; /* of the teacher's parameters */
+} gd_pool_request;
+
+/* Takes the pool of a task from the sample set at `path` if that is the one wanted, or else generates it there:
+ * gd_replay_pool_images, or as many as gd_replay_pool_seconds allow. Each rank holds its chunks as bytes. *cost: what
+ * generating took, on the slowest rank; seconds 0 where the pool was there. Keeps comm. Collective on comm. GD_STOPPED
+ * between two images where a rank was asked to stop; GD_ERR_FAILED naming the file. */
+gd_err gd_pool_create(gd_pool **out, const gd_pool_request *request, const char *path, gd_replay_cost *cost);
+void gd_pool_destroy(gd_pool **pool);
+
+size_t gd_pool_nbytes(const gd_pool *pool); /* memory of this rank */
+
+/* Draws number first .. first + n - 1 of the task; this rank gets those of its range, as bytes (range, H, W, C). Each
+ * pass over the pool has an order of its own, which follows from the seed, so that what is drawn does not depend on
+ * ranks. `ranges` (size): each rank's part of 0 .. n-1, in ascending order. Collective on comm: images travel from the
+ * ranks that hold them. */
+void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out);
+
+#endif

@@ -1,0 +1,61 @@
+/* What a replay source is made of, and what it may use. */
+#ifndef GD_STRATEGY_SOURCE_H
+#define GD_STRATEGY_SOURCE_H
+
+#include "gendistill/strategy.h"
+
+/* Where replay images come from. Functions may be NULL where there is nothing to do. */
+struct gd_replay_source {
+  bool shares_rows;                                /* the images are the rows of the current batch */
+  const char *folder;                              /* for its files, inside the run's; NULL: none */
+  int64_t (*evaluations)(const gd_config *config); /* of the teacher, to make one image of a step */
+  /* Generates images before a task, for which half of the limits are. Collective. */
+  gd_err (*prepare)(gd_replay *replay, const char *folder, gd_replay_cost *cost);
+  void (*begin_step)(gd_replay *replay);                             /* collective */
+  void (*fill)(gd_replay *replay, gd_range images, gd_batch *batch); /* all but a teacher's target */
+  size_t (*nbytes)(const gd_replay *replay);
+  void (*release)(gd_replay *replay); /* replay->own */
+};
+
+struct gd_replay {
+  gd_replay_setting of;
+  const gd_strategy *strategy;
+  const gd_replay_source *source;
+  gd_shape shape;
+  gd_generator *teacher; /* (max_n) images */
+  const gd_replay_draws *given;
+
+  gd_random key; /* of the present step; purpose is filled in at each use */
+  int n_images;  /* of the present step, over all ranks */
+  void *own;     /* the source's */
+};
+
+extern const gd_replay_source gd_source_current, gd_source_noise;
+
+/* The source of a configuration's strategy; NULL: it replays nothing. Local. */
+const gd_replay_source *gd_replay_source_of(const gd_config *config);
+
+/* ---- For sources ---- */
+
+/* Times and weights, for x that is noised already. Local. */
+void gd_batch_set_times(gd_batch *batch, const gd_schedule *schedule);
+
+/* Normal numbers to start from in x; random timesteps; noise added to the x_0 in x. Each image's numbers follow from
+ * its place in the step. Local. */
+void gd_replay_draw_start(const gd_replay *replay, gd_range images, gd_batch *batch);
+void gd_replay_draw_timesteps(const gd_replay *replay, gd_range images, gd_batch *batch);
+void gd_replay_draw_noise(const gd_replay *replay, gd_range images, gd_batch *batch);
+
+/* ---- Limits ---- */
+
+/* Replay images of step `step` (from 1) of the n_steps of a task, of which `seconds` have gone into its steps' replay
+ * so far. Where images are generated, limits hold: the images that replay.limit_images and replay.limit_evaluations
+ * allow a task are spread evenly over its steps, and a step that finds more than its share of replay.limit_seconds
+ * spent has none. Half of the limits of evaluations and seconds are for the pool, where there is one. Local. */
+int gd_replay_images(const gd_config *config, int64_t step, int64_t n_steps, double seconds);
+
+/* Images generated before a task, and how long that may take at most, 0: any time. Local. */
+int64_t gd_replay_pool_images(const gd_config *config);
+double gd_replay_pool_seconds(const gd_config *config);
+
+#endif

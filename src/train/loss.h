@@ -1,0 +1,28 @@
+/* The loss of a training step. */
+#ifndef GD_TRAIN_LOSS_H
+#define GD_TRAIN_LOSS_H
+
+#include "gendistill/strategy.h"
+
+/* L = L_data / data_divisor + replay L_replay. */
+typedef struct gd_loss_weights {
+  double data_divisor, replay;
+} gd_loss_weights;
+
+/* At task `task` (from 1) L = L_data / task + (1 - 1 / task) lambda L_replay; L = L_data where nothing is replayed.
+ * Local. Source: Masip et al. 2024. */
+gd_loss_weights gd_loss_weigh(int task, bool replays, double lambda);
+double gd_loss_total(gd_loss_weights weights, double loss_data, double loss_replay);
+
+/* A batch in the rows first_row .. first_row + n - 1 of the network's output. Two parts may share rows. */
+typedef struct gd_loss_part {
+  const gd_batch *batch;
+  int first_row;
+  double factor;  /* of the sum of squared errors in the loss */
+  double squares; /* that sum, each image's times its weight: set by gd_loss_gradient */
+} gd_loss_part;
+
+/* Writes d loss / d output (n_rows, H, W, C), zero in rows of no part, and the parts' sums. Local. */
+void gd_loss_gradient(int n_parts, gd_loss_part *parts, const float *output, int n_rows, float *gradient);
+
+#endif

@@ -1,0 +1,124 @@
+/* The cost of replay: how limits on images, evaluations and seconds are spread over the steps of a task. */
+#include "strategy/source.h"
+#include "support.h"
+
+enum { N_STEPS = 300, BATCH = 24 };
+
+static gd_config *make_config(const char *a, const char *b, const char *c) {
+  const char *sets[] = {"training.batch_size=24", "replay.steps=2", a, b, c};
+  int n = c ? 5 : b ? 4 : a ? 3 : 2;
+  gd_config *config;
+  assert_ok(gd_config_create(&config, NULL, n, sets));
+  return config;
+}
+
+typedef struct spent {
+  int64_t images, evaluations;
+  int minimum, maximum;  // images per step
+} spent;
+
+// The replay of a whole task, at so many seconds per image.
+static spent spend(const gd_config *config, double seconds_per_image) {
+  spent out = {.minimum = 1 << 30};
+  double seconds = 0;
+  for (int step = 1; step <= N_STEPS; step++) {
+    int n = gd_replay_images(config, step, N_STEPS, seconds);
+    assert_true(n >= 0 && n <= gd_replay_max_images(config, N_STEPS));
+    seconds += n * seconds_per_image;
+    out.images += n;
+    out.evaluations += gd_replay_evaluations(config, n);
+    if (n < out.minimum) out.minimum = n;
+    if (n > out.maximum) out.maximum = n;
+  }
+  return out;
+}
+
+static void without_limits_each_step_has_a_batch(void **state) {
+  (void)state;
+  gd_config *config = make_config(NULL, NULL, NULL);
+  spent s = spend(config, 1);
+  assert_int_equal(s.images, N_STEPS * BATCH);
+  assert_int_equal(s.evaluations, N_STEPS * BATCH * 3);  // two steps and the target
+  assert_int_equal(s.minimum, BATCH);
+  gd_config_destroy(&config);
+}
+
+static void images_and_evaluations_are_spread_evenly(void **state) {
+  (void)state;
+  gd_config *config = make_config("replay.limit_images=100", NULL, NULL);
+  spent s = spend(config, 0);
+  assert_int_equal(s.images, 100);
+  assert_int_equal(s.maximum, 1);
+  gd_config_destroy(&config);
+
+  config = make_config("replay.limit_images=1000", "replay.limit_evaluations=2000", NULL);
+  s = spend(config, 0);
+  assert_int_equal(s.images, 666);
+  assert_int_equal(s.evaluations, 1998);
+  assert_true(s.minimum == 2 && s.maximum == 3);
+  gd_config_destroy(&config);
+
+  config = make_config("replay.limit_images=1000000", NULL, NULL);  // more than all batches
+  assert_int_equal(spend(config, 0).images, N_STEPS * BATCH);
+  gd_config_destroy(&config);
+}
+
+static void a_pool_leaves_half_of_the_evaluations_to_the_targets(void **state) {
+  (void)state;
+  gd_config *config = make_config("replay.source=pool", "replay.limit_evaluations=3000", NULL);
+  assert_int_equal(gd_replay_pool_images(config), 750);
+  assert_int_equal(spend(config, 0).evaluations, 1500);
+  gd_config_destroy(&config);
+
+  config = make_config("replay.source=pool", "replay.pool_images=100", "replay.limit_evaluations=3000");
+  assert_int_equal(gd_replay_pool_images(config), 100);
+  assert_int_equal(spend(config, 0).evaluations, 2800);  // the rest after the small pool
+  gd_config_destroy(&config);
+
+  // the target of generative replay is the noise: the teacher is evaluated for the pool only
+  config = make_config("replay.source=pool", "replay.limit_evaluations=3000", "strategy.name=generative_replay");
+  assert_int_equal(gd_replay_pool_images(config), 1500);
+  spent s = spend(config, 0);
+  assert_int_equal(s.images, N_STEPS * BATCH);
+  assert_int_equal(s.evaluations, 0);
+  gd_config_destroy(&config);
+}
+
+static void seconds_are_spread_over_the_task(void **state) {
+  (void)state;
+  gd_config *config = make_config("replay.limit_seconds=10", NULL, NULL);
+  spent s = spend(config, 0.01);  // all batches would take 72 s
+  assert_true(s.images >= 1000 && s.images <= 1000 + BATCH);
+  int after_half = 0;
+  for (int step = N_STEPS / 2 + 2; step <= N_STEPS; step++)  // 5 s are spent by the middle: later steps have a share
+    after_half += gd_replay_images(config, step, N_STEPS, 5.0) > 0;
+  assert_int_equal(after_half, N_STEPS / 2 - 1);
+  assert_int_equal(gd_replay_images(config, N_STEPS / 2, N_STEPS, 5.1), 0);
+  gd_config_destroy(&config);
+  config = make_config("replay.limit_seconds=10", "replay.source=pool", NULL);
+  assert_true(gd_replay_pool_seconds(config) == 5);
+  s = spend(config, 0.01);
+  assert_true(s.images >= 500 && s.images <= 500 + BATCH);
+  gd_config_destroy(&config);
+}
+
+static void limits_are_for_generated_images(void **state) {
+  (void)state;
+  gd_config *config = make_config("strategy.name=gaussian", "replay.limit_images=10", "replay.source=pool");
+  spent s = spend(config, 1);
+  assert_int_equal(s.images, N_STEPS * BATCH);
+  assert_int_equal(s.evaluations, N_STEPS * BATCH);
+  assert_null(gd_replay_folder(config));
+  gd_config_destroy(&config);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(without_limits_each_step_has_a_batch),
+      cmocka_unit_test(images_and_evaluations_are_spread_evenly),
+      cmocka_unit_test(a_pool_leaves_half_of_the_evaluations_to_the_targets),
+      cmocka_unit_test(seconds_are_spread_over_the_task),
+      cmocka_unit_test(limits_are_for_generated_images),
+  };
+  return GD_TEST_MAIN(tests);
+}
