@@ -3,8 +3,8 @@
 #
 #   jobs/lambda.sh CONFIG [KEY=V1,V2,...]... [-- SBATCH_OPTION...]
 #
-# Further keys come on top; strategy.lambda=... replaces what is here, which is for generative_distillation. gaussian
-# wants larger values (1 to 28), lwf smaller ones (0.1 to 1.75).
+# Further keys may be added; strategy.lambda=... replaces the values here, which are for generative_distillation.
+# gaussian needs larger values (1 to 28), lwf smaller ones (0.1 to 1.75).
 set -eu
 config=${1:-CONFIG}
 exec "$(dirname "$0")/sweep.sh" "lambda-$(basename "$config" .yaml)" "$config" \

@@ -1,14 +1,14 @@
 # Read by the job scripts, from the top folder of gendistill:
 #
 #   launch COMMAND [ARGUMENT ...]   `gendistill COMMAND ...` on all ranks of the job; status is gendistill's
-#   requeue_or_exit STATUS          ends the job script; the job runs again where it has stopped early or was killed
+#   requeue_or_exit STATUS          ends the job script; the job runs again if it has stopped early or was killed
 #
 # The number of ranks is that of the job's tasks, OMP_NUM_THREADS that of --cpus-per-task. From the environment:
 #
 #   GENDISTILL            another program than build/release/gendistill
 #   LAUNCHER              srun (default; Slurm with PMIx) or mpirun; `scancel --signal` needs --batch then
-#   LAUNCH_OPTIONS        options for it instead of those below, which bind each rank to cores of its own
-#   GENDISTILL_RESTARTS   a job of which ranks were killed is requeued until it has started so many times again (3)
+#   LAUNCH_OPTIONS        options for it instead of those below, which bind each rank to its own cores
+#   GENDISTILL_RESTARTS   maximum number of restarts of a job whose ranks were killed (3)
 # shellcheck shell=bash
 
 . jobs/slurm.sh
@@ -21,7 +21,7 @@ ranks=${SLURM_NTASKS:-${SLURM_JOB_NUM_NODES:-1}}
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-${SLURM_JOB_ID:?no Slurm job: submit the script with sbatch}}
 
-# When the job ends: Slurm 22.05 does not set this, and a job submitted in another one would inherit that one's.
+# End of the job: Slurm 22.05 does not set this, and a job submitted within another one would inherit that one's.
 job_end=$(slurm squeue --noheader --jobs="$job" --Format=EndTime 2>/dev/null) || job_end=
 job_end=${job_end//[[:space:]]/}
 if [[ $job_end =~ ^[0-9]+$ ]]; then
@@ -35,9 +35,9 @@ launch() {
   local command options name
   case $launcher in
     srun)
-      # OMP_PROC_BIND would put the ranks of a node on the same cores where Slurm binds nothing. Since Slurm 22.05 srun
-      # must be told --cpus-per-task again. When a rank ends by itself the others have 10 seconds to end too: ended at
-      # once, ranks that stop early could not finish.
+      # OMP_PROC_BIND would put the ranks of a node on the same cores if Slurm binds nothing. Since Slurm 22.05 srun
+      # must be given --cpus-per-task again. When a rank ends by itself, the others have 10 seconds to end too: if they
+      # were ended at once, ranks that stop early could not finish.
       options=--cpu-bind=cores
       command=(srun --mpi=pmix --cpus-per-task="$OMP_NUM_THREADS" --kill-on-bad-exit=0 --wait=10)
       ;;

@@ -3,7 +3,7 @@
 #
 #   jobs/replay_budget.sh CONFIG [KEY=V1,V2,...]... [-- SBATCH_OPTION...]
 #
-# Further keys come on top; replay.pool_images=... replaces what is here. Caps on images that are made for each step
+# Further keys may be added; replay.pool_images=... replaces the values here. To limit images that are made for each step
 # instead: replay.source=online replay.pool_images=1 replay.limit_evaluations=100000,1000000
 set -eu
 config=${1:-CONFIG}

@@ -3,7 +3,7 @@
 #
 #   jobs/strategies.sh CONFIG [KEY=V1,V2,...]... [-- SBATCH_OPTION...]
 #
-# Further keys come on top; strategy.name=... and seed=... replace what is here. All have the lambda of CONFIG.
+# Further keys may be added; strategy.name=... and seed=... replace the values here. All have the lambda of CONFIG.
 set -eu
 config=${1:-CONFIG}
 exec "$(dirname "$0")/sweep.sh" "strategies-$(basename "$config" .yaml)" "$config" \

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Submits a sweep to Slurm: one run for each combination of values, its measures, and a report on all of them, as jobs
+# Submits a sweep to Slurm: one run for each combination of values, its metrics, and a report on all of them, as jobs
 # that wait for one another. Run it from the top folder of gendistill:
 #
 #   jobs/sweep.sh NAME CONFIG [KEY=V1,V2,...]... [-- SBATCH_OPTION...]
 #
-# classifier (where there are several runs) -> array: train -> array: evaluate -> report. Without values there is one
-# run. KEY is a key of the configuration; a single value is a setting of all runs; where a KEY is given again, its last
-# values count. A value keeps the commas within its brackets. The SBATCH_OPTIONs (nodes, ranks, threads, time limit) are
-# those of each run, the report takes one rank. What is written:
+# classifier (if there are several runs) -> array: train -> array: evaluate -> report. Without values there is one run.
+# KEY is a key of the configuration; a single value is a setting of all runs; if a KEY is given again, its last values
+# count. Commas within brackets belong to a value. The SBATCH_OPTIONs (nodes, ranks, threads, time limit) are those of
+# each run; the report takes one rank. Output:
 #
-#   runs/NAME/KEY=V-KEY=V       a run, named after the values that differ; runs/NAME/run where there is one
+#   runs/NAME/KEY=V-KEY=V       a run, named after the values that differ; runs/NAME/run if there is only one
 #   runs/NAME/report            the report
-#   runs/NAME/logs/STAGE-I.log  what the I-th run printed
+#   runs/NAME/logs/STAGE-I.log  output of the I-th run
 #
-# Submitted again, the sweep goes on with what is not done. Where a job fails, those that wait for it are cancelled.
-# jobs/launch.sh says which environment variables choose program and launcher.
+# Submitted again, the sweep goes on with what is not done. If a job fails, those that wait for it are cancelled.
+# jobs/launch.sh lists the environment variables that choose program and launcher.
 set -eu
 
 usage="usage: jobs/sweep.sh NAME CONFIG [KEY=V1,V2,...]... [-- SBATCH_OPTION...]"

@@ -3,7 +3,7 @@
 #
 #   jobs/teacher_steps.sh CONFIG [KEY=V1,V2,...]... [-- SBATCH_OPTION...]
 #
-# Further keys come on top; replay.steps=... replaces what is here. The cost of a run grows with them.
+# Further keys may be added; replay.steps=... replaces the values here. The cost of a run grows with them.
 set -eu
 config=${1:-CONFIG}
 exec "$(dirname "$0")/sweep.sh" "teacher_steps-$(basename "$config" .yaml)" "$config" replay.steps=2,10,100 "${@:2}"

@@ -1,5 +1,5 @@
-# Read by the studies' scripts, from the top folder: $program, and `launch COMMAND [ARGUMENT ...]` to run it on the ranks
-# of the job they are in, or else on two ranks of one thread. GENDISTILL names another program than
+# Read by the scripts of the studies, from the top folder: $program, and `launch COMMAND [ARGUMENT ...]` to run it on the
+# ranks of the job that they are in, or else on two ranks of one thread. GENDISTILL names another program than
 # build/release/gendistill.
 # shellcheck shell=bash
 if [ -n "${SLURM_JOB_ID:-}" ]; then

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The study of precisions: generative distillation on the small setting in float32 and in bfloat16, three seeds each,
-# measured after each task, and one report. Wants CPUs with AVX512_BF16 or AMX. Run it from the top folder of gendistill:
+# evaluated after each task, and one report. Needs CPUs with AVX512_BF16 or AMX. Run it from the top folder of gendistill:
 #
 #   jobs/studies/precision/run.sh [--set key=value]...
 #   sbatch --ntasks=2 --time=01:00:00 jobs/studies/precision/run.sh
 #
-# Goes on where it was broken off. The runs are left in runs/precision/<precision>-seed<seed>, the report with its tables
-# and pictures in runs/precision/report.
+# An interrupted study goes on where it was. The runs are in runs/precision/<precision>-seed<seed>, the report with its
+# tables and pictures in runs/precision/report.
 #SBATCH --job-name=gendistill-precision
 #SBATCH --output=%x-%j.log
 set -eu

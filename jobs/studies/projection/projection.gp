@@ -1,4 +1,4 @@
-# Draws projection.csv: simulated efficiency by nodes, a panel for each rate of the links. csv and picture: from run.sh.
+# Draws projection.csv: simulated efficiency by nodes, one panel per rate of the links. csv and picture: from run.sh.
 set datafile separator ','
 set terminal pngcairo size 1500,560 font ',10'
 set output picture
@@ -14,7 +14,7 @@ array titles[4] = \
   ['tree, overlapped', 'tree, overlapped, long buckets', 'tree, no overlap', 'plain blocking all-reduce']
 cell(speed, i, gbits) = strcol(5) eq what[i] && $2 == speed && $4 == gbits ? $10 : 1 / 0
 set multiplot layout 1,3 title \
-  'SIMULATED weak scaling of a step with replay, 64 images a node: efficiency. '. \
+  'SIMULATED weak scaling of a step with replay, 64 images per node: efficiency. '. \
   'Filled: a node 32 times as fast as the measured core; open: the core itself'
 do for [gbits in '25 100 200'] {
   set title gbits.' Gbit/s'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The study of projection. ITS CLUSTER RESULTS ARE SIMULATIONS, made with SimGrid's SMPI from times measured on this
-# machine; only what validation.md calls "measured" was run for real. Run it on a quiet machine of at least two cores,
+# machine; only what validation.md calls "measured" ran for real. Run it on a quiet machine of at least two cores,
 # from the top folder of gendistill, with SimGrid there (tools/setup --simulate):
 #
 #   jobs/studies/projection/run.sh [STAGE]...        bench validate project plot; all of them by default
@@ -19,7 +19,7 @@ tools=tools/projection
 build=build/projection
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=1
 
-# Assumptions of the projection: the factors of a node over the core measured here, and the storage hosts.
+# Assumptions of the projection: speed of a node relative to the core measured here, and the storage hosts.
 fast_node="speed=32 memory=8"
 measured_node="speed=1 memory=1"
 targets=8
@@ -41,10 +41,10 @@ bench_one() { # PRECISION IMAGES RANKS ARGUMENT...
   mpirun --bind-to none -n "$ranks" "$program" bench configs/fashion_mnist_paper.yaml --directory "$results" \
     --set "training.batch_size=$((images * ranks))" --set "training.slots=$ranks" \
     --set "training.precision=$precision" "$@" >"$name.json" 2>"$name.txt"
-  echo "measured: $precision, $images a rank, $ranks ranks: $(number gd_step_images_per_second "$name.json") images/s"
+  echo "measured: $precision, $images per rank, $ranks ranks: $(number gd_step_images_per_second "$name.json") images/s"
 }
 
-# Each pair one after the other, so that what else the machine does strikes both alike.
+# Each pair one after the other, so that other work of the machine affects both alike.
 bench() {
   local pair
   rm -rf "$results/parts"
@@ -92,7 +92,7 @@ validate() {
     'BEGIN { print b < a ? b / a : 1 }')
   "$tools/platform" pair "$(awk -v s="$(value latency "$machine")" 'BEGIN { print 1e6 * s }')" >"$results/pair.xml"
   {
-    echo "| precision | images a rank | of two ranks | measured, ms | simulated, ms | error |"
+    echo "| precision | images per rank | of two ranks | measured, ms | simulated, ms | error |"
     echo "| --- | --- | --- | --- | --- | --- |"
     validate_pair bfloat16 64 "$memory"
     validate_pair float32 64 "$memory"
@@ -103,9 +103,9 @@ validate() {
 
 # ---- Projection: simulations only
 
-# Runs one simulation and leaves a line of the CSV. Where nothing overlaps, the buckets' length changed the step by less
-# than 0.1 % (tried on 16 and 64 nodes), so there the long ones save time from 256 nodes on. Under overlap it matters,
-# so `tree` always has the program's own.
+# Runs one simulation and writes a line of the CSV. Without overlap the length of the buckets changed the step by less
+# than 0.1 % (tried on 16 and 64 nodes), so there long buckets save time from 256 nodes on. With overlap it matters, so
+# `tree` always has the program's own length.
 project_one() { # FILE GBITS NODE VARIANT NODES
   local program=$build/step reduction=$4 line
   case $4 in
@@ -123,7 +123,7 @@ project_one() { # FILE GBITS NODE VARIANT NODES
   mv "$1.new" "$1"
 }
 
-# A broken run goes on where it was.
+# An interrupted projection goes on where it was.
 project() {
   local gbits node variant nodes jobs=() job parts=$results/parts
   mkdir -p "$parts"
@@ -132,7 +132,7 @@ project() {
       for node in "$fast_node" "$measured_node"; do
         for variant in tree tree-long tree-after blocking; do
           job=$(printf '%s/%s-%03d-%s-%04d' "$parts" "${node%% *}" "$gbits" "$variant" "$nodes")
-          # minutes each, for nodes that hide nearly all of it
+          # minutes each, for nodes that hide nearly all messages
           if [ "$node" = "$measured_node" ] && { [ "$nodes" -gt 256 ] || [ "$variant" = tree-long ]; }; then continue; fi
           [ -s "$job" ] || jobs+=("$job" "$gbits" "$node" "$variant" "$nodes")
         done
@@ -161,7 +161,7 @@ breaks() {
       end[key] = 100 * $10; n[key] = $6
     }
     END {
-      print "| node speed | Gbit/s | reduction | last above 90 % | efficiency at the most nodes simulated |"
+      print "| node speed | Gbit/s | reduction | last above 90 % | efficiency at the largest node count simulated |"
       print "| --- | --- | --- | --- | --- |"
       for (i = 1; i <= m; i++)
         print "| " order[i], (last[order[i]] > 1 ? last[order[i]] : "none"),

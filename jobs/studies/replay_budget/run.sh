@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The study of replay budgets: generative distillation on the small setting with four caps on the teacher's runs a task,
-# spent on images made for each step or on a pool of images made before the task; and fine-tuning, which spends none.
-# Two seeds each, measured after each task, and one report, whose picture "cost" is the result. Run it from the top folder
-# of gendistill:
+# The study of replay budgets: generative distillation on the small setting with four limits on the teacher evaluations
+# per task, spent on images made for each step or on a pool of images made before the task; and fine-tuning, which spends
+# none. Two seeds each, evaluated after each task, and one report, whose picture "cost" is the result. Run it from the top
+# folder of gendistill:
 #
 #   jobs/studies/replay_budget/run.sh [--set key=value]...
 #   sbatch --ntasks=2 --time=01:30:00 jobs/studies/replay_budget/run.sh
 #
-# Goes on where it was broken off. The runs are left in runs/replay_budget/<source>-<cap>-seed<seed>, the report with its
-# tables and pictures in runs/replay_budget/report.
+# An interrupted study goes on where it was. The runs are in runs/replay_budget/<source>-<limit>-seed<seed>, the report
+# with its tables and pictures in runs/replay_budget/report.
 #SBATCH --job-name=gendistill-replay-budget
 #SBATCH --output=%x-%j.log
 set -eu
@@ -28,10 +28,10 @@ measured_run() {
 }
 
 for seed in 42 69; do
-  for cap in 600 2400 7200 21600; do # a task has 300 steps; 21600 is what they spend without a cap
+  for limit in 600 2400 7200 21600; do # a task has 300 steps; 21600 is what they spend without a limit
     for source in online pool; do
-      measured_run "$source-$cap" "$seed" configs/small/generative_distillation.yaml \
-        --set "replay.source=$source" --set "replay.limit_evaluations=$cap" "$@"
+      measured_run "$source-$limit" "$seed" configs/small/generative_distillation.yaml \
+        --set "replay.source=$source" --set "replay.limit_evaluations=$limit" "$@"
     done
   done
   measured_run finetune "$seed" configs/small/finetune.yaml "$@"

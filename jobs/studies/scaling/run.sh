@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The study of scaling on one machine: the paper's Fashion-MNIST network, 64 images a step (a rank's in weak scaling),
+# The study of scaling on one machine: the paper's Fashion-MNIST network, 64 images per step (per rank in weak scaling),
 # ranks of one thread, in both precisions. Run it on a quiet machine, from the top folder of gendistill:
 #
 #   jobs/studies/scaling/run.sh [OPTION of tools/scaling]...
 #
-# Leaves the tables and pictures in runs/scaling/<precision>.
+# The tables and pictures are in runs/scaling/<precision>.
 set -eu
 export LC_ALL=C
 

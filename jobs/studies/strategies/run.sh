@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The study of strategies: each strategy with each seed on the small setting, measured after each task, and one report.
+# The study of strategies: each strategy with each seed on the small setting, evaluated after each task, and one report.
 # Run it from the top folder of gendistill, by itself (two ranks of one thread) or as a job:
 #
 #   jobs/studies/strategies/run.sh [--set key=value]...
 #   sbatch --ntasks=2 --time=02:00:00 jobs/studies/strategies/run.sh
 #
-# Goes on where it was broken off. The runs are left in runs/strategies/<strategy>-seed<seed>, the report with its tables
-# and pictures in runs/strategies/report. GENDISTILL names another program than build/release/gendistill.
+# An interrupted study goes on where it was. The runs are in runs/strategies/<strategy>-seed<seed>, the report with its
+# tables and pictures in runs/strategies/report. GENDISTILL names another program than build/release/gendistill.
 #SBATCH --job-name=gendistill-strategies
 #SBATCH --output=%x-%j.log
 set -eu

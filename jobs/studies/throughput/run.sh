@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The study of throughput: bench of the paper's Fashion-MNIST network, 64 images a rank, in both precisions, with both
-# reductions, as one rank of all cores and as a rank a core; and the profile of the first. Run it on a quiet machine, from
-# the top folder of gendistill:
+# The study of throughput: bench of the paper's Fashion-MNIST network, 64 images per rank, in both precisions, with both
+# reductions, as one rank of all cores and as one rank per core; and the profile of the first. Run it on a quiet machine,
+# from the top folder of gendistill:
 #
 #   jobs/studies/throughput/run.sh [CORES]
 #
-# Leaves a JSON file a bench, named PRECISION-REDUCTION-RANKSxTHREADS, and the tables of --profile, in
-# runs/throughput. GENDISTILL names another program than build/release/gendistill; PRECISIONS="float32" leaves the other
-# one out, for CPUs that lack it.
+# Writes one JSON file per bench, named PRECISION-REDUCTION-RANKSxTHREADS, and the tables of --profile, to
+# runs/throughput. GENDISTILL names another program than build/release/gendistill; PRECISIONS="float32" leaves out
+# bfloat16, for CPUs that lack it.
 set -eu
 export LC_ALL=C
 
