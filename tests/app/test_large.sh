@@ -22,5 +22,5 @@ rm "$folder/large.h5"
 "$fixture" features "$folder/wide.h5" 32 2 23300 0
 refused 2 "wide.h5: features of width 23300 are too wide for 1 ranks" 1 frechet --real "$folder/wide.h5" --generated "$folder/wide.h5"
 "$fixture" features "$folder/wide.h5" 32 2 20000000 0
-refused 2 "wide.h5: dataset '/features' holds features of width 20000000, at most 16777216" 1 frechet \
+refused 2 "wide.h5: dataset '/features' holds features of width 20000000, the maximum is 16777216" 1 frechet \
   --real "$folder/wide.h5" --generated "$folder/wide.h5"
