@@ -119,11 +119,23 @@ fails 1 "run/run.lock: cannot write the file: No space left on device" "${train[
 change size=8k
 fails 2 "run/config.resolved.yaml: cannot write the file: No space left on device" "${train[@]}"
 rm "$disk/file"
-change size=12k # the configuration takes two pages
+# The configuration takes two pages, and two more while a resume replaces it. Where it is removed first, metrics.jsonl is
+# what finds no room.
+change size=12k
 fails 1 "run/metrics.jsonl: cannot write: No space left on device" "${train[@]}"
-fails 3 "run/config.resolved.yaml: cannot write the file: No space left on device" "${train[@]}" --resume
-change size=1m
+fails 2 "run/config.resolved.yaml: cannot write the file: No space left on device" "${train[@]}" --resume
+rm "$run/config.resolved.yaml"
+change size=16k
+fails 3 "run/metrics.jsonl: cannot write: No space left on device" "${train[@]}" --resume
+change size=28k
 goes_on 2
+cp "$run/metrics.jsonl" "$folder/metrics.jsonl"
+rm "$run/config.resolved.yaml"
+change size=24k
+fails 2 "run/metrics.jsonl: cannot write the file: No space left on device" "${train[@]}" --resume
+cmp "$folder/metrics.jsonl" "$run/metrics.jsonl" || fail "a full disk has changed metrics.jsonl"
+change size=1m
+goes_on 1
 
 # ---- The disk is read-only
 
