@@ -20,7 +20,6 @@ typedef struct gd_raw_images gd_raw_images; /* data/read.h */
 
 /* What is particular to a data set. */
 typedef struct gd_dataset_kind {
-  const char *name;
   int n_classes;
   const char *const *class_names; /* (n_classes) */
   int channels;                   /* 1 or 3 */
@@ -32,6 +31,7 @@ typedef struct gd_dataset_kind {
 } gd_dataset_kind;
 
 const gd_dataset_kind *gd_dataset_kind_get(gd_dataset_id id);
+const char *gd_dataset_name(gd_dataset_id id);
 
 /* The section `dataset` of a configuration. */
 typedef struct gd_dataset_config {

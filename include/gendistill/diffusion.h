@@ -21,7 +21,6 @@ typedef struct gd_noise_level {
 typedef enum gd_objective_id { GD_OBJECTIVES(GD_OBJECTIVE_ID) GD_N_OBJECTIVES } gd_objective_id;
 
 typedef struct gd_objective {
-  const char *name;
   /* What the network should predict for n elements of an image. */
   void (*target)(gd_noise_level level, int64_t n, const float *x0, const float *eps, float *target);
   /* The x_0 and the eps that the network's output for x amounts to; x0 is not clipped. */
@@ -90,7 +89,6 @@ typedef struct gd_sampling {
 typedef struct gd_sampling_state gd_sampling_state; /* diffusion/sampling.h */
 
 typedef struct gd_sampler {
-  const char *name;
   bool takes_all_timesteps; /* one step per timestep, whatever is asked for */
   bool has_own_eta;         /* `eta`, whatever is asked for */
   double eta;
@@ -100,6 +98,7 @@ typedef struct gd_sampler {
 } gd_sampler;
 
 const gd_sampler *gd_sampler_get(gd_sampler_id id);
+const char *gd_sampler_name(gd_sampler_id id);
 
 /* `sampling` with the steps and eta that its sampler really takes. Local. */
 gd_sampling gd_sampling_settle(gd_sampling sampling, int timesteps);

@@ -36,11 +36,6 @@ typedef struct gd_sampler_noise {
 gd_nonfinite_sample gd_generator_sample(gd_generator *generator, const gd_sampling *sampling, int n,
                                         const gd_sampler_noise *noise, float *x);
 
-/* The same with noise that the caller makes. */
-gd_nonfinite_sample gd_generator_sample_with(gd_generator *generator, const gd_sampling *sampling, int n,
-                                             void (*noise)(void *context, int k, int image, float *z), void *context,
-                                             float *x);
-
 /* The network's output for n <= batch images x (n, H, W, C), each at its own time t (n); valid until the next call.
  * Local. */
 const float *gd_generator_predict(gd_generator *generator, const float *x, const float *t, int n);

@@ -60,6 +60,9 @@ typedef struct gd_named_array {
   float *values; /* (total) */
 } gd_named_array;
 
+/* Adds an array to the n that there are, unless `values` is NULL; returns how many there are then. Local. */
+int gd_named_array_add(gd_named_array *arrays, int n, const char *name, float *values);
+
 /* The values of the array called `name`, or NULL. Local. */
 float *gd_named_array_find(const gd_named_array *arrays, int n, const char *name);
 

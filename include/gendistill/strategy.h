@@ -25,13 +25,12 @@ typedef struct gd_strategy_view {
   const gd_config *config;
   int task; /* from 0 */
   const gd_param_table *table;
-  const float *params;          /* (total) */
-  int n_arrays;                 /* the run's state, see gd_trainer */
-  const gd_named_array *arrays; /* (n_arrays) of total values each; hooks may change their own */
+  const float *params; /* (total) */
+  int n_arrays;
+  gd_named_array arrays[GD_MAX_ARRAYS]; /* the run's state; hooks may change the values of their own */
 } gd_strategy_view;
 
 typedef struct gd_strategy {
-  const char *name;
   gd_data_scope data;
   bool replays_generated;         /* replays images of the teacher, from the source that key replay.source names */
   const gd_replay_source *replay; /* another source; NULL: none */
@@ -72,9 +71,6 @@ int gd_replay_max_images(const gd_config *config, int64_t n_steps);
 /* Teacher evaluations for n replay images of a step: generating them, unless they are from a pool, and their targets.
  * Local. */
 int64_t gd_replay_evaluations(const gd_config *config, int64_t n);
-
-/* "pool-task02.h5" (task from 1) in `folder`; new string, gd_free. Local. */
-char *gd_pool_path(const char *folder, int task);
 
 /* ---- Replay -------------------------------------------------------------------------------------- */
 

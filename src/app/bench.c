@@ -4,6 +4,7 @@
  * All ranks work together as in a run; a figure is that of all ranks together where its name does not say otherwise. */
 #include "app/bench.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <omp.h>
@@ -98,8 +99,20 @@ static gd_err folder_make(gd_bench *b, const char *directory) {
   return GD_OK;
 }
 
+// The folder is this command's own: what the stages have left in it goes too.
+static void remove_with_files(const char *folder) {
+  DIR *opened = opendir(folder);
+  for (struct dirent *entry; opened && (entry = readdir(opened));) {
+    char *path = gd_format("%s/%s", folder, entry->d_name);
+    unlink(path);  // "." and ".." are folders and stay
+    gd_free(path);
+  }
+  if (opened) closedir(opened);
+  rmdir(folder);
+}
+
 static void folder_remove(gd_bench *b) {
-  if (b->comm->rank == 0 && b->folder) rmdir(b->folder);
+  if (b->comm->rank == 0 && b->folder) remove_with_files(b->folder);
   if (b->made_folder) rmdir(b->made_folder);
   gd_free(b->folder);
   gd_free(b->made_folder);
@@ -141,7 +154,7 @@ static void put_machine(gd_bench *b) {
   json_object_set_new(json, "reduction",
                       json_string(config->training.reduction == GD_REDUCTION_TREE ? "tree" : "fast"));
   json_object_set_new(json, "ranks", json_integer(b->comm->size));
-  json_object_set_new(json, "threads_a_rank", json_integer(omp_get_max_threads()));
+  json_object_set_new(json, "threads_per_rank", json_integer(omp_get_max_threads()));
   json_object_set_new(json, "repeats", json_integer(b->repeats));
 }
 

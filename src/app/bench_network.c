@@ -1,8 +1,6 @@
 /* The bench's stages that run the network: forward, DDIM, a training step, a GD step; images and floating-point
  * operations a second. An image's forward run counts as the operations of its convolutions, linear maps and attention,
  * backward as twice as many. */
-#include <unistd.h>
-
 #include "app/bench.h"
 
 enum { DDIM_STEPS = 10 };
@@ -86,13 +84,9 @@ done:
 }
 
 static gd_err begin_task(gd_bench *b, int task) {
-  gd_replay_cost pool;
-  char *path = gd_pool_path(b->folder, task);
+  gd_replay_cost prepared;
   gd_trainer_begin_task(b->trainer, task);
-  gd_err err = gd_trainer_prepare(b->trainer, 1 + b->repeats, b->folder, &pool);
-  if (b->comm->rank == 0) unlink(path);
-  gd_free(path);
-  return err;
+  return gd_trainer_prepare(b->trainer, 1 + b->repeats, b->folder, &prepared);
 }
 
 static gd_err training_stages(network_stage *s) {

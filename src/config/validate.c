@@ -64,14 +64,14 @@ static gd_err check_model(const gd_config_reader *reader) {
 
 static gd_err check_order(const gd_config_reader *reader) {
   const gd_config *config = reader->config;
-  const gd_dataset_kind *dataset = gd_dataset_kind_get(config->dataset.name);
+  int n_classes = gd_dataset_kind_get(config->dataset.name)->n_classes;
   bool seen[GD_MAX_CLASSES] = {false};
   for (int t = 0; t < config->tasks.count; t++) {
     for (int i = 0; i < config->tasks.n_classes[t]; i++) {
       int class = config->tasks.classes[t][i];
-      if (class >= dataset->n_classes)
-        return clash(reader, "tasks.order", NULL, "class %d does not exist, %s has 0 to %d", class, dataset->name,
-                     dataset->n_classes - 1);
+      if (class >= n_classes)
+        return clash(reader, "tasks.order", NULL, "class %d does not exist, %s has 0 to %d", class,
+                     gd_dataset_name(config->dataset.name), n_classes - 1);
       if (seen[class]) return clash(reader, "tasks.order", NULL, "class %d is listed twice", class);
       seen[class] = true;
     }
@@ -99,13 +99,13 @@ static gd_err check_tasks(const gd_config_reader *reader) {
 static gd_err check_sampling(const gd_config_reader *reader, const char *steps, const char *eta,
                              gd_sampling *sampling) {
   int timesteps = reader->config->diffusion.timesteps;
-  const gd_sampler *sampler = gd_sampler_get(sampling->sampler);
+  const char *name = gd_sampler_name(sampling->sampler);
   gd_sampling settled = gd_sampling_settle(*sampling, timesteps);
   if (is_given(reader, steps) && settled.steps != sampling->steps)
-    return clash(reader, steps, NULL, "the sampler %s takes all %d timesteps: leave the key out, is '%d'",
-                 sampler->name, timesteps, sampling->steps);
+    return clash(reader, steps, NULL, "the sampler %s takes all %d timesteps: leave the key out, is '%d'", name,
+                 timesteps, sampling->steps);
   if (is_given(reader, eta) && settled.eta != sampling->eta)
-    return clash(reader, eta, NULL, "the sampler %s has eta %g: leave the key out, is '%g'", sampler->name, settled.eta,
+    return clash(reader, eta, NULL, "the sampler %s has eta %g: leave the key out, is '%g'", name, settled.eta,
                  sampling->eta);
   *sampling = settled;
   if (sampling->steps <= timesteps) return GD_OK;
@@ -141,26 +141,28 @@ static void set_default(const gd_config_reader *reader, const char *path, char *
   *text = gd_strdup(value);
 }
 
-// The data set whose default folder this is, or NULL.
-static const gd_dataset_kind *kind_at(const char *path) {
+// The data set whose default folder this is; `otherwise` where there is none.
+static gd_dataset_id dataset_at(const char *path, gd_dataset_id otherwise) {
   for (int id = 0; id < GD_N_DATASETS; id++) {
-    const gd_dataset_kind *kind = gd_dataset_kind_get((gd_dataset_id)id);
-    if (kind->path && strcmp(kind->path, path) == 0) return kind;
+    const char *folder = gd_dataset_kind_get((gd_dataset_id)id)->path;
+    if (folder && strcmp(folder, path) == 0) return (gd_dataset_id)id;
   }
-  return NULL;
+  return otherwise;
 }
 
 // Defaults that depend on the data set.
 static gd_err settle_dataset(const gd_config_reader *reader) {
   gd_config *config = reader->config;
-  const gd_dataset_kind *dataset = gd_dataset_kind_get(config->dataset.name), *there = kind_at(config->dataset.path);
+  gd_dataset_id id = config->dataset.name, there = dataset_at(config->dataset.path, id);
+  const gd_dataset_kind *dataset = gd_dataset_kind_get(id);
+  const char *name = gd_dataset_name(id);
   if (!dataset->path && !is_given(reader, "dataset.path"))
-    return clash(reader, "dataset.path", "dataset.name", "must name the folder with the files of %s", dataset->name);
-  if (is_given(reader, "dataset.path") && there && there != dataset)
-    gd_log(GD_LOG_WARN, "dataset.name is %s, but dataset.path is %s, the folder of %s", dataset->name,
-           config->dataset.path, there->name);
+    return clash(reader, "dataset.path", "dataset.name", "must name the folder with the files of %s", name);
+  if (is_given(reader, "dataset.path") && there != id)
+    gd_log(GD_LOG_WARN, "dataset.name is %s, but dataset.path is %s, the folder of %s", name, config->dataset.path,
+           gd_dataset_name(there));
   if (dataset->path) set_default(reader, "dataset.path", &config->dataset.path, dataset->path);
-  char *directory = gd_format("runs/%s_gd", dataset->name);
+  char *directory = gd_format("runs/%s_gd", name);
   set_default(reader, "output.directory", &config->output.directory, directory);
   gd_free(directory);
   if (!is_given(reader, "classifier.horizontal_flip")) config->classifier.horizontal_flip = dataset->mirrors;

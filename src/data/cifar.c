@@ -68,9 +68,5 @@ done:
 static const char *const cifar10_classes[] = {"airplane", "automobile", "bird",  "cat",  "deer",
                                               "dog",      "frog",       "horse", "ship", "truck"};
 
-const gd_dataset_kind gd_dataset_cifar10 = {.name = "cifar10",
-                                            .n_classes = 10,
-                                            .class_names = cifar10_classes,
-                                            .channels = 3,
-                                            .mirrors = true,
-                                            .read = cifar10_read};
+const gd_dataset_kind gd_dataset_cifar10 = {
+    .n_classes = 10, .class_names = cifar10_classes, .channels = 3, .mirrors = true, .read = cifar10_read};

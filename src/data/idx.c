@@ -104,8 +104,7 @@ static const char *const fashion_classes[] = {"T-shirt", "Trouser", "Pullover", 
 static const char *const digits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
 
 // The only one of them that is a package of a distribution.
-const gd_dataset_kind gd_dataset_fashion_mnist = {.name = "fashion_mnist",
-                                                  .n_classes = 10,
+const gd_dataset_kind gd_dataset_fashion_mnist = {.n_classes = 10,
                                                   .class_names = fashion_classes,
                                                   .channels = 1,
                                                   .path = "/usr/share/datasets/fashion-mnist",
@@ -114,4 +113,4 @@ const gd_dataset_kind gd_dataset_fashion_mnist = {.name = "fashion_mnist",
 
 // A mirrored digit is no digit.
 const gd_dataset_kind gd_dataset_mnist = {
-    .name = "mnist", .n_classes = 10, .class_names = digits, .channels = 1, .mirrors = false, .read = idx_read};
+    .n_classes = 10, .class_names = digits, .channels = 1, .mirrors = false, .read = idx_read};

@@ -19,10 +19,9 @@ static void ddim_step(gd_sampling_state *state) {
   gd_sampling_add_noise(state, sd);
 }
 
-const gd_sampler gd_sampler_ddim = {.name = "ddim", .evaluations = gd_sampling_one_per_step, .step = ddim_step};
+const gd_sampler gd_sampler_ddim = {.evaluations = gd_sampling_one_per_step, .step = ddim_step};
 
-const gd_sampler gd_sampler_ddpm = {.name = "ddpm",
-                                    .takes_all_timesteps = true,
+const gd_sampler gd_sampler_ddpm = {.takes_all_timesteps = true,
                                     .has_own_eta = true,
                                     .eta = 1,
                                     .evaluations = gd_sampling_one_per_step,

@@ -20,4 +20,4 @@ static void epsilon_estimate(gd_noise_level level, int64_t n, const float *x, co
   }
 }
 
-const gd_objective gd_objective_epsilon = {.name = "epsilon", .target = epsilon_target, .estimate = epsilon_estimate};
+const gd_objective gd_objective_epsilon = {.target = epsilon_target, .estimate = epsilon_estimate};

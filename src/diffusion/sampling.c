@@ -7,10 +7,16 @@
 #define SAMPLER_ROW(name)         &gd_sampler_##name,
 GD_SAMPLERS(SAMPLER_DECLARATION)
 static const gd_sampler *const samplers[GD_N_SAMPLERS] = {GD_SAMPLERS(SAMPLER_ROW)};
+static const char *const names[GD_N_SAMPLERS] = {GD_SAMPLERS(GD_LIST_NAME)};
 
 const gd_sampler *gd_sampler_get(gd_sampler_id id) {
   GD_REQUIRE(id >= 0 && id < GD_N_SAMPLERS);
   return samplers[id];
+}
+
+const char *gd_sampler_name(gd_sampler_id id) {
+  GD_REQUIRE(id >= 0 && id < GD_N_SAMPLERS);
+  return names[id];
 }
 
 gd_sampling gd_sampling_settle(gd_sampling sampling, int timesteps) {
@@ -55,13 +61,18 @@ void gd_sampling_add_noise(gd_sampling_state *state, float sd) {
   }
 }
 
+// Not zeroed: this is inside a training step, and all of it is written before it is read.
+static float *new_floats(int64_t n) {
+  return gd_alloc((size_t)n * sizeof(float));
+}
+
 // The estimate of this step becomes the newest of the history; the oldest buffer takes the next one.
 static void turn_history(gd_sampling_state *state, int n_history) {
   if (n_history == 0) return;
   float *oldest = state->history[n_history - 1], *newest = state->x0;
   for (int i = n_history - 1; i > 0; i--) state->history[i] = state->history[i - 1];
   state->history[0] = newest;
-  state->x0 = oldest ? oldest : GD_NEW_ARRAY(float, state->n_images * state->n_elements);
+  state->x0 = oldest ? oldest : new_floats(state->n_images * state->n_elements);
 }
 
 static gd_sampling_state begin_sampling(const gd_schedule *schedule, const gd_sampling *sampling, int n_images,
@@ -77,10 +88,10 @@ static gd_sampling_state begin_sampling(const gd_schedule *schedule, const gd_sa
                              .n_images = n_images,
                              .n_elements = n_elements,
                              .x = x,
-                             .x0 = GD_NEW_ARRAY(float, n_images *n_elements),
-                             .eps = GD_NEW_ARRAY(float, n_images *n_elements),
+                             .x0 = new_floats(n_images * n_elements),
+                             .eps = new_floats(n_images * n_elements),
                              .history = GD_NEW_ARRAY(float *, n_history),
-                             .z = GD_NEW_ARRAY(float, n_elements)};
+                             .z = new_floats(n_elements)};
 }
 
 static void end_sampling(gd_sampling_state *state, int n_history) {

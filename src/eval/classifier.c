@@ -165,7 +165,7 @@ static char *describe_classifier(const gd_config *config, gd_dataset *train_set,
       "network: resnet18 %d %d %d %d\ndata: %s %d %016" PRIx64 " %016" PRIx64
       "\nseed: %llu\nimage_size: %d\nlimit: %d\nepochs: %d\nbatch_size: %d\nlearning_rate: %.17g\nslots: %d\n"
       "shift: %d\nhorizontal_flip: %d\n",
-      widths[0], widths[1], widths[2], widths[3], gd_dataset_kind_get(config->dataset.name)->name, train_set->size,
+      widths[0], widths[1], widths[2], widths[3], gd_dataset_name(config->dataset.name), train_set->size,
       gd_dataset_digest(train_set), gd_dataset_digest(test), (unsigned long long)config->classifier.seed, size,
       config->classifier.limit, config->classifier.epochs, config->classifier.batch_size,
       config->classifier.learning_rate, config->classifier.slots, config->classifier.shift,

@@ -180,25 +180,8 @@ static void clear_measurement(gd_measurement *m) {
 
 /* ---- What metrics may use ---- */
 
-const gd_config *gd_measurement_config(const gd_measurement *m) {
-  return m->evaluator->config;
-}
-
-const gd_task_split *gd_measurement_split(const gd_measurement *m) {
-  return &m->evaluator->split;
-}
-
-int gd_measurement_n_classes(const gd_measurement *m) {
-  return m->evaluator->test->n_classes;
-}
-
-gd_solver_training *gd_measurement_solver(const gd_measurement *m) {
-  return m->evaluator->solver;
-}
-
 void gd_measurement_mark(const gd_measurement *m, int task, bool wanted[GD_MAX_CLASSES]) {
-  const gd_task_split *split = &m->evaluator->split;
-  for (int i = 0; i < split->n_classes[task]; i++) wanted[split->classes[task][i]] = true;
+  for (int i = 0; i < m->split->n_classes[task]; i++) wanted[m->split->classes[task][i]] = true;
 }
 
 int64_t gd_measurement_count_real(const gd_measurement *m, const bool *wanted, int64_t *counts) {
@@ -297,7 +280,13 @@ static char *one_line(const json_t *object) {
 static gd_err evaluate_set(gd_evaluator *e, int task, const char *path, bool is_of_run, char **json) {
   gd_err err;
   double start = gd_seconds();
-  gd_measurement m = {.evaluator = e, .comm = e->comm, .task = task, .is_of_run = is_of_run};
+  gd_measurement m = {.evaluator = e,
+                      .comm = e->comm,
+                      .config = e->config,
+                      .split = &e->split,
+                      .solver = is_of_run ? e->solver : NULL,
+                      .n_classes = e->test->n_classes,
+                      .task = task};
   uint8_t *images = NULL;
   json_t *out = json_object();
   *json = NULL;

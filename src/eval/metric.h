@@ -9,9 +9,12 @@
 struct gd_measurement {
   gd_evaluator *evaluator;
   const gd_comm *comm;
-  int task;       /* from 0 */
-  int n_tasks;    /* seen after it */
-  bool is_of_run; /* the sample set is that of the run's own task, whose solver may be measured too */
+  const gd_config *config;
+  const gd_task_split *split;
+  gd_solver_training *solver; /* NULL: none, or the sample set is not of the run itself */
+  int n_classes;
+  int task;    /* from 0 */
+  int n_tasks; /* seen after it */
 
   gd_sample_set set;
   uint8_t *labels;                /* (local) by the evaluation classifier */
@@ -22,11 +25,6 @@ struct gd_measurement {
   int64_t n_real;              /* their test images, and of each class */
   int64_t real_counts[GD_MAX_CLASSES];
 };
-
-const gd_config *gd_measurement_config(const gd_measurement *m);
-const gd_task_split *gd_measurement_split(const gd_measurement *m);
-int gd_measurement_n_classes(const gd_measurement *m);
-gd_solver_training *gd_measurement_solver(const gd_measurement *m); /* NULL: none */
 
 /* Adds the classes of a task. Local. */
 void gd_measurement_mark(const gd_measurement *m, int task, bool wanted[GD_MAX_CLASSES]);

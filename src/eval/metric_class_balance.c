@@ -9,13 +9,12 @@ static json_t *counts_json(const int64_t *counts, int n) {
 }
 
 static gd_err measure_class_balance(gd_measurement *m, json_t *out) {
-  int n_classes = gd_measurement_n_classes(m);
   gd_balance balance = {.kld = NAN, .absolute_ratio_difference = NAN};
-  if (m->n_real > 0) balance = gd_class_balance(n_classes, m->real_counts, m->counts);
+  if (m->n_real > 0) balance = gd_class_balance(m->n_classes, m->real_counts, m->counts);
   json_object_set_new(out, "kld", gd_real_or_null(balance.kld));
   json_object_set_new(out, "absolute_ratio_difference", gd_real_or_null(balance.absolute_ratio_difference));
-  json_object_set_new(out, "true_counts", counts_json(m->real_counts, n_classes));
-  json_object_set_new(out, "generated_counts", counts_json(m->counts, n_classes));
+  json_object_set_new(out, "true_counts", counts_json(m->real_counts, m->n_classes));
+  json_object_set_new(out, "generated_counts", counts_json(m->counts, m->n_classes));
   return GD_OK;
 }
 

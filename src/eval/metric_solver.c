@@ -2,10 +2,9 @@
 #include "eval/metric.h"
 
 static gd_err measure_solver(gd_measurement *m, json_t *out) {
-  gd_solver_training *solver = gd_measurement_solver(m);
-  if (!solver || !m->is_of_run) return GD_OK;
-  gd_err err = gd_solver_training_reach(solver, m->task);
-  if (err == GD_OK) json_object_set_new(out, "solver", gd_solver_training_json(solver));
+  if (!m->solver) return GD_OK;
+  gd_err err = gd_solver_training_reach(m->solver, m->task);
+  if (err == GD_OK) json_object_set_new(out, "solver", gd_solver_training_json(m->solver));
   return err;
 }
 

@@ -5,12 +5,11 @@
 
 // The classes of a task; returns the number of images generated of them.
 static int64_t list_classes(const gd_measurement *m, int task, json_t *out) {
-  const gd_task_split *split = gd_measurement_split(m);
   json_t *classes = json_array();
   int64_t n = 0;
-  for (int i = 0; i < split->n_classes[task]; i++) {
-    n += m->counts[split->classes[task][i]];
-    json_array_append_new(classes, json_integer(split->classes[task][i]));
+  for (int i = 0; i < m->split->n_classes[task]; i++) {
+    n += m->counts[m->split->classes[task][i]];
+    json_array_append_new(classes, json_integer(m->split->classes[task][i]));
   }
   json_array_append_new(out, classes);
   return n;

@@ -1,7 +1,7 @@
 /* A frozen network behind a sampler: gives the diffusion part an inference plan and a stream of noise. */
-#include <string.h>
+#include "generate/generator.h"
 
-#include "gendistill/generate.h"
+#include <string.h>
 
 // Maximum number of images per run of the network: the maps between two of its layers then stay in the cache, which is
 // 5 to 10 % faster than with 64.

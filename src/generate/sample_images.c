@@ -94,7 +94,7 @@ gd_sample_set gd_sample_set_describe(const gd_sampling *sampling, gd_shape shape
                        .eta = sampling->eta,
                        .seed = seed,
                        .checkpoint_digest = checkpoint_digest};
-  snprintf(set.sampler, sizeof set.sampler, "%s", gd_sampler_get(sampling->sampler)->name);
+  snprintf(set.sampler, sizeof set.sampler, "%s", gd_sampler_name(sampling->sampler));
   return set;
 }
 

@@ -13,6 +13,14 @@ char *gd_checkpoint_path(const char *directory, int task, int64_t step) {
   return gd_format("%s/checkpoint-task%02d-step%06" PRId64 ".h5", directory, task + 1, step);
 }
 
+int gd_named_array_add(gd_named_array *arrays, int n, const char *name, float *values) {
+  if (!values) return n;
+  GD_REQUIRE(n < GD_MAX_ARRAYS && strlen(name) < sizeof arrays->name);
+  memcpy(arrays[n].name, name, strlen(name) + 1);
+  arrays[n].values = values;
+  return n + 1;
+}
+
 float *gd_named_array_find(const gd_named_array *arrays, int n, const char *name) {
   for (int i = 0; i < n; i++)
     if (strcmp(arrays[i].name, name) == 0) return arrays[i].values;
@@ -24,11 +32,7 @@ float *gd_checkpoint_array(const gd_checkpoint *checkpoint, const char *name) {
 }
 
 void gd_checkpoint_add(gd_checkpoint *checkpoint, const char *name, float *values) {
-  if (!values) return;
-  GD_REQUIRE(checkpoint->n_arrays < GD_MAX_ARRAYS && strlen(name) < sizeof checkpoint->arrays->name);
-  gd_named_array *array = &checkpoint->arrays[checkpoint->n_arrays++];
-  memcpy(array->name, name, strlen(name) + 1);
-  array->values = values;
+  checkpoint->n_arrays = gd_named_array_add(checkpoint->arrays, checkpoint->n_arrays, name, values);
 }
 
 const float *gd_checkpoint_sampling_params(const gd_checkpoint *checkpoint) {

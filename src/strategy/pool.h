@@ -23,6 +23,9 @@ typedef struct gd_pool_request {
 gd_err gd_pool_create(gd_pool **out, const gd_pool_request *request, const char *path, gd_replay_cost *cost);
 void gd_pool_destroy(gd_pool **pool);
 
+/* "pool-task02.h5" (task from 1) in `folder`; new string, gd_free. Local. */
+char *gd_pool_path(const char *folder, int task);
+
 size_t gd_pool_nbytes(const gd_pool *pool); /* memory of this rank */
 
 /* Draws number first .. first + n - 1 of the task; this rank gets those of its range, as bytes (range, H, W, C). Each

@@ -8,25 +8,24 @@ static const gd_strategy *const strategies[GD_N_STRATEGIES] = {GD_STRATEGIES(STR
 
 /* ---- The current task alone, and all that the paper compares with ---- */
 
-const gd_strategy gd_strategy_finetune = {.name = "finetune", .data = GD_DATA_TASK};
+const gd_strategy gd_strategy_finetune = {.data = GD_DATA_TASK};
 
-const gd_strategy gd_strategy_joint = {.name = "joint", .data = GD_DATA_ALL};
+const gd_strategy gd_strategy_joint = {.data = GD_DATA_ALL};
 
-const gd_strategy gd_strategy_cumulative = {.name = "cumulative", .data = GD_DATA_SO_FAR};
+const gd_strategy gd_strategy_cumulative = {.data = GD_DATA_SO_FAR};
 
 /* ---- Replay (Masip et al. 2024) ---- */
 
 const gd_strategy gd_strategy_generative_replay = {
-    .name = "generative_replay", .data = GD_DATA_TASK, .replays_generated = true, .target = GD_TARGET_OBJECTIVE};
+    .data = GD_DATA_TASK, .replays_generated = true, .target = GD_TARGET_OBJECTIVE};
 
 const gd_strategy gd_strategy_generative_distillation = {
-    .name = "generative_distillation", .data = GD_DATA_TASK, .replays_generated = true, .target = GD_TARGET_TEACHER};
+    .data = GD_DATA_TASK, .replays_generated = true, .target = GD_TARGET_TEACHER};
 
-const gd_strategy gd_strategy_lwf = {
-    .name = "lwf", .data = GD_DATA_TASK, .replay = &gd_source_current, .target = GD_TARGET_TEACHER};
+const gd_strategy gd_strategy_lwf = {.data = GD_DATA_TASK, .replay = &gd_source_current, .target = GD_TARGET_TEACHER};
 
 const gd_strategy gd_strategy_gaussian = {
-    .name = "gaussian", .data = GD_DATA_TASK, .replay = &gd_source_noise, .target = GD_TARGET_TEACHER};
+    .data = GD_DATA_TASK, .replay = &gd_source_noise, .target = GD_TARGET_TEACHER};
 
 /* ---- Of a configuration ---- */
 

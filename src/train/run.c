@@ -95,7 +95,7 @@ static gd_err prepare_task(gd_run *run, int64_t n_steps) {
   gd_replay_cost prepared;
   const char *name = gd_replay_folder(run->config);
   gd_progress("replay pool");
-  char *folder = gd_format("%s/%s", run->config->output.directory, name ? name : "");
+  char *folder = name ? gd_format("%s/%s", run->config->output.directory, name) : NULL;
   gd_err err = gd_trainer_prepare(run->trainer, n_steps * run->config->training.epochs, folder, &prepared);
   if (err == GD_OK && prepared.images > 0) gd_metrics_pool(run->metrics, &run->position, &prepared);
   gd_free(folder);

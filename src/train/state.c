@@ -41,10 +41,9 @@ void gd_state_free(gd_trainer *t) {
 }
 
 int gd_state_list(const gd_trainer *t, gd_named_array *arrays) {
-  gd_checkpoint list = {0};
-  for (int i = 0; i < N_ROWS; i++) gd_checkpoint_add(&list, rows[i].name, *array_of(t, &rows[i]));
-  memcpy(arrays, list.arrays, sizeof list.arrays);
-  return list.n_arrays;
+  int n = 0;
+  for (int i = 0; i < N_ROWS; i++) n = gd_named_array_add(arrays, n, rows[i].name, *array_of(t, &rows[i]));
+  return n;
 }
 
 static gd_err copy_array(gd_trainer *t, const state_row *row, const char *path, const gd_checkpoint *checkpoint) {

@@ -112,8 +112,7 @@ static double total_loss(void *context, const float *sums) {
 
 static double strategy_penalty(void *context, float *gradient) {
   const gd_trainer *t = ((const train_step *)context)->trainer;
-  gd_named_array arrays[GD_MAX_ARRAYS];
-  gd_strategy_view view = gd_trainer_view(t, arrays);
+  gd_strategy_view view = gd_trainer_view(t);
   return t->strategy->penalty(&view, gradient);
 }
 
@@ -128,14 +127,13 @@ static void take_sums(gd_trainer *t, const float *sums, gd_step_metrics *out) {
 }
 
 static void after_step(gd_trainer *t, int64_t step) {
-  gd_named_array arrays[GD_MAX_ARRAYS];
   if (t->ema) {
     // warm-up: from 2/11 at the first step of a task, or the average would keep its start for 1 / (1 - decay) steps
     double warm = (1.0 + (double)step) / (10.0 + (double)step);
     gd_ema_update(t->table, (float)fmin(t->config->training.ema_decay, warm), t->params, t->ema);
   }
   if (t->strategy->after_step) {
-    gd_strategy_view view = gd_trainer_view(t, arrays);
+    gd_strategy_view view = gd_trainer_view(t);
     t->strategy->after_step(&view);
   }
 }

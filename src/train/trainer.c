@@ -133,19 +133,16 @@ gd_err gd_trainer_prepare(gd_trainer *t, int64_t n_steps, const char *folder, gd
 
 /* ---- Tasks ---- */
 
-gd_strategy_view gd_trainer_view(const gd_trainer *t, gd_named_array *arrays) {
-  return (gd_strategy_view){.config = t->config,
-                            .task = t->task,
-                            .table = t->table,
-                            .params = t->params,
-                            .n_arrays = gd_state_list(t, arrays),
-                            .arrays = arrays};
+gd_strategy_view gd_trainer_view(const gd_trainer *t) {
+  gd_strategy_view view = {.config = t->config, .task = t->task, .table = t->table, .params = t->params};
+  view.n_arrays = gd_state_list(t, view.arrays);
+  return view;
 }
 
 static void call_hook(const gd_trainer *t, void (*hook)(const gd_strategy_view *view)) {
-  gd_named_array arrays[GD_MAX_ARRAYS];
-  gd_strategy_view view = gd_trainer_view(t, arrays);
-  if (hook) hook(&view);
+  if (!hook) return;
+  gd_strategy_view view = gd_trainer_view(t);
+  hook(&view);
 }
 
 void gd_trainer_begin_task(gd_trainer *t, int task) {

@@ -52,8 +52,8 @@ bool gd_trainer_replays(const gd_trainer *trainer);
 /* Whether any step of the task has moved the parameters, in this process or before a resume. Local. */
 bool gd_trainer_has_learned(const gd_trainer *trainer);
 
-/* What the strategy's hooks see; `arrays` has room for GD_MAX_ARRAYS. Local. */
-gd_strategy_view gd_trainer_view(const gd_trainer *trainer, gd_named_array *arrays);
+/* What the strategy's hooks see. Local. */
+gd_strategy_view gd_trainer_view(const gd_trainer *trainer);
 
 /* ---- State ---- */
 

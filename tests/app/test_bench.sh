@@ -42,7 +42,7 @@ for ranks in $(normally "1 2" 2); do
   positive matmul_gflops_per_second memory_bytes_per_second visible_reduction_seconds optimiser_seconds \
     optimiser_bytes_per_second optimiser_share_of_memory checkpoint_seconds checkpoint_bytes \
     checkpoint_bytes_per_second plain_write_bytes_per_second checkpoint_share_of_plain_write peak_memory_bytes \
-    parameters batch_size threads_a_rank repeats
+    parameters batch_size threads_per_rank repeats
   [ "$(number ranks)" -eq "$ranks" ] || fail "bench gives another number of ranks than $ranks"
   has "$folder/out" '"precision": "float32"' bench
   if [ "$ranks" -gt 1 ]; then

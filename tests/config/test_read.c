@@ -242,9 +242,7 @@ static void names_are_those_of_the_file(void **state) {
   assert_string_equal(gd_strategy_name(GD_STRATEGY_finetune), "finetune");
   assert_string_equal(gd_strategy_name(GD_STRATEGY_generative_distillation), "generative_distillation");
   assert_string_equal(gd_strategy_name(GD_STRATEGY_gaussian), "gaussian");
-  for (int id = 0; id < GD_N_STRATEGIES; id++)
-    assert_string_equal(gd_strategy_get((gd_strategy_id)id)->name, gd_strategy_name((gd_strategy_id)id));
-  assert_string_equal(gd_dataset_kind_get(GD_DATASET_cifar10)->name, "cifar10");
+  assert_string_equal(gd_dataset_name(GD_DATASET_cifar10), "cifar10");
   assert_int_equal(gd_dataset_kind_get(GD_DATASET_cifar10)->channels, 3);
   assert_int_equal(gd_dataset_kind_get(GD_DATASET_mnist)->channels, 1);
 }

@@ -13,24 +13,10 @@
 
 enum { RECORD = 1 + 3 * 32 * 32 };
 
-static char *folder;
-
-static int make_folder(void **state) {
-  (void)state;
-  folder = test_folder_create();
-  return 0;
-}
-
-static int remove_folder(void **state) {
-  (void)state;
-  test_folder_remove(folder);
-  return 0;
-}
-
 // Rank 0 writes. Collective.
 static void write_file(const char *name, const uint8_t *bytes, size_t nbytes) {
   if (test_comm->rank == 0) {
-    char *path = gd_format("%s/%s", folder, name);
+    char *path = gd_format("%s/%s", test_folder, name);
     FILE *file = fopen(path, "wb");
     if (!file || fwrite(bytes, 1, nbytes, file) != nbytes || fclose(file) != 0) gd_abort("%s: cannot write", path);
     gd_free(path);
@@ -40,7 +26,7 @@ static void write_file(const char *name, const uint8_t *bytes, size_t nbytes) {
 
 static void write_gz(const char *name, const uint8_t *bytes, size_t nbytes) {
   if (test_comm->rank == 0) {
-    char *path = gd_format("%s/%s", folder, name);
+    char *path = gd_format("%s/%s", test_folder, name);
     gzFile file = gzopen(path, "wb");
     if (!file || gzwrite(file, bytes, (unsigned)nbytes) != (int)nbytes || gzclose(file) != Z_OK)
       gd_abort("%s: cannot write", path);
@@ -51,7 +37,7 @@ static void write_gz(const char *name, const uint8_t *bytes, size_t nbytes) {
 
 static void remove_file(const char *name) {
   if (test_comm->rank == 0) {
-    char *path = gd_format("%s/%s", folder, name);
+    char *path = gd_format("%s/%s", test_folder, name);
     remove(path);
     gd_free(path);
   }
@@ -60,7 +46,7 @@ static void remove_file(const char *name) {
 
 static gd_err read_split(gd_dataset **out, const char *name, int size, gd_split split) {
   gd_config *config = NULL;
-  char *sets[] = {gd_format("dataset.name=%s", name), gd_format("dataset.path=%s", folder),
+  char *sets[] = {gd_format("dataset.name=%s", name), gd_format("dataset.path=%s", test_folder),
                   gd_format("dataset.image_size=%d", size)};
   assert_ok(gd_config_create(&config, NULL, 3, (const char *const *)sets));
   gd_err err = gd_dataset_read(out, test_comm, &config->dataset, split);
@@ -71,7 +57,7 @@ static gd_err read_split(gd_dataset **out, const char *name, int size, gd_split 
 
 static void check_refused(const char *name, gd_split split, const char *file, const char *after) {
   gd_dataset *dataset = NULL;
-  char *message = gd_format("%s/%s%s", folder, file, after);
+  char *message = gd_format("%s/%s%s", test_folder, file, after);
   assert_int_equal(read_split(&dataset, name, 8, split), GD_ERR_INPUT);
   assert_null(dataset);
   assert_string_equal(gd_error_message(), message);
@@ -204,7 +190,7 @@ static void idx_files_that_are_missing(void **state) {
   check_refused("mnist", GD_TRAIN, TRAIN_LABELS, ": there is no such file, nor " TRAIN_LABELS ".gz");
   remove_file(TRAIN_IMAGES);
   if (test_comm->rank == 0) {
-    char *path = gd_format("%s/%s", folder, TRAIN_IMAGES);
+    char *path = gd_format("%s/%s", test_folder, TRAIN_IMAGES);
     if (mkdir(path, 0700) != 0) gd_abort("%s: cannot make", path);
     gd_free(path);
   }
@@ -216,7 +202,7 @@ static void idx_files_that_are_missing(void **state) {
 static size_t gzipped_images(uint8_t *out, size_t room) {
   uint8_t images[16 + 3 * 64];
   write_gz("packed", images, idx_images(images));
-  char *path = gd_format("%s/packed", folder);
+  char *path = gd_format("%s/packed", test_folder);
   FILE *file = fopen(path, "rb");
   assert_non_null(file);
   size_t nbytes = fread(out, 1, room, file);
@@ -299,7 +285,7 @@ static void cifar_train_and_test(void **state) {
 static void cifar_in_the_folder_of_its_archive(void **state) {
   (void)state;
   if (test_comm->rank == 0) {
-    char *path = gd_format("%s/cifar-10-batches-bin", folder);
+    char *path = gd_format("%s/cifar-10-batches-bin", test_folder);
     if (mkdir(path, 0700) != 0) gd_abort("%s: cannot make", path);
     gd_free(path);
   }
@@ -341,7 +327,7 @@ static void git_lfs_pointers_are_named(void **state) {
   check_refused("mnist", GD_TRAIN, TRAIN_IMAGES, after);
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, test_folder_setup, test_folder_teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {

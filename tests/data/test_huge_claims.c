@@ -59,22 +59,8 @@ static void release_memory(void) {
 }
 #endif
 
-static char *folder;
-
-static int make_folder(void **state) {
-  (void)state;
-  folder = test_folder_create();
-  return 0;
-}
-
-static int remove_folder(void **state) {
-  (void)state;
-  test_folder_remove(folder);
-  return 0;
-}
-
 static char *path_of(const char *name) {
-  return gd_format("%s/%s", folder, name);
+  return gd_format("%s/%s", test_folder, name);
 }
 
 static void write_named(const char *name, const void *bytes, size_t nbytes) {
@@ -88,7 +74,7 @@ static void write_named(const char *name, const void *bytes, size_t nbytes) {
 static void refuse_dataset(const char *name, const char *file, const char *message) {
   gd_dataset *dataset = NULL;
   gd_config *config = NULL;
-  char *sets[] = {gd_format("dataset.name=%s", name), gd_format("dataset.path=%s", folder)};
+  char *sets[] = {gd_format("dataset.name=%s", name), gd_format("dataset.path=%s", test_folder)};
   assert_ok(gd_config_create(&config, NULL, 2, (const char *const *)sets));
   limit_memory();
   gd_err err = gd_dataset_read(&dataset, test_comm, &config->dataset, GD_TEST);
@@ -255,7 +241,7 @@ static void test_checkpoint(void **state) {
   gd_free(path);
 }
 
-#define folder_test(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+#define folder_test(name) cmocka_unit_test_setup_teardown(name, test_folder_setup, test_folder_teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {

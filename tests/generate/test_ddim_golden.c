@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "gendistill/generate.h"
+#include "generate/generator.h"
 #include "network_a.h"
 #include "support.h"
 

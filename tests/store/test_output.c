@@ -8,28 +8,14 @@
 #include "gendistill/store.h"
 #include "store_small.h"
 
-static char *folder;
-
 static char *at(const char *name) {
-  return gd_format("%s/%s", folder, name);
+  return gd_format("%s/%s", test_folder, name);
 }
 
 static void make_file(const char *path) {
   int fd = open(path, O_WRONLY | O_CREAT, 0666);
   assert_true(fd >= 0);
   close(fd);
-}
-
-static int make_folder(void **state) {
-  (void)state;
-  folder = test_folder_create();
-  return 0;
-}
-
-static int remove_folder(void **state) {
-  (void)state;
-  test_folder_remove(folder);
-  return 0;
 }
 
 static void refused(const char *name, const char *text) {
@@ -123,9 +109,9 @@ static void test_two_writers(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(test_places, make_folder, remove_folder),
-      cmocka_unit_test_setup_teardown(test_inputs, make_folder, remove_folder),
-      cmocka_unit_test_setup_teardown(test_two_writers, make_folder, remove_folder),
+      cmocka_unit_test_setup_teardown(test_places, test_folder_setup, test_folder_teardown),
+      cmocka_unit_test_setup_teardown(test_inputs, test_folder_setup, test_folder_teardown),
+      cmocka_unit_test_setup_teardown(test_two_writers, test_folder_setup, test_folder_teardown),
   };
   return GD_TEST_MAIN(tests);
 }

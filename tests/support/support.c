@@ -168,3 +168,17 @@ void test_folder_remove(char *folder) {
   MPI_Barrier(test_comm->mpi);
   gd_free(folder);
 }
+
+char *test_folder;
+
+int test_folder_setup(void **state) {
+  (void)state;
+  test_folder = test_folder_create();
+  return 0;
+}
+
+int test_folder_teardown(void **state) {
+  (void)state;
+  test_folder_remove(test_folder);
+  return 0;
+}

@@ -48,4 +48,9 @@ void nhwc_to_nchw(const float *in, int n, int c, int h, int w, float *out);
 char *test_folder_create(void);
 void test_folder_remove(char *folder);
 
+/* Setup and teardown of a test that has a folder of its own, test_folder. Collective. */
+extern char *test_folder;
+int test_folder_setup(void **state);
+int test_folder_teardown(void **state);
+
 #endif

@@ -234,11 +234,8 @@ static void hook_end(const gd_strategy_view *view) {
 
 static void the_hooks_of_a_strategy_are_called(void **state) {
   (void)state;
-  static const gd_strategy hooked = {.name = "hooked",
-                                     .begin_task = hook_begin,
-                                     .penalty = hook_penalty,
-                                     .after_step = hook_step,
-                                     .end_task = hook_end};
+  static const gd_strategy hooked = {
+      .begin_task = hook_begin, .penalty = hook_penalty, .after_step = hook_step, .end_task = hook_end};
   gd_fixture f;
   gd_step_metrics metrics;
   assert_ok(open_fixture(&f, "strategy.name=finetune"));
