@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
     }
   }
   gd_raw_images raw;
-  fuzz_check(gd_cifar10_read(&raw, fuzz_folder(), test ? GD_TEST : GD_TRAIN, 10), "_batch");
+  const gd_dataset_kind *kind = gd_dataset_kind_get(GD_DATASET_cifar10);
+  fuzz_check(kind->read(&raw, fuzz_folder(), test ? GD_TEST : GD_TRAIN, 10), "_batch");
   gd_raw_images_clear(&raw);
   return 0;
 }

@@ -389,10 +389,10 @@ void fuzz_hdf5_seeds(void) {
     seed_raw(name, base_of(i));
     for (uint8_t unsealed = 0; unsealed < 2; unsealed++) {
       // one valid attribute and one valid dataset more
-      uint8_t recipe[] = {
+      uint8_t made[] = {
           (uint8_t)(i | unsealed << 3), 0, 19, 0, 1, 0, 1, 3, 2, 5, 7, 2, 12, 0, 0, 2, 3, 4, 0, 4, 1, 2, 3, 4, 1, 1};
       snprintf(name, sizeof name, "recipe-%d-%d", i, unsealed);
-      fuzz_seed(name, recipe, sizeof recipe);
+      fuzz_seed(name, made, sizeof made);
     }
   }
   if (getenv("GD_FUZZ_OLD_HDF5")) seed_old();

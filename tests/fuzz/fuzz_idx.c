@@ -4,6 +4,7 @@
 #include <zlib.h>
 
 #include "data/read.h"
+#include "data/resize.h"
 #include "fuzz_support.h"
 
 static void resize(const gd_raw_images *raw) {
@@ -20,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
   fuzz_write("train-images-idx3-ubyte", data + 2, n_images);
   fuzz_write("train-labels-idx1-ubyte", data + 2 + n_images, rest - n_images);
   gd_raw_images raw;
-  gd_err err = gd_idx_read(&raw, fuzz_folder(), GD_TRAIN, 10);
+  gd_err err = gd_dataset_kind_get(GD_DATASET_fashion_mnist)->read(&raw, fuzz_folder(), GD_TRAIN, 10);
   fuzz_check(err, "idx");
   if (err == GD_OK) resize(&raw);
   gd_raw_images_clear(&raw);

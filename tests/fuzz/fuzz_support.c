@@ -34,9 +34,9 @@ int MPI_Abort(MPI_Comm comm, int code) {
 // MPI starts as a single process with its own folder, and leaves signals to libFuzzer, which would otherwise not save
 // the input.
 static void set_environment(void) {
-  char folder[64];
-  snprintf(folder, sizeof folder, "/tmp/ompi-%d", (int)getpid());
-  setenv("OMPI_MCA_orte_top_session_dir", folder, 0);
+  char session[64];
+  snprintf(session, sizeof session, "/tmp/ompi-%d", (int)getpid());
+  setenv("OMPI_MCA_orte_top_session_dir", session, 0);
   setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
   setenv("OMPI_MCA_opal_signal", "", 0);
   setenv("OMP_NUM_THREADS", "1", 0);
