@@ -201,6 +201,9 @@ typedef enum gd_purpose {
   GD_RANDOM_POOL_START = 17,    /* x_T of a replay pool */
   GD_RANDOM_POOL_NOISE = 18,    /* z of a replay pool where eta > 0 */
   GD_RANDOM_POOL_ORDER = 19,    /* permutation in which a pool is drawn from; step = pass */
+  GD_RANDOM_LABEL_DROP = 20,    /* whether a current image has its label or the null class */
+  GD_RANDOM_REPLAY_LABEL_DROP = 21,
+  GD_RANDOM_NETWORK_DROPOUT = 22, /* in the U-Net */
 } gd_purpose;
 
 /* Key of a stream (Philox4x32-10). A number depends on this key, the sample index and the element only, never on rank,
@@ -217,6 +220,9 @@ void gd_random_normal(gd_random key, uint64_t index, size_t n, float *out);
 
 /* n numbers uniform in [0, 1) of sample `index`. Local. */
 void gd_random_uniform(gd_random key, uint64_t index, size_t n, float *out);
+
+/* The numbers first .. first+n-1 of these; first is a multiple of 4. Local. */
+void gd_random_uniform_part(gd_random key, uint64_t index, uint64_t first, size_t n, float *out);
 
 /* A number uniform in 0 .. bound-1 of sample `index`. Local. */
 uint32_t gd_random_below(gd_random key, uint64_t index, uint32_t bound);

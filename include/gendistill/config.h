@@ -22,6 +22,9 @@ typedef enum gd_strategy_id { GD_STRATEGIES(GD_STRATEGY_ID) GD_N_STRATEGIES } gd
 #define GD_GENERATED_SOURCE_ID(name) GD_GENERATED_SOURCE_##name,
 typedef enum gd_generated_source_id { GD_GENERATED_SOURCES(GD_GENERATED_SOURCE_ID) } gd_generated_source_id;
 
+/* What a teacher is a copy of; GD_TEACHER_EMA: of the parameters where there is no average. */
+typedef enum gd_teacher { GD_TEACHER_EMA, GD_TEACHER_RAW } gd_teacher;
+
 typedef enum gd_nonfinite { GD_NONFINITE_STOP, GD_NONFINITE_SKIP } gd_nonfinite;
 typedef enum gd_extractor { GD_RESNET18, GD_INCEPTION_V3 } gd_extractor;
 
@@ -34,9 +37,10 @@ typedef struct gd_config {
   struct {
     gd_strategy_id name;
     double lambda;
+    gd_teacher teacher;
   } strategy;
   struct {
-    gd_sampling sampling; /* keys sampler, steps, eta */
+    gd_sampling sampling; /* keys sampler, steps, eta, timesteps */
     int batch;            /* replay images per step over all ranks; 0: as many as training.batch_size */
     gd_generated_source_id source;
     int pool_images; /* of a pool */
@@ -48,16 +52,20 @@ typedef struct gd_config {
     int epochs;
     int batch_size; /* current images per step over all ranks */
     double learning_rate;
+    gd_rate_schedule schedule;
+    double warmup; /* share of a task's steps */
+    double weight_decay;
     double gradient_clip; /* 0: off */
     gd_precision precision;
     gd_reduction reduction; /* tree, fast */
     int slots;              /* power of two, at least the rank count; 8 */
     double ema_decay;       /* 0: off */
+    double label_dropout;   /* share of rows of a conditional network that have the null class */
     gd_nonfinite nonfinite; /* what to do with a step whose loss or gradient is not finite */
   } training;
   struct {
     int samples;             /* images per sample set, 0: none */
-    gd_sampling sampling;    /* keys sampler, steps, eta */
+    gd_sampling sampling;    /* keys sampler, steps, eta, timesteps */
     bool measures;           /* train measures after each task; `evaluate` always does */
     gd_extractor features;   /* resnet18, inception_v3 */
     char *inception_weights; /* safetensors or HDF5 file of the network behind inception_v3, or "none" */

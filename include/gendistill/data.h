@@ -102,6 +102,9 @@ typedef struct gd_task_split {
  * divided, or a listed class does not exist or is listed twice. */
 gd_err gd_task_split_make(gd_task_split *out, const gd_tasks_config *config, uint64_t seed, int n_classes);
 
+/* The classes of the tasks 0 .. n_tasks-1, ascending; returns their number. Local. */
+int gd_task_split_classes(const gd_task_split *split, int n_tasks, int classes[GD_MAX_CLASSES]);
+
 /* Number of images that task `task` (from 0) has in a data set; logs a warning where one of its classes has none, or
  * all of them have only one. `kind`: "test" or "training". Local. */
 int64_t gd_task_split_warn(const gd_task_split *split, const gd_dataset *dataset, int task, const char *kind);

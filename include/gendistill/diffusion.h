@@ -8,14 +8,18 @@
 
 /* ---- Objectives: what a network predicts -------------------------------------------------------- */
 
-/* Signal and noise of x_t = alpha x_0 + sigma eps. */
+/* A place on the path from an image x_0 to noise eps: x_t = alpha x_0 + sigma eps. */
 typedef struct gd_noise_level {
   float alpha, sigma;
-  float alpha_squared; /* abar; alpha is its rounded root */
+  float alpha_squared;            /* alpha is its rounded root */
+  float alpha_slope, sigma_slope; /* of the path's velocity v = alpha_slope x_0 + sigma_slope eps */
+  float scale;                    /* samplers that solve the path's ODE follow x / scale */
+  float spread;                   /* standard deviation of x_t for independent x_0 and eps of deviation 1 */
+  float time;                     /* that the network sees */
 } gd_noise_level;
 
 /* All objectives by name. A new one is one word here, and a gd_objective gd_objective_<name>. */
-#define GD_OBJECTIVES(ROW) ROW(epsilon)
+#define GD_OBJECTIVES(ROW) ROW(epsilon) ROW(v) ROW(x0)
 
 #define GD_OBJECTIVE_ID(name) GD_OBJECTIVE_##name,
 typedef enum gd_objective_id { GD_OBJECTIVES(GD_OBJECTIVE_ID) GD_N_OBJECTIVES } gd_objective_id;
@@ -25,37 +29,58 @@ typedef struct gd_objective {
   void (*target)(gd_noise_level level, int64_t n, const float *x0, const float *eps, float *target);
   /* The x_0 and the eps that the network's output for x amounts to; x0 is not clipped. */
   void (*estimate)(gd_noise_level level, int64_t n, const float *x, const float *output, float *x0, float *eps);
-  /* Weight of the squared error in the loss; NULL: 1. */
-  double (*loss_weight)(gd_noise_level level);
+  /* Weight of the squared error for min-SNR weighting (Hang et al. 2023, arXiv 2303.09556): that of the same error of
+   * x_0, at most `limit`. snr: alpha^2 / sigma^2. */
+  double (*min_snr_weight)(double snr, double limit);
 } gd_objective;
 
 const gd_objective *gd_objective_get(gd_objective_id id);
 
 /* ---- Schedule ------------------------------------------------------------------------------------ */
 
+/* All paths from images to noise by name; the definitions are in src/diffusion/path.c.
+ * diffusion: alpha^2 + sigma^2 = 1, with abar = alpha^2 from the betas. flow: straight, x_s = (1 - s) x_0 + s eps. */
+#define GD_PATHS(ROW) ROW(diffusion) ROW(flow)
+
+#define GD_PATH_ID(name) GD_PATH_##name,
+typedef enum gd_path_id { GD_PATHS(GD_PATH_ID) GD_N_PATHS } gd_path_id;
+
+typedef enum gd_loss_weighting { GD_WEIGHT_NONE, GD_WEIGHT_MIN_SNR } gd_loss_weighting;
+
 /* The section `diffusion` of a configuration. */
 typedef struct gd_diffusion {
+  gd_path_id path;
   int timesteps;
   double beta_start, beta_end;
   bool zero_terminal_snr;
   gd_objective_id prediction;
+  gd_loss_weighting loss_weight;
 } gd_diffusion;
 
+typedef struct gd_schedule gd_schedule;
+
+typedef struct gd_path {
+  gd_noise_level (*level)(const gd_schedule *schedule, int t);
+  bool is_straight; /* has no betas, the objective must be v, and samplers do not clip */
+} gd_path;
+
+const gd_path *gd_path_get(gd_path_id id);
+const char *gd_path_name(gd_path_id id);
+
 /* The noise levels t = 0 .. timesteps-1, in float32 arithmetic as PyTorch's, and what the network predicts. */
-typedef struct gd_schedule {
+struct gd_schedule {
   int timesteps;
-  float *alphas_cumprod; /* (timesteps) abar */
+  float *alphas_cumprod; /* (timesteps) abar; NULL where the path has no betas */
+  const gd_path *path;
   const gd_objective *objective;
-} gd_schedule;
+  gd_loss_weighting loss_weight;
+};
 
 void gd_schedule_create(gd_schedule **out, const gd_diffusion *config);
 void gd_schedule_destroy(gd_schedule **schedule);
 
-/* The level of timestep t; no noise for t < 0. Local. */
+/* The level of timestep t < timesteps; no noise for t < 0. Local. */
 gd_noise_level gd_schedule_level(const gd_schedule *schedule, int t);
-
-/* The time that the network sees at timestep t. Local. */
-float gd_schedule_time(const gd_schedule *schedule, int t);
 
 /* x_t = alpha_t x_0 + sigma_t eps for one image of n elements; x_t may be x_0. Local. */
 void gd_schedule_add_noise(const gd_schedule *schedule, int t, int64_t n, const float *x0, const float *eps, float *xt);
@@ -73,32 +98,49 @@ void gd_timesteps_trailing(int timesteps, int steps, int *out);
 
 /* ---- Samplers ------------------------------------------------------------------------------------ */
 
-/* All samplers by name. A new one is one word here, and a gd_sampler gd_sampler_<name>. */
-#define GD_SAMPLERS(ROW) ROW(ddim) ROW(ddpm)
+/* All samplers by name; the default of a path is the first one for it. A new one is one word here, and a gd_sampler
+ * gd_sampler_<name>. */
+#define GD_SAMPLERS(ROW) ROW(ddim) ROW(ddpm) ROW(dpmpp_2m) ROW(unipc) ROW(euler) ROW(midpoint) ROW(heun)
 
 #define GD_SAMPLER_ID(name) GD_SAMPLER_##name,
 typedef enum gd_sampler_id { GD_SAMPLERS(GD_SAMPLER_ID) GD_N_SAMPLERS } gd_sampler_id;
 
-/* How to sample: keys sampler, steps and eta of a configuration's sections `replay` and `evaluation`. */
+enum { GD_MAX_TIMESTEPS = 256 }; /* of an explicit list */
+
+/* How to sample: keys sampler, steps, eta, guidance and timesteps of a configuration's sections `replay` and
+ * `evaluation`. */
 typedef struct gd_sampling {
   gd_sampler_id sampler;
   int steps;
   double eta;
+  double guidance; /* weight w of classifier-free guidance, (1 + w) f(label) - w f(null class); 0: none */
+  int n_timesteps; /* of the list that replaces the trailing timesteps of `steps`; 0: none */
+  int timesteps[GD_MAX_TIMESTEPS]; /* falling */
 } gd_sampling;
 
 typedef struct gd_sampling_state gd_sampling_state; /* diffusion/sampling.h */
 
+/* Bits of gd_sampler.paths. */
+enum { GD_ON_DIFFUSION = 1 << GD_PATH_diffusion, GD_ON_FLOW = 1 << GD_PATH_flow };
+
 typedef struct gd_sampler {
+  unsigned paths;           /* for which it is */
   bool takes_all_timesteps; /* one step per timestep, whatever is asked for */
   bool has_own_eta;         /* `eta`, whatever is asked for */
   double eta;
+  bool strides;                           /* a step ends T/N timesteps below its own, wherever the next one begins */
+  bool needs_signal;                      /* divides by alpha: at least 2^-12 is taken for it, as in diffusers */
   int n_history;                          /* estimates of x_0 from earlier steps that a step uses */
+  int n_scratch;                          /* arrays of its own */
   int (*evaluations)(int steps);          /* of the network, for this number of steps */
   void (*step)(gd_sampling_state *state); /* moves x from timestep k to the next */
 } gd_sampler;
 
 const gd_sampler *gd_sampler_get(gd_sampler_id id);
 const char *gd_sampler_name(gd_sampler_id id);
+
+/* The default of a path. */
+gd_sampler_id gd_sampler_of_path(gd_path_id path);
 
 /* `sampling` with the steps and eta that its sampler really takes. Local. */
 gd_sampling gd_sampling_settle(gd_sampling sampling, int timesteps);

@@ -31,23 +31,43 @@ typedef struct gd_sampler_noise {
   bool step_is_taken;
 } gd_sampler_noise;
 
-/* Samples n <= batch images in place: x holds x_T, then x_0; (n, H, W, C). `noise` may be NULL where eta is 0. Local.
- * The result as that of gd_sample. */
-gd_nonfinite_sample gd_generator_sample(gd_generator *generator, const gd_sampling *sampling, int n,
-                                        const gd_sampler_noise *noise, float *x);
+/* Images for a network: n of them, each with its label where the network is conditional; otherwise label is NULL. */
+typedef struct gd_generator_input {
+  int n;
+  float *x;           /* (n, H, W, C) */
+  const float *label; /* (n) */
+} gd_generator_input;
 
-/* The network's output for n <= batch images x (n, H, W, C), each at its own time t (n); valid until the next call.
- * Local. */
-const float *gd_generator_predict(gd_generator *generator, const float *x, const float *t, int n);
+/* Samples in->n <= batch images in place: x holds x_T, then x_0. `noise` may be NULL where eta is 0. Local. The result
+ * as that of gd_sample. */
+gd_nonfinite_sample gd_generator_sample(gd_generator *generator, const gd_sampling *sampling,
+                                        const gd_generator_input *in, const gd_sampler_noise *noise);
+
+/* The network's output for in->n <= batch images, each at its own time t (n); valid until the next call. Local. */
+const float *gd_generator_predict(gd_generator *generator, const gd_generator_input *in, const float *t);
 
 /* ---- Sets of images ------------------------------------------------------------------------------ */
 
-/* Images to generate; every number of image i follows from the keys and i. */
+/* Labels in turn: image i has classes[i % n]; n = 0: no labels. */
+typedef struct gd_label_cycle {
+  int n;
+  int classes[GD_MAX_CLASSES];
+} gd_label_cycle;
+
+/* The label of an image; labels->n > 0. Local. */
+int gd_label_at(const gd_label_cycle *labels, int64_t image);
+
+/* The labels of a range of images, for a sample set: new array (range), gd_free; NULL where there are none. Local. */
+uint8_t *gd_label_images(const gd_label_cycle *labels, gd_range images);
+
+/* Images to generate; every number of image i follows from the keys, the labels and i. */
 typedef struct gd_sample_request {
   const gd_sampling *sampling;
   gd_shape shape;
   gd_random start, noise;     /* keys of x_T, and of the sampler's noise, whose step is the sampling step */
-  const float *initial_noise; /* x_T (n_global, C, H, W), or NULL */
+  const float *initial_noise; /* x_T (first + n_global, C, H, W), or NULL */
+  const gd_label_cycle *labels;
+  int64_t first; /* number of the first image */
   int64_t n_global;
   double seconds; /* begin no more images after this time; 0: no limit */
 } gd_sample_request;
@@ -73,7 +93,9 @@ typedef struct gd_sample_order {
   const float *params;
   uint64_t digest;            /* of the checkpoint, for the file */
   uint32_t task;              /* from 0; part of the random numbers' keys */
-  const float *initial_noise; /* x_T (evaluation.samples, C, H, W), or NULL; if given, x_0 is written too */
+  const float *initial_noise; /* x_T (first + evaluation.samples, C, H, W), or NULL; if given, x_0 is written too */
+  gd_label_cycle labels;      /* of a conditional network */
+  int64_t first;              /* number of the first image; 0 but for a part of a set */
   const char *path;           /* of the HDF5 file */
   const char *png_path;       /* of a picture of the first images; NULL: none */
 } gd_sample_order;

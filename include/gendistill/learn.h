@@ -23,6 +23,7 @@ typedef struct gd_learner_settings {
   gd_reduction reduction; /* tree: a unit of work is a slot; fast: all of a rank's slots */
   int n_sums;             /* numbers that are summed over the slots with the gradient */
   double gradient_clip;   /* maximum norm of the gradient; 0: off */
+  double weight_decay;    /* of AdamW; 0: Adam */
   float *params, *m, *v;  /* (total) the caller's, equal on all ranks; m and v: Adam's, NULL on idle ranks */
 } gd_learner_settings;
 

@@ -14,11 +14,18 @@ typedef struct gd_unet_config {
   bool attention[GD_MAX_LEVELS]; /* n_levels */
   int attention_head_dim;        /* 0: one head */
   int norm_num_groups;
+  double dropout;   /* in the ResNet blocks, in training */
+  bool conditional; /* on the class */
+  int n_classes;    /* of a conditional network, besides the null class; follows from the data set */
 } gd_unet_config;
 
-/* The U-Net of diffusers' UNet2DModel: inputs x (size, size, channels) and t (1, 1, 1), output like x.
+/* The U-Net of diffusers' UNet2DModel: inputs x (size, size, channels) and t (1, 1, 1), output like x. A conditional
+ * one has a third input, the label (1, 1, 1): a class, or n_classes, the null class, which stands for no class.
  * Parameters carry diffusers' state-dict names. The configuration must be valid. Local. */
 void gd_unet_create(gd_net **out, const gd_unet_config *config, int image_size, int channels);
+
+/* The label of the null class; -1: the network is not conditional. Local. */
+int gd_unet_null_label(const gd_net *net);
 
 /* Checks that diffusers' config.json at `path` describes the network that gd_unet_create makes of the same arguments.
  * Without such a file, warns and says what is assumed. Local. GD_ERR_INPUT naming file, key, value found and value

@@ -14,6 +14,7 @@
 typedef enum gd_init {
   GD_INIT_ZERO,
   GD_INIT_ONE,
+  GD_INIT_NORMAL,  /* standard normal, PyTorch's default for embeddings */
   GD_INIT_UNIFORM, /* uniform in +-1/sqrt(fan_in), PyTorch's default for weights and biases */
 } gd_init;
 
@@ -107,6 +108,10 @@ gd_tensor gd_net_max_pool(gd_net *net, gd_tensor x, int kernel, int stride, int 
 gd_tensor gd_net_avg_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad, bool count_padding);
 gd_tensor gd_net_global_avg_pool(gd_net *net, gd_tensor x);
 gd_tensor gd_net_global_max_pool(gd_net *net, gd_tensor x);
+/* In training zero with probability `rate`, otherwise x / (1 - rate); see gd_plan_set_draws. In inference x. */
+gd_tensor gd_net_dropout(gd_net *net, gd_tensor x, double rate);
+/* Row number `index` (1,1,1), a whole number below n_rows, of the table NAME.weight (n_rows, channels). */
+gd_tensor gd_net_embedding(gd_net *net, gd_tensor index, const char *name, int n_rows, int channels);
 /* Sinusoidal embedding of a (1,1,1) tensor of timesteps: cos first, then sin, base 10000; no gradient. */
 gd_tensor gd_net_time_embedding(gd_net *net, gd_tensor t, int channels);
 
@@ -142,6 +147,10 @@ void gd_plan_load(gd_plan *plan, const float *params);
 
 /* The array to write input `i` into, (batch, H, W, C). The same for the plan's lifetime. */
 float *gd_plan_input(gd_plan *plan, int i);
+
+/* What dropout draws from now on: of image i of the batch the numbers of `key` for sample rows[i]. At first rows are
+ * 0 .. batch-1 of an empty key. */
+void gd_plan_set_draws(gd_plan *plan, gd_random key, const uint32_t *rows);
 
 /* Runs the network. Returns its output, (batch, H, W, C), valid until the next call on this plan. */
 const float *gd_plan_forward(gd_plan *plan);
@@ -181,7 +190,14 @@ double gd_measure_memory(void);
 
 typedef struct gd_adam {
   float learning_rate, beta1, beta2, eps;
+  float weight_decay; /* AdamW's: parameters are first multiplied by 1 - learning_rate weight_decay */
 } gd_adam;
+
+typedef enum gd_rate_schedule { GD_RATE_CONSTANT, GD_RATE_COSINE, GD_RATE_LINEAR } gd_rate_schedule;
+
+/* Factor of the learning rate at step `step` (from 1) of n_steps: rises linearly over the share `warmup` of the steps,
+ * then stays, or falls to zero behind the last step along half a cosine or a line. Local. */
+double gd_rate_factor(gd_rate_schedule schedule, double warmup, int64_t step, int64_t n_steps);
 
 /* Euclidean norm of a flat gradient without the running statistics, accumulated in double in a fixed order. */
 double gd_gradient_norm(const gd_param_table *table, const float *grads);

@@ -124,18 +124,24 @@ gd_err gd_checkpoint_prune(const gd_comm *comm, const char *directory, int keep)
 
 typedef struct gd_sample_set {
   int64_t n_global;
+  int64_t first_index; /* number of the first image: 0 but for a part of a set */
   int h, w, c;
   char sampler[32]; /* its name */
   int steps;
   double eta;
+  double guidance;      /* 0: none */
+  int evaluations;      /* of the network, per image; 0 in files of versions that did not note it */
+  char timesteps[2048]; /* an explicit list, "899, 499"; "": none */
   uint64_t seed;
   uint64_t checkpoint_digest;
   gd_range local;        /* the images that this rank holds */
   const uint8_t *images; /* (local, h, w, c) */
+  const uint8_t *labels; /* classes that the images were asked for, (local), or NULL; see gd_sample_set_read_labels */
   const float *x_0;      /* the images before rounding, (local, c, h, w), or NULL; not read back */
 } gd_sample_set;
 
-/* Writes /images uint8 (N, H, W, C), /index int64 (N), /x_0 float32 (N, C, H, W) if given, and the attributes.
+/* Writes /images uint8 (N, H, W, C), /index int64 (N), /label uint8 (N) and /x_0 float32 (N, C, H, W) if given, and the
+ * attributes.
  * Collective on comm. The ranks' ranges cover 0 .. n_global-1 without overlap; a rank may hold none. The `xxh3` of
  * /images is the digest of the array of all images' digests (64 bits each, in the order of the images), since no rank
  * has them all. */
@@ -143,6 +149,10 @@ gd_err gd_sample_set_write(const gd_comm *comm, const char *path, const gd_sampl
 
 /* RUN/samples/samples-task02.h5 (task from 1 in the name, from 0 here); new string, gd_free. Local. */
 char *gd_sample_set_path(const char *run, int task);
+
+/* The classes of all N images on every rank: a new array (N), gd_free; NULL where the set has none. Collective on comm.
+ */
+gd_err gd_sample_set_read_labels(const gd_comm *comm, const char *path, uint8_t **labels);
 
 /* Reads the chunks gd_range_images(comm, N) of /images into a new array `*images` (gd_free) and
  * fills `out` (out->images = *images). Collective on comm. */

@@ -54,6 +54,9 @@ int gd_strategy_tasks_seen(const gd_config *config, int task);
 uint32_t *gd_strategy_images(const gd_config *config, const gd_dataset *dataset, const gd_task_split *split, int task,
                              int64_t *n_out);
 
+/* Labels for images of the classes of the first n_tasks tasks; none where the network is not conditional. Local. */
+gd_label_cycle gd_strategy_labels(const gd_config *config, int n_tasks);
+
 /* Whether the strategy replays from the second task on, and so has a teacher. Local. */
 bool gd_strategy_replays(const gd_config *config);
 
@@ -80,6 +83,7 @@ typedef struct gd_batch {
   int64_t n_elements; /* of one image */
   float *x;           /* (n, H, W, C) */
   float *t;           /* (n) the time that the network sees */
+  float *label;       /* (n) class or null class; NULL: the network is not conditional */
   int *timesteps;     /* (n) */
   double *weights;    /* (n) of the squared errors in the loss */
   float *target;      /* (n, H, W, C) */
@@ -88,7 +92,11 @@ typedef struct gd_batch {
 /* From x_0 in x, eps in `target` and the timesteps: x_t, times, weights and the objective's target. Local. */
 void gd_batch_add_noise(gd_batch *batch, const gd_schedule *schedule);
 
-/* Arrays for max_n rows, but for x and t, which are the network's. gd_batch_clear frees them. Local. */
+/* Gives the null class to a share training.label_dropout of the rows, which are images first .. of the step; nothing
+ * without labels. key: of the step, with the purpose. Local. */
+void gd_batch_drop_labels(gd_batch *batch, const gd_config *config, gd_random key, int64_t first);
+
+/* Arrays for max_n rows, but for x, t and label, which are the network's. gd_batch_clear frees them. Local. */
 gd_batch gd_batch_make(int max_n, int64_t n_elements);
 void gd_batch_clear(gd_batch *batch);
 
@@ -132,8 +140,8 @@ gd_err gd_replay_prepare(gd_replay *replay, const char *folder, gd_replay_cost *
  * the number of its replay images over all ranks. Collective on comm. */
 int gd_replay_begin_step(gd_replay *replay, int64_t step, int n_current, double seconds);
 
-/* Replay images `images` of the step, which are of this rank's slots: x, t and targets. Where the rows are shared, x,
- * t, timesteps and weights are the current batch's already. Local. */
+/* Replay images `images` of the step, which are of this rank's slots: x, t, labels and targets. Where the rows are
+ * shared, x, t, labels, timesteps and weights are the current batch's already. Local. */
 void gd_replay_fill(gd_replay *replay, gd_range images, gd_batch *batch);
 
 /* Takes the step's random numbers from `draws` until they are NULL again, for tests. Local. */

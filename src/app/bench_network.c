@@ -15,7 +15,9 @@ typedef struct network_stage {
   gd_sampling sampling;
   float *params;
   float *images;  // (GD_IMAGE_CHUNK, H, W, C)
-  double flops;   // of one image's forward run
+  float labels[GD_IMAGE_CHUNK];
+  gd_generator_input in;  // those
+  double flops;           // of one image's forward run
 } network_stage;
 
 // ---- Stages
@@ -23,13 +25,13 @@ typedef struct network_stage {
 static gd_err run_forward(void *context) {
   network_stage *s = context;
   float t[GD_IMAGE_CHUNK] = {0};
-  gd_generator_predict(s->generator, s->images, t, GD_IMAGE_CHUNK);
+  gd_generator_predict(s->generator, &s->in, t);
   return GD_OK;
 }
 
 static gd_err run_ddim(void *context) {
   network_stage *s = context;
-  gd_generator_sample(s->generator, &s->sampling, GD_IMAGE_CHUNK, NULL, s->images);
+  gd_generator_sample(s->generator, &s->sampling, &s->in, NULL);
   return GD_OK;
 }
 
@@ -71,6 +73,8 @@ static gd_err sampling_stages(network_stage *s) {
   double n = (double)GD_IMAGE_CHUNK * b->comm->size;
   GD_TRY(gd_comm_agree(b->comm, gd_generator_create(&s->generator, b->net, s->schedule, GD_IMAGE_CHUNK, b->precision)));
   gd_generator_load(s->generator, s->params);
+  s->in = (gd_generator_input){
+      .n = GD_IMAGE_CHUNK, .x = s->images, .label = b->config->model.conditional ? s->labels : NULL};
   s->flops = forward_flops(gd_generator_plan(s->generator));
   GD_TRY(gd_bench_time(b, NULL, run_forward, s, &times));
   put_rates(s, "forward", n, n, times.median);
@@ -116,6 +120,7 @@ static void make_images(network_stage *s) {
   int64_t n_elements = (int64_t)shape.h * shape.w * shape.c;
   s->dataset = (gd_dataset){.n = n, .size = shape.h, .channels = shape.c, .n_classes = 1};
   s->dataset.images = gd_alloc((size_t)(n * n_elements));
+  s->dataset.labels = gd_alloc_zero((size_t)n);
   for (int64_t i = 0; i < n * n_elements; i++) s->dataset.images[i] = (uint8_t)(i * 37 % 251);
   s->indices = GD_NEW_ARRAY(uint32_t, n);
   for (int i = 0; i < n; i++) s->indices[i] = (uint32_t)i;
@@ -124,7 +129,8 @@ static void make_images(network_stage *s) {
 
 gd_err gd_bench_network(gd_bench *b) {
   gd_err err;
-  network_stage s = {.b = b, .sampling = {.sampler = GD_SAMPLER_ddim, .steps = DDIM_STEPS}};
+  network_stage s = {.b = b,
+                     .sampling = {.sampler = gd_sampler_of_path(b->config->diffusion.path), .steps = DDIM_STEPS}};
   if (s.sampling.steps > b->config->diffusion.timesteps) s.sampling.steps = b->config->diffusion.timesteps;
   const gd_param_table *table = gd_net_params(b->net);
   gd_schedule_create(&s.schedule, &b->config->diffusion);
@@ -139,6 +145,7 @@ done:
   gd_trainer_destroy(&b->trainer);
   gd_schedule_destroy(&s.schedule);
   gd_free(s.dataset.images);
+  gd_free(s.dataset.labels);
   gd_free(s.indices);
   gd_free(s.images);
   gd_free(s.params);

@@ -11,7 +11,8 @@ static const gd_command commands[] = {
     {"train", "CONFIG [--set key=value]... [--resume] [--time-limit SECONDS] [--dry-run]",
      "the whole continual run: checkpoints, samples", gd_command_train},
     {"sample",
-     "--checkpoint F.h5 --count N --output F.h5 [--steps N] [--eta E] [--seed S] [--initial-noise F.h5] [--grid F.png]",
+     "--checkpoint F.h5 --count N|--index I --output F.h5 [--sampler NAME] [--steps N] [--eta E] [--timesteps LIST] "
+     "[--label K] [--guidance W] [--seed S] [--initial-noise F.h5] [--grid F.png]",
      "images from a checkpoint", gd_command_sample},
     {"classifier", "CONFIG [--set key=value]...", "trains the evaluation classifier, if it is not in the cache",
      gd_command_classifier},

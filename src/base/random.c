@@ -20,8 +20,13 @@ static float unit_float(uint32_t word) {
 }
 
 void gd_random_uniform(gd_random key, uint64_t index, size_t n, float *out) {
+  gd_random_uniform_part(key, index, 0, n, out);
+}
+
+void gd_random_uniform_part(gd_random key, uint64_t index, uint64_t first, size_t n, float *out) {
+  GD_REQUIRE(first % 4 == 0);
   for (size_t i = 0; i < n; i += 4) {
-    philox4x32_ctr_t words = random_block(key, index, (uint32_t)(i / 4));
+    philox4x32_ctr_t words = random_block(key, index, (uint32_t)((first + i) / 4));
     for (size_t j = 0; j < 4 && i + j < n; j++) out[i + j] = unit_float(words.v[j]);
   }
 }

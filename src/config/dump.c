@@ -26,6 +26,12 @@ static void print_text(FILE *out, const char *text) {
   fputc('"', out);
 }
 
+static void print_numbers(FILE *out, int n, const int *numbers) {
+  fputc('[', out);
+  for (int i = 0; i < n; i++) fprintf(out, "%s%d", i == 0 ? "" : ", ", numbers[i]);
+  fputc(']', out);
+}
+
 static void print_order(FILE *out, const gd_tasks_config *tasks) {
   if (tasks->seeded) {
     fputs("seeded", out);
@@ -33,8 +39,7 @@ static void print_order(FILE *out, const gd_tasks_config *tasks) {
   }
   for (int t = 0; t < tasks->count; t++) {
     fputs(t == 0 ? "[" : ", ", out);
-    for (int i = 0; i < tasks->n_classes[t]; i++) fprintf(out, "%s%d", i == 0 ? "[" : ", ", tasks->classes[t][i]);
-    fputc(']', out);
+    print_numbers(out, tasks->n_classes[t], tasks->classes[t]);
   }
   fputc(']', out);
 }
@@ -64,8 +69,7 @@ char *gd_key_format(const gd_key *key, const gd_config *config) {
       print_text(out, *(char *const *)value);
       break;
     case GD_KEY_CHANNELS:
-      for (int i = 0; i < model->n_levels; i++) fprintf(out, "%s%d", i == 0 ? "[" : ", ", model->block_out_channels[i]);
-      fputc(']', out);
+      print_numbers(out, model->n_levels, model->block_out_channels);
       break;
     case GD_KEY_ATTENTION:
       for (int i = 0; i < model->n_levels; i++)
@@ -74,6 +78,9 @@ char *gd_key_format(const gd_key *key, const gd_config *config) {
       break;
     case GD_KEY_TASK_ORDER:
       print_order(out, &config->tasks);
+      break;
+    case GD_KEY_TIMESTEPS:
+      print_numbers(out, ((const gd_sampling *)value)->n_timesteps, ((const gd_sampling *)value)->timesteps);
       break;
   }
   gd_text_end(out);

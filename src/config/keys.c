@@ -6,10 +6,14 @@
 #include <string.h>
 
 static const char *const datasets[] = {GD_DATASETS(GD_LIST_NAME) NULL};
+static const char *const paths[] = {GD_PATHS(GD_LIST_NAME) NULL};
 static const char *const objectives[] = {GD_OBJECTIVES(GD_LIST_NAME) NULL};
 static const char *const strategies[] = {GD_STRATEGIES(GD_LIST_NAME) NULL};
 static const char *const samplers[] = {GD_SAMPLERS(GD_LIST_NAME) NULL};
 static const char *const sources[] = {GD_GENERATED_SOURCES(GD_LIST_NAME) NULL};
+static const char *const loss_weightings[] = {"none", "min_snr", NULL};
+static const char *const teachers[] = {"ema", "raw", NULL};
+static const char *const rate_schedules[] = {"constant", "cosine", "linear", NULL};
 static const char *const precisions[] = {"float32", "bfloat16", NULL};
 static const char *const nonfinites[] = {"stop", "skip", NULL};
 static const char *const extractors[] = {"resnet18", "inception_v3", NULL};
@@ -65,7 +69,14 @@ const gd_key gd_keys[] = {
         "0: one head."),
     NUMBER(INT, model.norm_num_groups, 1, 16384, "32", SAME,
         "Groups of the group normalisation, a divisor of the channels of every level."),
+    NUMBER(REAL, model.dropout, 0, 0.99, "0.0", SAME,
+        "Probability with which each value in front of the second convolution of a ResNet block is left out in training."),
+    VALUE(BOOL, model.conditional, "false", SAME,
+        "Condition the network on the class of the image: class-conditional generation, with a null class."),
 
+    CHOICE(diffusion.path, paths, "diffusion", SAME,
+        "How images become noise. diffusion: by the betas below; flow: on straight lines (flow matching, rectified "
+        "flow), for which no beta counts."),
     NUMBER(INT, diffusion.timesteps, 2, 100000, "1000", SAME,
         "Number of timesteps T of the diffusion process."),
     NUMBER(REAL, diffusion.beta_start, 1e-9, 0.999, "0.0001", SAME,
@@ -75,19 +86,34 @@ const gd_key gd_keys[] = {
     VALUE(BOOL, diffusion.zero_terminal_snr, "true", SAME,
         "Rescale the schedule so that the last timestep is pure noise."),
     CHOICE(diffusion.prediction, objectives, "epsilon", SAME,
-        "What the network predicts. epsilon: the noise."),
+        "What the network predicts. epsilon: the noise; x0: the image; v: the velocity, alpha epsilon - sigma x0, or "
+        "epsilon - x0 for path flow, which requires it and has it as default."),
+    CHOICE(diffusion.loss_weight, loss_weightings, "none", SAME,
+        "Weight of each image's squared error. min_snr: by the signal-to-noise ratio of its timestep, with gamma 5; "
+        "not for path flow."),
 
     CHOICE(strategy.name, strategies, "generative_distillation", SAME,
         "How earlier tasks are kept: what is replayed and what the network learns from it. See "
         "src/strategy/README.md."),
     NUMBER(REAL, strategy.lambda, 0, 1e6, "0.75", SAME,
         "Weight of the replay loss."),
+    CHOICE(strategy.teacher, teachers, "ema", SAME,
+        "What the teacher is a copy of: ema, the moving average of the parameters where training.ema_decay is above 0; "
+        "raw, the parameters themselves."),
 
     ROW("replay.sampler", GD_KEY_CHOICE, replay.sampling.sampler, 0, 0, samplers, "ddim", SAME,
-        "Sampler of the teacher's images. ddpm takes all timesteps with eta 1 and refuses other values of "
-        "replay.steps and replay.eta."),
+        "Sampler of the teacher's images. For path diffusion: ddim, ddpm, dpmpp_2m, unipc, heun; for flow: euler (the "
+        "default there), midpoint, heun. ddpm takes all timesteps with eta 1, all others but ddim have eta 0; they "
+        "refuse other values of replay.steps and replay.eta."),
     ROW("replay.steps", GD_KEY_INT, replay.sampling.steps, 1, 100000, NULL, "2", SAME,
-        "Sampling steps of the teacher per image, at most diffusion.timesteps."),
+        "Sampling steps of the teacher per image, at most diffusion.timesteps. Evaluations: midpoint two per step, "
+        "heun two but for the last step, all others one."),
+    ROW("replay.guidance", GD_KEY_REAL, replay.sampling.guidance, 0, 100, NULL, "0.0", SAME,
+        "Weight w of classifier-free guidance, (1 + w) f(label) - w f(null class), for model.conditional; above 0 it "
+        "doubles the evaluations."),
+    ROW("replay.timesteps", GD_KEY_TIMESTEPS, replay.sampling, 0, 99999, NULL, "[]", SAME,
+        "Timesteps at which the steps begin, falling, such as [899, 499], in place of replay.steps evenly spaced ones; "
+        "[]: those."),
     ROW("replay.eta", GD_KEY_REAL, replay.sampling.eta, 0, 1, NULL, "0.0", SAME,
         "Noise added in the sampling steps; 0: deterministic DDIM, 1: as much as DDPM."),
     NUMBER(INT, replay.batch, 0, 65536, "0", SAME,
@@ -101,8 +127,8 @@ const gd_key gd_keys[] = {
     NUMBER(INT, replay.limit_images, 0, 2147483647, "0", SAME,
         "Maximum number of images generated per task; 0: no limit."),
     NUMBER(INT, replay.limit_evaluations, 0, 2147483647, "0", SAME,
-        "Maximum number of teacher evaluations (NFE, one image each) per task, at least twice replay.steps; 0: no "
-        "limit."),
+        "Maximum number of teacher evaluations (NFE, one image each) per task, at least twice those of one image; 0: "
+        "no limit."),
     NUMBER(REAL, replay.limit_seconds, 0, 1e9, "0.0", SAME,
         "Maximum time for replay per task, in seconds; 0: no limit."),
 
@@ -112,6 +138,12 @@ const gd_key gd_keys[] = {
         "Images of the current task per step, over all ranks."),
     NUMBER(REAL, training.learning_rate, 1e-12, 10, "0.0002", SAME,
         "Learning rate of Adam."),
+    CHOICE(training.schedule, rate_schedules, "constant", SAME,
+        "Learning rate over the steps of each task: constant, or falling to zero along a cosine or a line."),
+    NUMBER(REAL, training.warmup, 0, 1, "0.0", SAME,
+        "Share of a task's steps in which the learning rate first rises from zero along a line."),
+    NUMBER(REAL, training.weight_decay, 0, 10, "0.0", SAME,
+        "Weight decay of AdamW, in units of the learning rate; 0: Adam."),
     NUMBER(REAL, training.gradient_clip, 0, 1e9, "1.0", SAME,
         "Maximum norm of the gradient; a larger gradient is scaled down to it. 0: no clipping."),
     CHOICE(training.precision, precisions, "float32", SAME,
@@ -125,6 +157,9 @@ const gd_key gd_keys[] = {
     NUMBER(REAL, training.ema_decay, 0, 0.999999, "0.0", SAME,
         "Decay of the moving average of the parameters; 0: no average. At step n of a task it is at most (1 + n) / "
         "(10 + n)."),
+    NUMBER(REAL, training.label_dropout, 0, 1, "0.1", SAME,
+        "Share of the images whose label is the null class instead of their own, for model.conditional; guidance needs "
+        "it above 0."),
     CHOICE(training.nonfinite, nonfinites, "stop", FREE,
         "What to do if the loss or gradient of a step is not finite. stop: end the run; skip: leave the step out. 100 "
         "skipped steps in a row, or a task of skipped steps only, end the run with status 1."),
@@ -132,10 +167,13 @@ const gd_key gd_keys[] = {
     NUMBER(INT, evaluation.samples, 0, 100000000, "10000", FREE,
         "Images generated after each task; 0: none."),
     ROW("evaluation.sampler", GD_KEY_CHOICE, evaluation.sampling.sampler, 0, 0, samplers, "ddim", FREE,
-        "Sampler of these images. ddpm takes all timesteps with eta 1 and refuses other values of evaluation.steps "
-        "and evaluation.eta."),
+        "Sampler of these images, as replay.sampler."),
     ROW("evaluation.steps", GD_KEY_INT, evaluation.sampling.steps, 1, 100000, NULL, "10", FREE,
         "Sampling steps per image, at most diffusion.timesteps."),
+    ROW("evaluation.guidance", GD_KEY_REAL, evaluation.sampling.guidance, 0, 100, NULL, "0.0", FREE,
+        "Weight of classifier-free guidance, as replay.guidance."),
+    ROW("evaluation.timesteps", GD_KEY_TIMESTEPS, evaluation.sampling, 0, 99999, NULL, "[]", FREE,
+        "Timesteps at which the steps begin, as replay.timesteps."),
     ROW("evaluation.eta", GD_KEY_REAL, evaluation.sampling.eta, 0, 1, NULL, "0.0", FREE,
         "Noise added in the sampling steps; 0: deterministic DDIM, 1: as much as DDPM."),
 

@@ -16,6 +16,7 @@ typedef enum gd_key_type {
   GD_KEY_CHANNELS,
   GD_KEY_ATTENTION,
   GD_KEY_TASK_ORDER,
+  GD_KEY_TIMESTEPS, /* gd_sampling: n_timesteps and timesteps */
 } gd_key_type;
 
 /* One row per key: it drives defaults, reading, --set, the dump and the comparison of runs. */

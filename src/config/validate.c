@@ -95,22 +95,94 @@ static gd_err check_tasks(const gd_config_reader *reader) {
   return check_order(reader);
 }
 
+// Names of the samplers of a path: "a, b or c".
+static void list_samplers(gd_path_id path, char text[160]) {
+  int n = 0, left = 0;
+  text[0] = 0;
+  for (int id = 0; id < GD_N_SAMPLERS; id++) left += (gd_sampler_get((gd_sampler_id)id)->paths >> path) & 1;
+  for (int id = 0; id < GD_N_SAMPLERS; id++) {
+    if (!((gd_sampler_get((gd_sampler_id)id)->paths >> path) & 1)) continue;
+    const char *comma = n++ == 0 ? "" : --left > 1 ? ", " : " or ";
+    snprintf(text + strlen(text), 160 - strlen(text), "%s%s", comma, gd_sampler_name((gd_sampler_id)id));
+  }
+}
+
+// The keys of `replay` or `evaluation` that say how to sample.
+typedef struct sampling_keys {
+  const char *sampler, *steps, *eta, *guidance, *timesteps;
+} sampling_keys;
+
+static gd_err check_guidance(const gd_config_reader *reader, sampling_keys keys, const gd_sampling *sampling) {
+  const gd_config *config = reader->config;
+  if (sampling->guidance == 0) return GD_OK;
+  if (!config->model.conditional)
+    return clash(reader, keys.guidance, NULL, "needs model.conditional, is '%g'", sampling->guidance);
+  if (config->training.label_dropout == 0)
+    return clash(reader, keys.guidance, NULL,
+                 "needs training.label_dropout above 0, so that the network learns the null class");
+  return GD_OK;
+}
+
+static gd_err check_sampler(const gd_config_reader *reader, sampling_keys keys, gd_sampling *sampling) {
+  gd_path_id path = reader->config->diffusion.path;
+  if (!is_given(reader, keys.sampler)) sampling->sampler = gd_sampler_of_path(path);
+  if ((gd_sampler_get(sampling->sampler)->paths >> path) & 1) return GD_OK;
+  char names[160];
+  list_samplers(path, names);
+  return clash(reader, keys.sampler, "diffusion.path", "must be %s for diffusion.path %s, is '%s'", names,
+               gd_path_name(path), gd_sampler_name(sampling->sampler));
+}
+
+static gd_err check_timesteps(const gd_config_reader *reader, sampling_keys keys, const gd_sampling *sampling) {
+  int timesteps = reader->config->diffusion.timesteps, n = sampling->n_timesteps;
+  const int *list = sampling->timesteps;
+  if (n == 0) return GD_OK;
+  if (gd_sampler_get(sampling->sampler)->takes_all_timesteps)
+    return clash(reader, keys.timesteps, NULL, "the sampler %s takes all %d timesteps: leave the key out",
+                 gd_sampler_name(sampling->sampler), timesteps);
+  if (list[0] >= timesteps)
+    return clash(reader, keys.timesteps, "diffusion.timesteps", "must be below diffusion.timesteps (%d), has '%d'",
+                 timesteps, list[0]);
+  for (int i = 1; i < n; i++)
+    if (list[i] >= list[i - 1])
+      return clash(reader, keys.timesteps, NULL, "must fall, has %d behind %d", list[i], list[i - 1]);
+  return GD_OK;
+}
+
 // What a sampler does not let be chosen is refused where it was asked for, not left out without a word.
-static gd_err check_sampling(const gd_config_reader *reader, const char *steps, const char *eta,
-                             gd_sampling *sampling) {
+static gd_err check_sampling(const gd_config_reader *reader, sampling_keys keys, gd_sampling *sampling) {
+  gd_err err;
+  GD_TRY(check_sampler(reader, keys, sampling));
+  GD_TRY(check_guidance(reader, keys, sampling));
+  GD_TRY(check_timesteps(reader, keys, sampling));
   int timesteps = reader->config->diffusion.timesteps;
   const char *name = gd_sampler_name(sampling->sampler);
   gd_sampling settled = gd_sampling_settle(*sampling, timesteps);
-  if (is_given(reader, steps) && settled.steps != sampling->steps)
-    return clash(reader, steps, NULL, "the sampler %s takes all %d timesteps: leave the key out, is '%d'", name,
+  if (is_given(reader, keys.steps) && settled.steps != sampling->steps && sampling->n_timesteps == 0)
+    return clash(reader, keys.steps, NULL, "the sampler %s takes all %d timesteps: leave the key out, is '%d'", name,
                  timesteps, sampling->steps);
-  if (is_given(reader, eta) && settled.eta != sampling->eta)
-    return clash(reader, eta, NULL, "the sampler %s has eta %g: leave the key out, is '%g'", name, settled.eta,
+  if (is_given(reader, keys.eta) && settled.eta != sampling->eta)
+    return clash(reader, keys.eta, NULL, "the sampler %s has eta %g: leave the key out, is '%g'", name, settled.eta,
                  sampling->eta);
   *sampling = settled;
-  if (sampling->steps <= timesteps) return GD_OK;
-  return clash(reader, steps, "diffusion.timesteps", "must be at most diffusion.timesteps (%d), is '%d'", timesteps,
-               sampling->steps);
+  if (sampling->steps > timesteps)
+    err = clash(reader, keys.steps, "diffusion.timesteps", "must be at most diffusion.timesteps (%d), is '%d'",
+                timesteps, sampling->steps);
+done:
+  return err;
+}
+
+// What straight paths leave no choice of.
+static gd_err check_path(const gd_config_reader *reader) {
+  gd_diffusion *diffusion = &reader->config->diffusion;
+  if (!gd_path_get(diffusion->path)->is_straight) return GD_OK;
+  const char *name = gd_path_name(diffusion->path);
+  if (!is_given(reader, "diffusion.prediction")) diffusion->prediction = GD_OBJECTIVE_v;
+  if (diffusion->prediction != GD_OBJECTIVE_v)
+    return clash(reader, "diffusion.prediction", NULL, "must be v for diffusion.path %s", name);
+  if (diffusion->loss_weight != GD_WEIGHT_NONE)
+    return clash(reader, "diffusion.loss_weight", NULL, "must be none for diffusion.path %s", name);
+  return GD_OK;
 }
 
 static gd_err check_replay_limit(const gd_config_reader *reader) {
@@ -165,6 +237,7 @@ static gd_err settle_dataset(const gd_config_reader *reader) {
   char *directory = gd_format("runs/%s_gd", name);
   set_default(reader, "output.directory", &config->output.directory, directory);
   gd_free(directory);
+  config->model.n_classes = config->model.conditional ? dataset->n_classes : 0;
   if (!is_given(reader, "classifier.horizontal_flip")) config->classifier.horizontal_flip = dataset->mirrors;
   return GD_OK;
 }
@@ -179,9 +252,15 @@ gd_err gd_config_validate(gd_config_reader *reader) {
     GD_TRY(clash(reader, "diffusion.beta_start", "diffusion.beta_end",
                  "must be below diffusion.beta_end, %g is not below %g", config->diffusion.beta_start,
                  config->diffusion.beta_end));
-  GD_TRY(check_sampling(reader, "replay.steps", "replay.eta", &config->replay.sampling));
+  GD_TRY(check_path(reader));
+  GD_TRY(check_sampling(
+      reader, (sampling_keys){"replay.sampler", "replay.steps", "replay.eta", "replay.guidance", "replay.timesteps"},
+      &config->replay.sampling));
   GD_TRY(check_replay_limit(reader));
-  GD_TRY(check_sampling(reader, "evaluation.steps", "evaluation.eta", &config->evaluation.sampling));
+  GD_TRY(check_sampling(reader,
+                        (sampling_keys){"evaluation.sampler", "evaluation.steps", "evaluation.eta",
+                                        "evaluation.guidance", "evaluation.timesteps"},
+                        &config->evaluation.sampling));
   GD_TRY(check_slots(reader, "training.slots", config->training.slots));
   if (config->training.slots > config->training.batch_size)
     GD_TRY(clash(reader, "training.slots", "training.batch_size",

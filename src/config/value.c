@@ -151,14 +151,14 @@ static gd_err read_text(const gd_config_reader *reader, const gd_key *key, const
   return GD_OK;
 }
 
-// Number of entries of a list of 1 .. max entries; 0 with an error otherwise.
+// Number of entries of a list of min .. max entries; 0 with an error otherwise.
 static gd_err list_length(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, const char *of,
-                          int max, int *n) {
+                          int min, int max, int *n) {
   if (node->type != YAML_SEQUENCE_NODE) return refuse_value(reader, key, node, of);
   ptrdiff_t length = node->data.sequence.items.top - node->data.sequence.items.start;
-  if (length < 1 || length > max) {
+  if (length < min || length > max) {
     char *place = gd_config_place(reader, node);
-    gd_error(GD_ERR_INPUT, "%s: key '%s': must have 1 to %d entries, has %td", place, key->path, max, length);
+    gd_error(GD_ERR_INPUT, "%s: key '%s': must have %d to %d entries, has %td", place, key->path, min, max, length);
     gd_free(place);
     return GD_ERR_INPUT;
   }
@@ -174,7 +174,7 @@ static gd_err read_channels(gd_config_reader *reader, const gd_key *key, const y
   gd_unet_config *model = &reader->config->model;
   gd_err err = GD_OK;
   int n = 0;
-  GD_TRY(list_length(reader, key, node, "a list of whole numbers", GD_MAX_LEVELS, &n));
+  GD_TRY(list_length(reader, key, node, "a list of whole numbers", 1, GD_MAX_LEVELS, &n));
   for (int i = 0; i < n; i++) GD_TRY(read_int(reader, key, list_item(reader, node, i), &model->block_out_channels[i]));
   model->n_levels = n;
 done:
@@ -184,7 +184,7 @@ done:
 static gd_err read_attention(gd_config_reader *reader, const gd_key *key, const yaml_node_t *node) {
   gd_err err = GD_OK;
   int n = 0;
-  GD_TRY(list_length(reader, key, node, "a list of true and false", GD_MAX_LEVELS, &n));
+  GD_TRY(list_length(reader, key, node, "a list of true and false", 1, GD_MAX_LEVELS, &n));
   for (int i = 0; i < n; i++)
     GD_TRY(read_bool(reader, key, list_item(reader, node, i), &reader->config->model.attention[i]));
   reader->n_attention = n;
@@ -199,17 +199,27 @@ static gd_err read_order(gd_config_reader *reader, const gd_key *key, const yaml
   int n = 0;
   gd_config_clear_order(reader->config);
   if (node->type == YAML_SCALAR_NODE && strcmp(scalar_text(node), "seeded") == 0) return GD_OK;
-  GD_TRY(list_length(reader, key, node, must, GD_MAX_CLASSES, &n));
+  GD_TRY(list_length(reader, key, node, must, 1, GD_MAX_CLASSES, &n));
   tasks->seeded = false;
   for (int t = 0; t < n; t++) {
     const yaml_node_t *list = list_item(reader, node, t);
     int n_classes = 0;
-    GD_TRY(list_length(reader, key, list, must, GD_MAX_CLASSES, &n_classes));
+    GD_TRY(list_length(reader, key, list, must, 1, GD_MAX_CLASSES, &n_classes));
     tasks->n_classes[t] = n_classes;
     tasks->classes[t] = GD_NEW_ARRAY(int, n_classes);
     for (int i = 0; i < n_classes; i++)
       GD_TRY(read_int(reader, key, list_item(reader, list, i), &tasks->classes[t][i]));
   }
+done:
+  return err;
+}
+
+static gd_err read_timesteps(gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, gd_sampling *out) {
+  gd_err err = GD_OK;
+  int n = 0;
+  GD_TRY(list_length(reader, key, node, "a list of whole numbers", 0, GD_MAX_TIMESTEPS, &n));
+  for (int i = 0; i < n; i++) GD_TRY(read_int(reader, key, list_item(reader, node, i), &out->timesteps[i]));
+  out->n_timesteps = n;
 done:
   return err;
 }
@@ -235,6 +245,8 @@ gd_err gd_key_read(gd_config_reader *reader, const gd_key *key, const yaml_node_
       return read_attention(reader, key, node);
     case GD_KEY_TASK_ORDER:
       return read_order(reader, key, node);
+    case GD_KEY_TIMESTEPS:
+      return read_timesteps(reader, key, node, value);
   }
   gd_abort("key '%s' has no type", key->path);
 }

@@ -44,6 +44,16 @@ gd_err gd_task_split_make(gd_task_split *out, const gd_tasks_config *config, uin
   return config->seeded ? split_seeded(out, seed, n_classes) : split_listed(out, config, n_classes);
 }
 
+int gd_task_split_classes(const gd_task_split *split, int n_tasks, int classes[GD_MAX_CLASSES]) {
+  bool seen[GD_MAX_CLASSES] = {false};
+  int n = 0;
+  for (int t = 0; t < n_tasks; t++)
+    for (int i = 0; i < split->n_classes[t]; i++) seen[split->classes[t][i]] = true;
+  for (int class = 0; class < GD_MAX_CLASSES; class ++)
+    if (seen[class]) classes[n++] = class;
+  return n;
+}
+
 int64_t gd_task_split_warn(const gd_task_split *split, const gd_dataset *dataset, int task, const char *kind) {
   int64_t counts[GD_MAX_CLASSES] = {0}, n = 0;
   char *classes = NULL;

@@ -4,14 +4,11 @@
 #include "diffusion/sampling.h"
 
 static void ddim_step(gd_sampling_state *state) {
-  int t = state->timesteps[state->k];
-  gd_noise_level now = gd_schedule_level(state->schedule, t);
-  gd_noise_level next = gd_schedule_level(state->schedule, t - state->stride);
-  float a = now.alpha_squared, a_next = next.alpha_squared;
+  float a = state->now.alpha_squared, a_next = state->next.alpha_squared;
   float variance = (1.0f - a_next) / (1.0f - a) * (1.0f - a / (a_next + 1e-8f));
   float sd = (float)state->eta * sqrtf(fmaxf(variance, 0.0f));
-  float to_signal = next.alpha, to_noise = sqrtf(fmaxf(1.0f - a_next - sd * sd, 0.0f));
-  gd_sampling_estimate(state, t);
+  float to_signal = state->next.alpha, to_noise = sqrtf(fmaxf(1.0f - a_next - sd * sd, 0.0f));
+  gd_sampling_estimate(state, state->x, state->now);
   const float *x0 = state->x0, *eps = state->eps;
   float *x = state->x;
 #pragma omp parallel for simd schedule(static)
@@ -19,10 +16,13 @@ static void ddim_step(gd_sampling_state *state) {
   gd_sampling_add_noise(state, sd);
 }
 
-const gd_sampler gd_sampler_ddim = {.evaluations = gd_sampling_one_per_step, .step = ddim_step};
+const gd_sampler gd_sampler_ddim = {
+    .paths = GD_ON_DIFFUSION, .strides = true, .evaluations = gd_sampling_one_per_step, .step = ddim_step};
 
-const gd_sampler gd_sampler_ddpm = {.takes_all_timesteps = true,
+const gd_sampler gd_sampler_ddpm = {.paths = GD_ON_DIFFUSION,
+                                    .takes_all_timesteps = true,
                                     .has_own_eta = true,
                                     .eta = 1,
+                                    .strides = true,
                                     .evaluations = gd_sampling_one_per_step,
                                     .step = ddim_step};

@@ -20,4 +20,9 @@ static void epsilon_estimate(gd_noise_level level, int64_t n, const float *x, co
   }
 }
 
-const gd_objective gd_objective_epsilon = {.target = epsilon_target, .estimate = epsilon_estimate};
+static double epsilon_min_snr_weight(double snr, double limit) {
+  return snr > limit ? limit / snr : 1;
+}
+
+const gd_objective gd_objective_epsilon = {
+    .target = epsilon_target, .estimate = epsilon_estimate, .min_snr_weight = epsilon_min_snr_weight};

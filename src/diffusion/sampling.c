@@ -3,6 +3,9 @@
  * Knows no network and draws no random number: both come through callbacks. */
 #include "diffusion/sampling.h"
 
+#include <math.h>
+#include <string.h>
+
 #define SAMPLER_DECLARATION(name) extern const gd_sampler gd_sampler_##name;
 #define SAMPLER_ROW(name)         &gd_sampler_##name,
 GD_SAMPLERS(SAMPLER_DECLARATION)
@@ -19,19 +22,33 @@ const char *gd_sampler_name(gd_sampler_id id) {
   return names[id];
 }
 
+gd_sampler_id gd_sampler_of_path(gd_path_id path) {
+  int id = 0;
+  while (!(samplers[id]->paths & (1u << path))) id++;
+  return (gd_sampler_id)id;
+}
+
 gd_sampling gd_sampling_settle(gd_sampling sampling, int timesteps) {
   const gd_sampler *sampler = gd_sampler_get(sampling.sampler);
+  if (sampling.n_timesteps > 0) sampling.steps = sampling.n_timesteps;
   if (sampler->takes_all_timesteps) sampling.steps = timesteps;
   if (sampler->has_own_eta) sampling.eta = sampler->eta;
   return sampling;
 }
 
 int gd_sampling_evaluations(const gd_sampling *sampling) {
-  return gd_sampler_get(sampling->sampler)->evaluations(sampling->steps);
+  int evaluations = gd_sampler_get(sampling->sampler)->evaluations(sampling->steps);
+  return sampling->guidance > 0 ? 2 * evaluations : evaluations;
 }
+
+/* ---- For samplers ---- */
 
 int gd_sampling_one_per_step(int steps) {
   return steps;
+}
+
+int gd_sampling_two_per_step(int steps) {
+  return 2 * steps;
 }
 
 static void clip_pixels(int64_t n, float *x) {
@@ -39,15 +56,15 @@ static void clip_pixels(int64_t n, float *x) {
   for (int64_t i = 0; i < n; i++) x[i] = x[i] < -1.0f ? -1.0f : x[i] > 1.0f ? 1.0f : x[i];
 }
 
-void gd_sampling_estimate(gd_sampling_state *state, int t) {
+void gd_sampling_estimate(gd_sampling_state *state, const float *x, gd_noise_level level) {
   const gd_sampling_calls *calls = state->calls;
-  gd_noise_level level = gd_schedule_level(state->schedule, t);
-  const float *output = calls->predict(calls->predict_context, state->x, gd_schedule_time(state->schedule, t));
+  const gd_schedule *schedule = state->schedule;
+  const float *output = calls->predict(calls->predict_context, x, level.time);
 #pragma omp parallel for
   for (int i = 0; i < state->n_images; i++) {
     int64_t n = state->n_elements, at = i * n;
-    state->schedule->objective->estimate(level, n, state->x + at, output + at, state->x0 + at, state->eps + at);
-    clip_pixels(n, state->x0 + at);
+    schedule->objective->estimate(level, n, x + at, output + at, state->x0 + at, state->eps + at);
+    if (!schedule->path->is_straight) clip_pixels(n, state->x0 + at);
   }
 }
 
@@ -61,13 +78,39 @@ void gd_sampling_add_noise(gd_sampling_state *state, float sd) {
   }
 }
 
+double gd_log_snr(gd_noise_level level) {
+  return log((double)level.alpha) - log((double)level.sigma);
+}
+
+float gd_ode_position(gd_noise_level level) {
+  return level.sigma / level.scale;
+}
+
+void gd_ode_slope(gd_sampling_state *state, const float *x, gd_noise_level level, float *slope) {
+  float scale = level.scale, s = gd_ode_position(level);
+  gd_sampling_estimate(state, x, level);
+  const float *x0 = state->x0;
+#pragma omp parallel for simd schedule(static)
+  for (int64_t i = 0; i < state->n_images * state->n_elements; i++) slope[i] = (x[i] / scale - x0[i]) / s;
+}
+
+void gd_ode_advance(const gd_sampling_state *state, const float *x, gd_noise_level from, gd_noise_level to,
+                    const float *slope, float *out) {
+  float ratio = to.scale / from.scale, move = to.scale * (gd_ode_position(to) - gd_ode_position(from));
+#pragma omp parallel for simd schedule(static)
+  for (int64_t i = 0; i < state->n_images * state->n_elements; i++) out[i] = ratio * x[i] + move * slope[i];
+}
+
+/* ---- The loop ---- */
+
 // Not zeroed: this is inside a training step, and all of it is written before it is read.
 static float *new_floats(int64_t n) {
   return gd_alloc((size_t)n * sizeof(float));
 }
 
 // The estimate of this step becomes the newest of the history; the oldest buffer takes the next one.
-static void turn_history(gd_sampling_state *state, int n_history) {
+static void turn_history(gd_sampling_state *state) {
+  int n_history = state->sampler->n_history;
   if (n_history == 0) return;
   float *oldest = state->history[n_history - 1], *newest = state->x0;
   for (int i = n_history - 1; i > 0; i--) state->history[i] = state->history[i - 1];
@@ -75,49 +118,86 @@ static void turn_history(gd_sampling_state *state, int n_history) {
   state->x0 = oldest ? oldest : new_floats(state->n_images * state->n_elements);
 }
 
-static gd_sampling_state begin_sampling(const gd_schedule *schedule, const gd_sampling *sampling, int n_images,
-                                        int64_t n_elements, float *x) {
-  int n_history = gd_sampler_get(sampling->sampler)->n_history;
-  int *timesteps = GD_NEW_ARRAY(int, sampling->steps);
-  gd_timesteps_trailing(schedule->timesteps, sampling->steps, timesteps);
-  return (gd_sampling_state){.schedule = schedule,
-                             .eta = sampling->eta,
-                             .n_steps = sampling->steps,
-                             .timesteps = timesteps,
-                             .stride = schedule->timesteps / sampling->steps,
-                             .n_images = n_images,
-                             .n_elements = n_elements,
-                             .x = x,
-                             .x0 = new_floats(n_images * n_elements),
-                             .eps = new_floats(n_images * n_elements),
-                             .history = GD_NEW_ARRAY(float *, n_history),
-                             .z = new_floats(n_elements)};
+// Where each step begins and ends.
+static void place_steps(gd_sampling_state *state, const gd_sampling *sampling) {
+  int n = state->n_steps, stride = state->schedule->timesteps / n;
+  bool listed = sampling->n_timesteps > 0;
+  state->timesteps = GD_NEW_ARRAY(int, n);
+  state->ends = GD_NEW_ARRAY(int, n);
+  if (listed)
+    memcpy(state->timesteps, sampling->timesteps, (size_t)n * sizeof(int));
+  else
+    gd_timesteps_trailing(state->schedule->timesteps, n, state->timesteps);
+  for (int k = 0; k < n; k++) {
+    state->ends[k] = k < n - 1 ? state->timesteps[k + 1] : -1;
+    if (state->sampler->strides && !listed) state->ends[k] = state->timesteps[k] - stride;
+  }
 }
 
-static void end_sampling(gd_sampling_state *state, int n_history) {
-  for (int i = 0; i < n_history; i++) gd_free(state->history[i]);
-  gd_free((int *)state->timesteps);
+static void begin_sampling(gd_sampling_state *state, const gd_sampling *sampling) {
+  const gd_sampler *sampler = state->sampler;
+  int64_t count = state->n_images * state->n_elements;
+  place_steps(state, sampling);
+  state->x0 = new_floats(count);
+  state->eps = new_floats(count);
+  state->z = new_floats(state->n_elements);
+  state->history = GD_NEW_ARRAY(float *, sampler->n_history);
+  state->scratch = GD_NEW_ARRAY(float *, sampler->n_scratch);
+  for (int i = 0; i < sampler->n_scratch; i++) state->scratch[i] = new_floats(count);
+}
+
+static void end_sampling(gd_sampling_state *state) {
+  for (int i = 0; i < state->sampler->n_history; i++) gd_free(state->history[i]);
+  for (int i = 0; i < state->sampler->n_scratch; i++) gd_free(state->scratch[i]);
+  gd_free(state->timesteps);
+  gd_free(state->ends);
   gd_free(state->x0);
   gd_free(state->eps);
   gd_free(state->history);
+  gd_free(state->scratch);
   gd_free(state->z);
+}
+
+static gd_noise_level sampling_level(const gd_sampling_state *state, int t) {
+  gd_noise_level level = gd_schedule_level(state->schedule, t);
+  const float least = 0x1p-24f;
+  if (!state->sampler->needs_signal || level.alpha_squared >= least || state->schedule->path->is_straight) return level;
+  level.alpha_squared = least;
+  level.alpha = level.scale = level.sigma_slope = sqrtf(least);
+  level.sigma = sqrtf(1.0f - least);
+  level.alpha_slope = -level.sigma;
+  return level;
+}
+
+static void run_step(gd_sampling_state *state) {
+  state->past[1] = state->past[0];
+  state->past[0] = state->now;
+  state->now = sampling_level(state, state->timesteps[state->k]);
+  state->next = sampling_level(state, state->ends[state->k]);
+  state->sampler->step(state);
+  turn_history(state);
 }
 
 gd_nonfinite_sample gd_sample(const gd_schedule *schedule, const gd_sampling *sampling, const gd_sampling_calls *calls,
                               int n_images, int64_t n_elements, float *x) {
   gd_nonfinite_sample nonfinite = {.image = -1};
-  const gd_sampler *sampler = gd_sampler_get(sampling->sampler);
   gd_sampling settled = gd_sampling_settle(*sampling, schedule->timesteps);
-  gd_sampling_state state = begin_sampling(schedule, &settled, n_images, n_elements, x);
-  state.calls = calls;
+  gd_sampling_state state = {.schedule = schedule,
+                             .sampler = gd_sampler_get(sampling->sampler),
+                             .calls = calls,
+                             .eta = settled.eta,
+                             .n_steps = settled.steps,
+                             .n_images = n_images,
+                             .n_elements = n_elements,
+                             .x = x};
+  begin_sampling(&state, &settled);
   for (; state.k < state.n_steps && nonfinite.image < 0; state.k++) {
-    sampler->step(&state);
-    turn_history(&state, sampler->n_history);
+    run_step(&state);
     int64_t at = gd_first_nonfinite(x, n_images * n_elements);
     if (at >= 0)
       nonfinite =
           (gd_nonfinite_sample){.image = (int)(at / n_elements), .step = state.k, .timestep = state.timesteps[state.k]};
   }
-  end_sampling(&state, sampler->n_history);
+  end_sampling(&state);
   return nonfinite;
 }

@@ -42,7 +42,11 @@ void gd_schedule_create(gd_schedule **out, const gd_diffusion *config) {
   GD_REQUIRE(n >= 1);
   gd_schedule *schedule = GD_NEW(gd_schedule);
   schedule->timesteps = n;
+  schedule->path = gd_path_get(config->path);
   schedule->objective = gd_objective_get(config->prediction);
+  schedule->loss_weight = config->loss_weight;
+  *out = schedule;
+  if (schedule->path->is_straight) return;
   schedule->alphas_cumprod = GD_NEW_ARRAY(float, n);
   float *betas = GD_NEW_ARRAY(float, n);
   linspace((float)config->beta_start, (float)config->beta_end, n, betas);
@@ -50,7 +54,6 @@ void gd_schedule_create(gd_schedule **out, const gd_diffusion *config) {
   // with one timestep the first, which stays, is also the last, which goes to zero: leave it
   if (config->zero_terminal_snr && n > 1) rescale_zero_terminal_snr(n, betas, schedule->alphas_cumprod);
   gd_free(betas);
-  *out = schedule;
 }
 
 void gd_schedule_destroy(gd_schedule **schedule) {
@@ -62,13 +65,7 @@ void gd_schedule_destroy(gd_schedule **schedule) {
 
 gd_noise_level gd_schedule_level(const gd_schedule *schedule, int t) {
   GD_REQUIRE(t < schedule->timesteps);
-  float a = t < 0 ? 1.0f : schedule->alphas_cumprod[t];
-  return (gd_noise_level){.alpha = sqrtf(a), .sigma = sqrtf(1.0f - a), .alpha_squared = a};
-}
-
-float gd_schedule_time(const gd_schedule *schedule, int t) {
-  GD_REQUIRE(t >= 0 && t < schedule->timesteps);
-  return (float)t;
+  return schedule->path->level(schedule, t < 0 ? -1 : t);
 }
 
 void gd_schedule_add_noise(const gd_schedule *schedule, int t, int64_t n, const float *x0, const float *eps,
@@ -90,8 +87,10 @@ void gd_schedule_noise(const gd_schedule *schedule, int t, int64_t n, float *x, 
 }
 
 double gd_schedule_loss_weight(const gd_schedule *schedule, int t) {
-  const gd_objective *objective = schedule->objective;
-  return objective->loss_weight ? objective->loss_weight(gd_schedule_level(schedule, t)) : 1.0;
+  const double limit = 5;  // recommended by the method's paper
+  if (schedule->loss_weight == GD_WEIGHT_NONE) return 1;
+  double a = gd_schedule_level(schedule, t).alpha_squared;
+  return schedule->objective->min_snr_weight(a / (1 - a), limit);
 }
 
 void gd_timesteps_trailing(int timesteps, int steps, int *out) {

@@ -242,6 +242,9 @@ static void put_protocol(const gd_measurement *m, json_t *out) {
   json_object_set_new(out, "sampler", json_string(set->sampler));
   json_object_set_new(out, "steps", json_integer(set->steps));
   json_object_set_new(out, "eta", json_real(set->eta));
+  if (set->guidance > 0) json_object_set_new(out, "guidance", json_real(set->guidance));
+  if (set->evaluations) json_object_set_new(out, "evaluations", json_integer(set->evaluations));
+  if (*set->timesteps) json_object_set_new(out, "timesteps", json_string(set->timesteps));
   json_object_set_new(out, "seed", seed_json(set->seed));
   json_object_set_new(out, "ema", json_boolean(e->config->training.ema_decay > 0));
   put_digest(out, "checkpoint_digest", set->checkpoint_digest);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "gendistill/model.h"
+
 // Maximum number of images per run of the network: the maps between two of its layers then stay in the cache, which is
 // 5 to 10 % faster than with 64.
 enum { MAX_AT_ONCE = 16 };
@@ -11,6 +13,7 @@ struct gd_generator {
   const gd_schedule *schedule;
   gd_plan *plan;
   int batch;           // maximum number of images of a call
+  int null_label;      // -1: the network is not conditional
   int64_t n_elements;  // of one image
   float *output;       // (batch, H, W, C)
 };
@@ -22,6 +25,7 @@ gd_err gd_generator_create(gd_generator **out, const gd_net *net, const gd_sched
   int pieces = (batch + MAX_AT_ONCE - 1) / MAX_AT_ONCE;
   g->schedule = schedule;
   g->batch = batch;
+  g->null_label = gd_unet_null_label(net);
   g->n_elements = (int64_t)shape.h * shape.w * shape.c;
   g->output = GD_NEW_ARRAY(float, batch * g->n_elements);
   gd_err err = gd_plan_create(&g->plan, net, (batch + pieces - 1) / pieces, GD_INFERENCE, precision);
@@ -50,30 +54,51 @@ void gd_generator_load(gd_generator *generator, const float *params) {
   gd_plan_load(generator->plan, params);
 }
 
-const float *gd_generator_predict(gd_generator *g, const float *x, const float *t, int n) {
-  GD_REQUIRE(n <= g->batch);
+const float *gd_generator_predict(gd_generator *g, const gd_generator_input *in, const float *t) {
+  GD_REQUIRE(in->n <= g->batch && !in->label == (g->null_label < 0));
   int step = gd_plan_batch(g->plan);
-  for (int first = 0; first < n; first += step) {
-    int length = n - first < step ? n - first : step;
+  for (int first = 0; first < in->n; first += step) {
+    int length = in->n - first < step ? in->n - first : step;
     size_t nbytes = (size_t)length * (size_t)g->n_elements * sizeof(float);
-    memcpy(gd_plan_input(g->plan, 0), x + first * g->n_elements, nbytes);
+    memcpy(gd_plan_input(g->plan, 0), in->x + first * g->n_elements, nbytes);
     memcpy(gd_plan_input(g->plan, 1), t + first, (size_t)length * sizeof(float));
+    if (in->label) memcpy(gd_plan_input(g->plan, 2), in->label + first, (size_t)length * sizeof(float));
     memcpy(g->output + first * g->n_elements, gd_plan_forward(g->plan), nbytes);
   }
   return g->output;
 }
 
+/* ---- Sampling ---- */
+
 typedef struct generator_call {
   gd_generator *generator;
-  int n;
-  float *t;  // (n)
+  const gd_generator_input *in;
+  float *t;            // (n)
+  double guidance;     // 0: none
+  float *null_labels;  // (n)
+  float *guided;       // (n, H, W, C)
   const gd_sampler_noise *noise;
 } generator_call;
 
+// Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598): away from what the null class predicts.
+static const float *guide(const generator_call *call, gd_generator_input in, const float *output) {
+  int64_t count = in.n * call->generator->n_elements;
+  float with = (float)(1 + call->guidance), without = (float)call->guidance;
+  memcpy(call->guided, output, (size_t)count * sizeof *output);
+  in.label = call->null_labels;
+  output = gd_generator_predict(call->generator, &in, call->t);
+#pragma omp parallel for simd
+  for (int64_t i = 0; i < count; i++) call->guided[i] = with * call->guided[i] - without * output[i];
+  return call->guided;
+}
+
 static const float *call_predict(void *context, const float *x, float time) {
   generator_call *call = context;
-  for (int i = 0; i < call->n; i++) call->t[i] = time;
-  return gd_generator_predict(call->generator, x, call->t, call->n);
+  gd_generator_input in = *call->in;
+  in.x = (float *)x;
+  for (int i = 0; i < in.n; i++) call->t[i] = time;
+  const float *output = gd_generator_predict(call->generator, &in, call->t);
+  return call->guidance > 0 ? guide(call, in, output) : output;
 }
 
 static void call_noise(void *context, int k, int image, float *z) {
@@ -87,19 +112,26 @@ static void call_noise(void *context, int k, int image, float *z) {
   gd_random_normal(key, index, (size_t)call->generator->n_elements, z);
 }
 
-gd_nonfinite_sample gd_generator_sample_with(gd_generator *g, const gd_sampling *sampling, int n,
-                                             void (*noise)(void *context, int k, int image, float *z), void *context,
-                                             float *x) {
-  generator_call call = {.generator = g, .n = n, .t = GD_NEW_ARRAY(float, n)};
+gd_nonfinite_sample gd_generator_sample_with(gd_generator *g, const gd_sampling *sampling, const gd_generator_input *in,
+                                             void (*noise)(void *context, int k, int image, float *z), void *context) {
+  GD_REQUIRE(sampling->guidance == 0 || in->label);
+  generator_call call = {.generator = g, .in = in, .t = GD_NEW_ARRAY(float, in->n), .guidance = sampling->guidance};
   gd_sampling_calls calls = {
       .predict = call_predict, .predict_context = &call, .noise = noise, .noise_context = context};
-  gd_nonfinite_sample nonfinite = gd_sample(g->schedule, sampling, &calls, n, g->n_elements, x);
+  if (sampling->guidance > 0) {
+    call.null_labels = GD_NEW_ARRAY(float, in->n);
+    call.guided = GD_NEW_ARRAY(float, in->n * g->n_elements);
+    for (int i = 0; i < in->n; i++) call.null_labels[i] = (float)g->null_label;
+  }
+  gd_nonfinite_sample nonfinite = gd_sample(g->schedule, sampling, &calls, in->n, g->n_elements, in->x);
   gd_free(call.t);
+  gd_free(call.null_labels);
+  gd_free(call.guided);
   return nonfinite;
 }
 
-gd_nonfinite_sample gd_generator_sample(gd_generator *g, const gd_sampling *sampling, int n,
-                                        const gd_sampler_noise *noise, float *x) {
+gd_nonfinite_sample gd_generator_sample(gd_generator *g, const gd_sampling *sampling, const gd_generator_input *in,
+                                        const gd_sampler_noise *noise) {
   generator_call call = {.generator = g, .noise = noise};
-  return gd_generator_sample_with(g, sampling, n, call_noise, &call, x);
+  return gd_generator_sample_with(g, sampling, in, call_noise, &call);
 }

@@ -5,8 +5,8 @@
 #include "gendistill/generate.h"
 
 /* gd_generator_sample with noise that the caller makes. */
-gd_nonfinite_sample gd_generator_sample_with(gd_generator *generator, const gd_sampling *sampling, int n,
-                                             void (*noise)(void *context, int k, int image, float *z), void *context,
-                                             float *x);
+gd_nonfinite_sample gd_generator_sample_with(gd_generator *generator, const gd_sampling *sampling,
+                                             const gd_generator_input *in,
+                                             void (*noise)(void *context, int k, int image, float *z), void *context);
 
 #endif

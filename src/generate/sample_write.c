@@ -41,6 +41,8 @@ static gd_err generate_set(const gd_comm *comm, const gd_config *config, const g
                                .start = key,
                                .noise = key,
                                .initial_noise = order->initial_noise,
+                               .labels = &order->labels,
+                               .first = order->first,
                                .n_global = config->evaluation.samples};
   int64_t n_done;
   gd_precision precision = gd_precision_agree(comm, config->training.precision);
@@ -64,8 +66,11 @@ gd_err gd_sample_write(const gd_comm *comm, const gd_config *config, const gd_sa
   set.local = gd_range_images(comm, set.n_global);
   int64_t count = (set.local.end - set.local.begin) * shape.h * shape.w * shape.c;
   float *x_0 = order->initial_noise ? GD_NEW_ARRAY(float, count) : NULL;
-  uint8_t *images = GD_NEW_ARRAY(uint8_t, count);
+  uint8_t *images = GD_NEW_ARRAY(uint8_t, count), *labels;
+  gd_range numbers = {order->first + set.local.begin, order->first + set.local.end};
   set.images = images;
+  set.labels = labels = gd_label_images(&order->labels, numbers);
+  set.first_index = order->first;
   set.x_0 = x_0;
   GD_TRY(generate_set(comm, config, order, images, x_0));
   GD_TRY(gd_sample_set_write(comm, order->path, &set));
@@ -73,5 +78,6 @@ gd_err gd_sample_write(const gd_comm *comm, const gd_config *config, const gd_sa
 done:
   gd_free(x_0);
   gd_free(images);
+  gd_free(labels);
   return err;
 }

@@ -98,7 +98,11 @@ static void work_slots(gd_learner *l, const gd_learner_work *work) {
 static void update(gd_learner *l, int64_t step, double learning_rate, const float *gradient, double norm) {
   double clip = l->of.gradient_clip;
   float scale = clip > 0 ? (float)fmin(1.0, clip / (norm + 1e-6)) : 1.0f;
-  gd_adam adam = {.learning_rate = (float)learning_rate, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f};
+  gd_adam adam = {.learning_rate = (float)learning_rate,
+                  .beta1 = 0.9f,
+                  .beta2 = 0.999f,
+                  .eps = 1e-8f,
+                  .weight_decay = (float)l->of.weight_decay};
   gd_adam_step(&adam, l->table, step, scale, l->of.n_slots, gradient, l->of.params, l->of.m, l->of.v);
   gd_plan_load(l->plan, l->of.params);
 }

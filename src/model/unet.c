@@ -47,6 +47,7 @@ static gd_tensor unet_resnet(gd_unet_builder *b, gd_tensor x, int c_out, const c
   h = gd_net_group_norm_shifted(b->net, h, b->shifts, b->n_shifts, norm2, b->config->norm_num_groups, norm_eps,
                                 GD_SILU);
   b->n_shifts += c_out;
+  if (b->config->dropout > 0) h = gd_net_dropout(b->net, h, b->config->dropout);
   if (gd_net_shape(b->net, x).c != c_out) x = unet_conv(b, x, prefix, "conv_shortcut", c_out, 1, 1);
   gd_tensor y = gd_net_conv_add(b->net, h, x, conv2, c_out, 3, 1);
   gd_free(prefix);
@@ -134,6 +135,15 @@ static gd_tensor unet_embedding(gd_net *net, gd_tensor embedding, const gd_unet_
   return shifts;
 }
 
+static const char *const class_embedding = "class_embedding";
+
+int gd_unet_null_label(const gd_net *net) {
+  char *name = gd_format("%s.weight", class_embedding);
+  const gd_param *table = gd_param_table_find(gd_net_params(net), name);
+  gd_free(name);
+  return table ? (int)table->dims[0] - 1 : -1;
+}
+
 void gd_unet_create(gd_net **out, const gd_unet_config *config, int image_size, int channels) {
   gd_unet_builder b = {.config = config};
   int c0 = config->block_out_channels[0], last = config->block_out_channels[config->n_levels - 1];
@@ -143,6 +153,10 @@ void gd_unet_create(gd_net **out, const gd_unet_config *config, int image_size, 
 
   gd_tensor e = unet_linear(&b, gd_net_time_embedding(b.net, t, c0), "time_embedding.", "linear_1", 4 * c0);
   e = unet_linear(&b, gd_net_activation(b.net, e, GD_SILU), "time_embedding.", "linear_2", 4 * c0);
+  if (config->conditional) {
+    gd_tensor label = gd_net_input(b.net, (gd_shape){1, 1, 1});
+    e = gd_net_add(b.net, e, gd_net_embedding(b.net, label, class_embedding, config->n_classes + 1, 4 * c0));
+  }
   b.shifts = unet_embedding(b.net, gd_net_activation(b.net, e, GD_SILU), config);
 
   x = push_skip(&b, unet_conv(&b, x, "", "conv_in", c0, 3, 1));

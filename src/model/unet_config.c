@@ -55,7 +55,7 @@ static const unet_key unet_keys[] = {
     {"resnet_time_scale_shift", KEY_FIXED, "\"default\"", "\"default\"", NULL, false},
     {"add_attention", KEY_FIXED, "true", "true", NULL, false},
     {"class_embed_type", KEY_FIXED, "null", "null", NULL, false},
-    {"num_class_embeds", KEY_FIXED, "null", "null", NULL, false},
+    {"num_class_embeds", KEY_CONFIGURED, "model.conditional", "null", NULL, false},
 };
 enum { N_UNET_KEYS = sizeof unet_keys / sizeof *unet_keys };
 
@@ -95,6 +95,8 @@ static json_t *value_of(const unet_key *key, const gd_unet_config *model, int im
   if (strcmp(name, "block_out_channels") == 0) return channels_json(model);
   if (strcmp(name, "layers_per_block") == 0) return json_integer(model->layers_per_block);
   if (strcmp(name, "norm_num_groups") == 0) return json_integer(model->norm_num_groups);
+  if (strcmp(name, "num_class_embeds") == 0)
+    return model->conditional ? json_integer(model->n_classes + 1) : json_null();
   GD_REQUIRE(strcmp(name, "attention_head_dim") == 0);
   return model->attention_head_dim ? json_integer(model->attention_head_dim) : json_null();
 }

@@ -296,6 +296,20 @@ gd_tensor gd_net_global_max_pool(gd_net *net, gd_tensor x) {
   return add_pooling(net, x, (gd_attributes){.kernel = {in.h, in.w}, .stride = 1});
 }
 
+gd_tensor gd_net_dropout(gd_net *net, gd_tensor x, double rate) {
+  GD_REQUIRE(rate >= 0 && rate < 1);
+  gd_node node = {.kind = &gd_op_dropout, .n_inputs = 1, .inputs = {x}};
+  node.attributes = (gd_attributes){.rate = (float)rate, .ordinal = net->n_dropouts++ % 256};  // 8 bits of a key
+  return add_node(net, node, "", net->shapes[x]);
+}
+
+gd_tensor gd_net_embedding(gd_net *net, gd_tensor index, const char *name, int n_rows, int channels) {
+  GD_REQUIRE(same_shape(net->shapes[index], (gd_shape){1, 1, 1}));
+  gd_node node = {.kind = &gd_op_embedding, .n_inputs = 1, .inputs = {index}, .n_params = 1};
+  node.params[0] = add_param(net, name, "weight", 2, (int[]){n_rows, channels}, GD_INIT_NORMAL, 1);
+  return add_node(net, node, name, (gd_shape){1, 1, channels});
+}
+
 gd_tensor gd_net_time_embedding(gd_net *net, gd_tensor t, int channels) {
   GD_REQUIRE(same_shape(net->shapes[t], (gd_shape){1, 1, 1}) && channels % 2 == 0);
   gd_node node = {.kind = &gd_op_time_embedding, .n_inputs = 1, .inputs = {t}};

@@ -12,6 +12,8 @@ typedef struct gd_attributes {
   int groups;
   int part_begin; /* first channel of the part that is read of an input: see reads_part */
   int head_dim;
+  float rate;  /* of dropout */
+  int ordinal; /* of the network's dropout ops */
   float eps;
   gd_activation activation;
   bool bias;
@@ -66,7 +68,14 @@ struct gd_net {
   gd_tensor *inputs;
   int n_inputs;
   gd_tensor output;
+  int n_dropouts;
 };
+
+/* Where dropout's random numbers come from. */
+typedef struct gd_row_draws {
+  gd_random key;
+  uint32_t *rows; /* (batch) number of each image */
+} gd_row_draws;
 
 /* A node compiled for a plan. */
 struct gd_op {
@@ -83,7 +92,8 @@ struct gd_op {
   void *y;
   void *dx[GD_MAX_INPUTS]; /* NULL where not wanted */
   void *dy;
-  const float *params;   /* the flat array of the last load */
+  const float *params; /* the flat array of the last load */
+  const gd_row_draws *draws;
   size_t scratch_nbytes; /* needed during load, forward or backward; shared by all ops */
   void *scratch;
   size_t saved_nbytes; /* kept from forward to backward */
@@ -110,6 +120,7 @@ void gd_net_input_gradient(gd_net *net, gd_tensor input);
 const float *gd_plan_input_gradient(gd_plan *plan, int i);
 
 extern const gd_op_class gd_op_conv, gd_op_winograd, gd_op_linear, gd_op_group_norm, gd_op_batch_norm, gd_op_activation,
-    gd_op_attention, gd_op_add, gd_op_multiply, gd_op_concat, gd_op_upsample, gd_op_pool, gd_op_time_embedding;
+    gd_op_attention, gd_op_add, gd_op_multiply, gd_op_concat, gd_op_upsample, gd_op_pool, gd_op_time_embedding,
+    gd_op_embedding, gd_op_dropout;
 
 #endif

@@ -1,5 +1,6 @@
-/* Adam (Kingma and Ba 2015), the global gradient norm and the exponential moving average, on the flat arrays of all
- * parameters. Sums are over blocks of fixed size, so that results do not depend on the thread count. */
+/* Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019), the global gradient norm and the exponential moving
+ * average, on the flat arrays of all parameters. Sums are over blocks of fixed size, so that results do not depend on
+ * the thread count. */
 #include <math.h>
 
 #include "nn/net.h"
@@ -41,7 +42,7 @@ double gd_gradient_norm(const gd_param_table *table, const float *grads) {
 
 // Constants of one step, in float32 as PyTorch uses them.
 typedef struct gd_adam_constants {
-  float beta1, beta2, scale, step_size, inverse_sqrt_correction, eps;
+  float beta1, beta2, scale, step_size, inverse_sqrt_correction, eps, keep;
 } gd_adam_constants;
 
 GD_SIMD static void adam_block(gd_adam_constants k, int64_t n, const float *restrict grads, float *restrict params,
@@ -50,7 +51,7 @@ GD_SIMD static void adam_block(gd_adam_constants k, int64_t n, const float *rest
     float g = grads[i] * k.scale;
     m[i] = k.beta1 * m[i] + (1.0f - k.beta1) * g;
     v[i] = k.beta2 * v[i] + (1.0f - k.beta2) * g * g;
-    params[i] -= k.step_size * m[i] / (sqrtf(v[i]) * k.inverse_sqrt_correction + k.eps);
+    params[i] = k.keep * params[i] - k.step_size * m[i] / (sqrtf(v[i]) * k.inverse_sqrt_correction + k.eps);
   }
 }
 
@@ -68,7 +69,8 @@ void gd_adam_step(const gd_adam *adam, const gd_param_table *table, int64_t step
                          .scale = scale,
                          .step_size = (float)(adam->learning_rate / correction1),
                          .inverse_sqrt_correction = (float)(1.0 / sqrt(correction2)),
-                         .eps = adam->eps};
+                         .eps = adam->eps,
+                         .keep = (float)(1.0 - (double)adam->learning_rate * adam->weight_decay)};
   for (int i = 0; i < table->n; i++) {
     const gd_param *param = &table->params[i];
     int64_t o = param->offset;

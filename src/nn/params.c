@@ -15,6 +15,10 @@ void gd_param_table_initialise(const gd_param_table *table, uint64_t seed, float
   for (int i = 0; i < table->n; i++) {
     const gd_param *param = &table->params[i];
     float *out = values + param->offset;
+    if (param->init == GD_INIT_NORMAL) {
+      gd_random_normal(key, (uint64_t)i, (size_t)param->count, out);
+      continue;
+    }
     if (param->init == GD_INIT_UNIFORM) gd_random_uniform(key, (uint64_t)i, (size_t)param->count, out);
     float bound = 1.0f / sqrtf((float)param->fan_in);
     for (int64_t j = 0; j < param->count; j++) {

@@ -2,6 +2,8 @@
  * memory. */
 #include "nn/plan.h"
 
+#include <string.h>
+
 #include "nn/bfloat16.h"
 
 int gd_plan_batch(const gd_plan *plan) {
@@ -55,6 +57,7 @@ static void describe_op(gd_plan *plan, int i) {
   op->table = &plan->net->table;
   op->batch = plan->batch;
   op->training = plan->mode == GD_TRAINING;
+  op->draws = &plan->draws;
   op->out = plan->net->shapes[op->node->output];
   for (int k = 0; k < op->node->n_inputs; k++) {
     op->in[k] = plan->net->shapes[op->node->inputs[k]];
@@ -81,6 +84,8 @@ gd_err gd_plan_create(gd_plan **out, const gd_net *net, int batch, gd_mode mode,
   plan->grads = GD_NEW_ARRAY(void *, net->n_tensors);
   plan->inputs = GD_NEW_ARRAY(float *, net->n_inputs);
   plan->input_grads = GD_NEW_ARRAY(float *, net->n_inputs);
+  plan->draws.rows = GD_NEW_ARRAY(uint32_t, batch);
+  for (int i = 0; i < batch; i++) plan->draws.rows[i] = (uint32_t)i;
   for (int i = 0; i < net->n_nodes; i++) describe_op(plan, i);
   gd_plan_choose_types(plan, precision);
   for (int i = 0; i < net->n_nodes; i++) plan->ops[i].passes = passes_of(&plan->ops[i]);
@@ -109,6 +114,7 @@ void gd_plan_destroy(gd_plan **plan) {
   gd_free(p->grads);
   gd_free(p->inputs);
   gd_free(p->input_grads);
+  gd_free(p->draws.rows);
   gd_free(p);
   *plan = NULL;
 }
@@ -125,6 +131,11 @@ void gd_plan_load(gd_plan *plan, const float *params) {
 
 float *gd_plan_input(gd_plan *plan, int i) {
   return plan->inputs[i];
+}
+
+void gd_plan_set_draws(gd_plan *plan, gd_random key, const uint32_t *rows) {
+  plan->draws.key = key;
+  memcpy(plan->draws.rows, rows, (size_t)plan->batch * sizeof *rows);
 }
 
 const float *gd_plan_input_gradient(gd_plan *plan, int i) {

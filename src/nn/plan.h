@@ -59,6 +59,7 @@ struct gd_plan {
   /* The caller's arrays, always float32: the tensors themselves, or copies where those are bfloat16. */
   float **inputs, **input_grads; /* (n_inputs) */
   float *output, *output_grad;
+  gd_row_draws draws;
   void *scratch;
   void *extra[GD_MAX_INPUTS]; /* contributions to be added: see GD_ADD */
   size_t nbytes;              /* of memory besides the arena */

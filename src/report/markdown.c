@@ -202,6 +202,9 @@ static const char *const protocol_keys[] = {"features",
                                             "sampler",
                                             "steps",
                                             "eta",
+                                            "guidance",
+                                            "timesteps",
+                                            "evaluations",
                                             "ema",
                                             "seed",
                                             "solver.epochs",
@@ -217,9 +220,11 @@ static char *protocol_value(const gd_report_run *run, const char *key) {
   return isnan(number) ? gd_strdup("-") : gd_format("%.10g", number);
 }
 
-// Whether two runs were measured in different ways; their seeds may differ, and how far they have come.
+// Whether two runs were measured in different ways; their seeds may differ, and how far they have come. Evaluations
+// follow from sampler and steps.
 static bool differ(const gd_report_run *a, const gd_report_run *b, const char *key) {
   if (!gd_report_newest(a) || !gd_report_newest(b) || strcmp(key, "seed") == 0) return false;
+  if (strcmp(key, "evaluations") == 0) return false;
   if (strcmp(key, "n_real") == 0 && (!gd_report_last(a) || !gd_report_last(b))) return false;
   char *x = protocol_value(a, key), *y = protocol_value(b, key);
   bool out = strcmp(x, y) != 0;

@@ -69,7 +69,7 @@ static void verify_checksums(gd_hdf5 *file, const gd_contents *contents, checksu
     const gd_object *object = &contents->objects[i];
     if (!object->has_digest) continue;
     bool is_sharded = is_set && (strcmp(object->name, "/images") == 0 || strcmp(object->name, "/x_0") == 0 ||
-                                 strcmp(object->name, "/features") == 0);
+                                 strcmp(object->name, "/label") == 0 || strcmp(object->name, "/features") == 0);
     count_checksum(out, object->name, dataset_matches(file, object, is_sharded));
   }
   if (gd_contents_attribute(contents, "header_xxh3"))

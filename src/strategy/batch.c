@@ -17,9 +17,16 @@ void gd_batch_clear(gd_batch *batch) {
 
 void gd_batch_set_times(gd_batch *batch, const gd_schedule *schedule) {
   for (int i = 0; i < batch->n; i++) {
-    batch->t[i] = gd_schedule_time(schedule, batch->timesteps[i]);
+    batch->t[i] = gd_schedule_level(schedule, batch->timesteps[i]).time;
     batch->weights[i] = gd_schedule_loss_weight(schedule, batch->timesteps[i]);
   }
+}
+
+void gd_batch_drop_labels(gd_batch *batch, const gd_config *config, gd_random key, int64_t first) {
+  const uint32_t whole = 1u << 30;
+  for (int i = 0; batch->label && i < batch->n; i++)
+    if (gd_random_below(key, (uint64_t)(first + i), whole) < config->training.label_dropout * whole)
+      batch->label[i] = (float)config->model.n_classes;
 }
 
 void gd_batch_add_noise(gd_batch *batch, const gd_schedule *schedule) {

@@ -14,6 +14,7 @@ struct gd_pool {
   size_t image_nbytes;
   gd_range local;
   uint8_t *images;  // (local, H, W, C)
+  uint8_t *labels;  // (n) of a conditional network, otherwise NULL
   gd_random key;    // of the order; step: the pass
   uint32_t *order;  // (n) of the pass in key.step
 };
@@ -70,21 +71,25 @@ static gd_err pool_generate(const gd_pool_request *request, gd_sample_set *set, 
                                .shape = request->shape,
                                .start = key,
                                .noise = noise,
+                               .labels = &request->labels,
                                .n_global = set->n_global,
                                .seconds = gd_replay_pool_seconds(config)};
   gd_range local = gd_range_images(comm, set->n_global);
   int64_t n_done;
   uint8_t *images = gd_alloc((size_t)(local.end - local.begin) * (size_t)set->h * (size_t)set->w * (size_t)set->c + 1);
+  uint8_t *labels = NULL;
   GD_TRY(gd_sample_images(comm, request->teacher, &samples, images, NULL, &n_done));
   *seconds = gd_seconds() - start;
   MPI_Allreduce(MPI_IN_PLACE, seconds, 1, MPI_DOUBLE, MPI_MAX, comm->mpi);
   set->images = images;
+  set->labels = labels = gd_label_images(&request->labels, local);
   number_images(comm, n_done, set);
   GD_TRY(gd_sample_set_write(comm, path, set));
   gd_log(GD_LOG_INFO, "task %d: %lld replay images in %s (%.1f s)", request->task + 1, (long long)set->n_global, path,
          *seconds);
 done:
   gd_free(images);
+  gd_free(labels);
   return err;
 }
 
@@ -105,6 +110,8 @@ gd_err gd_pool_create(gd_pool **out, const gd_pool_request *request, const char 
     pool->n = set.n_global;
     pool->local = set.local;
   }
+  if (request->labels.n > 0) GD_TRY(gd_sample_set_read_labels(pool->comm, path, &pool->labels));
+  if (request->labels.n > 0 && !pool->labels) GD_TRY(gd_error(GD_ERR_INPUT, "%s: holds no labels", path));
   cost->images = pool->n;
   cost->evaluations = pool->n * gd_sampling_evaluations(&config->replay.sampling);
   pool->key = (gd_random){.seed = config->seed, .purpose = GD_RANDOM_POOL_ORDER, .task = (uint32_t)request->task};
@@ -120,6 +127,7 @@ done:
 void gd_pool_destroy(gd_pool **pool) {
   if (!*pool) return;
   gd_free((*pool)->images);
+  gd_free((*pool)->labels);
   gd_free((*pool)->order);
   gd_free(*pool);
   *pool = NULL;
@@ -189,7 +197,7 @@ static void exchange_images(const gd_pool *pool, pool_counts c, const uint8_t *o
   MPI_Type_free(&image);
 }
 
-void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out) {
+void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out, uint8_t *labels) {
   size_t nbytes = pool->image_nbytes;
   int rank = pool->comm->rank;
   pool_move *moves = list_moves(pool, first, n, ranges);
@@ -206,6 +214,7 @@ void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, u
     if (moves[i].to != rank) continue;
     memcpy(out, incoming + (size_t)counts.received_at[moves[i].from]++ * nbytes, nbytes);
     out += nbytes;
+    if (pool->labels) *labels++ = pool->labels[moves[i].image];
   }
   gd_free(outgoing);
   gd_free(incoming);
@@ -217,7 +226,8 @@ void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, u
 
 typedef struct pool_replay {
   gd_pool *pool;
-  uint8_t *drawn;  // (this rank's images of the step, H, W, C)
+  uint8_t *drawn;   // (this rank's images of the step, H, W, C)
+  uint8_t *labels;  // (this rank's images)
   gd_range mine;
 } pool_replay;
 
@@ -231,6 +241,7 @@ static gd_err pool_prepare(gd_replay *replay, const char *folder, gd_replay_cost
                              .config = of->config,
                              .shape = replay->shape,
                              .task = of->task,
+                             .labels = replay->labels,
                              .digest = gd_param_table_digest(gd_net_params(of->net), of->teacher)};
   gd_range mine = rank_images(replay, of->comm->rank, gd_replay_max_images(of->config, of->n_steps));
   pool_replay *own = replay->own = GD_NEW(pool_replay);
@@ -240,6 +251,7 @@ static gd_err pool_prepare(gd_replay *replay, const char *folder, gd_replay_cost
   gd_generator_load(request.teacher, of->teacher);
   GD_TRY(gd_pool_create(&own->pool, &request, path, cost));
   own->drawn = gd_alloc((size_t)(mine.end - mine.begin) * own->pool->image_nbytes + 1);
+  own->labels = gd_alloc((size_t)(mine.end - mine.begin) + 1);
 done:
   gd_generator_destroy(&request.teacher);
   gd_free(path);
@@ -252,7 +264,8 @@ static void pool_begin_step(gd_replay *replay) {
   gd_range *ranges = GD_NEW_ARRAY(gd_range, comm->size);
   for (int r = 0; r < comm->size; r++) ranges[r] = rank_images(replay, r, replay->n_images);
   own->mine = ranges[comm->rank];
-  gd_pool_draw(own->pool, ((int64_t)replay->key.step - 1) * replay->n_images, replay->n_images, ranges, own->drawn);
+  gd_pool_draw(own->pool, ((int64_t)replay->key.step - 1) * replay->n_images, replay->n_images, ranges, own->drawn,
+               own->labels);
   gd_free(ranges);
 }
 
@@ -260,6 +273,8 @@ static void pool_fill(gd_replay *replay, gd_range images, gd_batch *batch) {
   const pool_replay *own = replay->own;
   const uint8_t *first = own->drawn + (images.begin - own->mine.begin) * batch->n_elements;
   gd_pixels_normalise(first, batch->n * batch->n_elements, batch->x);
+  for (int64_t i = images.begin; batch->label && i < images.end; i++)
+    batch->label[i - images.begin] = own->labels[i - own->mine.begin];
   gd_replay_draw_timesteps(replay, images, batch);
   gd_replay_draw_noise(replay, images, batch);
 }
@@ -274,6 +289,7 @@ static void pool_release(gd_replay *replay) {
   if (!own) return;
   gd_pool_destroy(&own->pool);
   gd_free(own->drawn);
+  gd_free(own->labels);
   gd_free(own);
 }
 

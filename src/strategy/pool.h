@@ -14,6 +14,7 @@ typedef struct gd_pool_request {
   gd_shape shape;
   int task;        /* from 0 */
   uint64_t digest; /* of the teacher's parameters */
+  gd_label_cycle labels;
 } gd_pool_request;
 
 /* Takes the pool of a task from the sample set at `path` if that is the one wanted, or else generates it there:
@@ -28,10 +29,11 @@ char *gd_pool_path(const char *folder, int task);
 
 size_t gd_pool_nbytes(const gd_pool *pool); /* memory of this rank */
 
-/* Draws number first .. first + n - 1 of the task; this rank gets those of its range, as bytes (range, H, W, C). Each
+/* Draws number first .. first + n - 1 of the task; this rank gets those of its range, as bytes (range, H, W, C), and
+ * their labels (range) where the network is conditional. Each
  * pass over the pool has an order of its own, which follows from the seed, so that what is drawn does not depend on
  * ranks. `ranges` (size): each rank's part of 0 .. n-1, in ascending order. Collective on comm: images travel from the
  * ranks that hold them. */
-void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out);
+void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out, uint8_t *labels);
 
 #endif

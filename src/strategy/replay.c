@@ -19,7 +19,8 @@ gd_err gd_replay_create(gd_replay **out, const gd_replay_setting *setting, int m
   *replay = (gd_replay){.of = *setting,
                         .strategy = gd_strategy_get(setting->config->strategy.name),
                         .source = gd_replay_source_of(setting->config),
-                        .shape = gd_net_shape(setting->net, 0)};
+                        .shape = gd_net_shape(setting->net, 0),
+                        .labels = gd_strategy_labels(setting->config, setting->task)};
   GD_REQUIRE(replay->source && max_n > 0);
   gd_err err = gd_generator_create(&replay->teacher, setting->net, setting->schedule, max_n, setting->precision);
   if (err == GD_OK)
@@ -48,17 +49,28 @@ int gd_replay_begin_step(gd_replay *replay, int64_t step, int n_current, double 
   const gd_replay_setting *of = &replay->of;
   replay->key = (gd_random){.seed = of->config->seed, .task = (uint32_t)of->task, .step = (uint32_t)step};
   replay->n_images = replay->source->shares_rows ? n_current : gd_replay_images(of->config, step, of->n_steps, seconds);
+  replay->n_before = (step - 1) * gd_replay_max_images(of->config, of->n_steps);
   if (replay->source->begin_step) replay->source->begin_step(replay);
   return replay->n_images;
+}
+
+static gd_random replay_key(const gd_replay *replay, gd_purpose purpose) {
+  gd_random key = replay->key;
+  key.purpose = purpose;
+  return key;
 }
 
 void gd_replay_fill(gd_replay *replay, gd_range images, gd_batch *batch) {
   batch->n = (int)(images.end - images.begin);
   if (batch->n == 0) return;
-  if (replay->source->fill) replay->source->fill(replay, images, batch);
-  if (replay->strategy->target == GD_TARGET_TEACHER)
-    memcpy(batch->target, gd_generator_predict(replay->teacher, batch->x, batch->t, batch->n),
-           (size_t)(batch->n * batch->n_elements) * sizeof(float));
+  if (replay->source->fill) {
+    replay->source->fill(replay, images, batch);
+    gd_batch_drop_labels(batch, replay->of.config, replay_key(replay, GD_RANDOM_REPLAY_LABEL_DROP), images.begin);
+  }
+  if (replay->strategy->target != GD_TARGET_TEACHER) return;
+  gd_generator_input in = {.n = batch->n, .x = batch->x, .label = batch->label};
+  memcpy(batch->target, gd_generator_predict(replay->teacher, &in, batch->t),
+         (size_t)(batch->n * batch->n_elements) * sizeof(float));
 }
 
 gd_generator *gd_replay_teacher(const gd_replay *replay) {
@@ -75,12 +87,6 @@ void gd_replay_give(gd_replay *replay, const gd_replay_draws *draws) {
   replay->given = draws;
 }
 
-static gd_random replay_key(const gd_replay *replay, gd_purpose purpose) {
-  gd_random key = replay->key;
-  key.purpose = purpose;
-  return key;
-}
-
 // Numbers for each image: those of a test, or random ones.
 static void draw_normal(const gd_replay *replay, gd_purpose purpose, const float *given, gd_range images,
                         int64_t n_elements, float *out) {
@@ -92,6 +98,11 @@ static void draw_normal(const gd_replay *replay, gd_purpose purpose, const float
     else
       gd_random_normal(replay_key(replay, purpose), (uint64_t)i, (size_t)n_elements, image);
   }
+}
+
+void gd_replay_draw_labels(const gd_replay *replay, gd_range images, gd_batch *batch) {
+  for (int64_t i = images.begin; batch->label && i < images.end; i++)
+    batch->label[i - images.begin] = (float)gd_label_at(&replay->labels, replay->n_before + i);
 }
 
 void gd_replay_draw_start(const gd_replay *replay, gd_range images, gd_batch *batch) {

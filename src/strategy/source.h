@@ -25,9 +25,11 @@ struct gd_replay {
   gd_generator *teacher; /* (max_n) images */
   const gd_replay_draws *given;
 
-  gd_random key; /* of the present step; purpose is filled in at each use */
-  int n_images;  /* of the present step, over all ranks */
-  void *own;     /* the source's */
+  gd_random key;         /* of the present step; purpose is filled in at each use */
+  int n_images;          /* of the present step, over all ranks */
+  int64_t n_before;      /* images of the task's earlier steps, at most */
+  gd_label_cycle labels; /* of the earlier tasks' classes */
+  void *own;             /* the source's */
 };
 
 extern const gd_replay_source gd_source_current, gd_source_noise;
@@ -39,6 +41,9 @@ const gd_replay_source *gd_replay_source_of(const gd_config *config);
 
 /* Times and weights, for x that is noised already. Local. */
 void gd_batch_set_times(gd_batch *batch, const gd_schedule *schedule);
+
+/* The labels of a conditional network, all old classes in turn. Local. */
+void gd_replay_draw_labels(const gd_replay *replay, gd_range images, gd_batch *batch);
 
 /* Normal numbers to start from in x; random timesteps; noise added to the x_0 in x. Each image's numbers follow from
  * its place in the step. Local. */

@@ -40,6 +40,7 @@ static gd_err write_samples(gd_run *run, int task, const float *params, uint64_t
                            .params = params,
                            .digest = digest,
                            .task = (uint32_t)task,
+                           .labels = gd_strategy_labels(config, gd_strategy_tasks_seen(config, task)),
                            .path = path,
                            .png_path = png};
   gd_err err = gd_sample_write(run->comm, config, &order);

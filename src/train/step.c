@@ -49,8 +49,10 @@ static void fill_current(const train_step *s, gd_range images, gd_batch *batch) 
     int64_t row = i - images.begin;
     float *image = batch->x + row * t->n_elements, *noise = batch->target + row * t->n_elements;
     batch->timesteps[row] = t->given ? take_given(t, i, image, noise) : draw_current(s, i, image, noise);
+    if (batch->label) batch->label[row] = t->dataset->labels[s->indices[i]];
   }
   batch->n = (int)(images.end - images.begin);
+  gd_batch_drop_labels(batch, t->config, step_key(s, GD_RANDOM_LABEL_DROP), images.begin);
   gd_batch_add_noise(batch, t->schedule);
 }
 
@@ -61,8 +63,21 @@ static gd_batch replay_rows(const train_step *s) {
   bool shared = gd_replay_shares_rows(t->config);
   rows.x = s->current.x + (shared ? 0 : t->n_current * t->n_elements);
   rows.t = s->current.t + (shared ? 0 : t->n_current);
+  rows.label = s->current.label ? s->current.label + (shared ? 0 : t->n_current) : NULL;
   if (shared) rows.timesteps = s->current.timesteps, rows.weights = s->current.weights;
   return rows;
+}
+
+// Dropout's random numbers follow from the image's place in the step, too.
+static void set_draws(const train_step *s, gd_range current, gd_range replayed, gd_plan *plan) {
+  const uint32_t is_replayed = 1u << 31;
+  int n_rows = gd_plan_batch(plan),
+      n_current = gd_replay_shares_rows(s->trainer->config) ? n_rows : s->trainer->n_current;
+  uint32_t *rows = GD_NEW_ARRAY(uint32_t, n_rows);
+  for (int i = 0; i < n_rows; i++)
+    rows[i] = i < n_current ? (uint32_t)(current.begin + i) : (uint32_t)(replayed.begin + i - n_current) | is_replayed;
+  gd_plan_set_draws(plan, step_key(s, GD_RANDOM_NETWORK_DROPOUT), rows);
+  gd_free(rows);
 }
 
 static void fill_unit(void *context, gd_range slots, gd_plan *plan) {
@@ -72,10 +87,13 @@ static void fill_unit(void *context, gd_range slots, gd_plan *plan) {
   s->current = t->current;
   s->current.x = gd_plan_input(plan, 0);
   s->current.t = gd_plan_input(plan, 1);
-  fill_current(s, gd_slots_rows(slots, n_slots, s->n_batch), &s->current);
+  s->current.label = t->config->model.conditional ? gd_plan_input(plan, 2) : NULL;
+  gd_range current = gd_slots_rows(slots, n_slots, s->n_batch), replayed = gd_slots_rows(slots, n_slots, s->n_replay);
+  fill_current(s, current, &s->current);
+  if (t->config->model.dropout > 0) set_draws(s, current, replayed, plan);
   double start = gd_seconds();
   s->replayed = replay_rows(s);
-  if (t->replay) gd_replay_fill(t->replay, gd_slots_rows(slots, n_slots, s->n_replay), &s->replayed);
+  if (t->replay) gd_replay_fill(t->replay, replayed, &s->replayed);
   s->unit_seconds = gd_seconds() - start;
   s->replay_seconds += s->unit_seconds;
 }
@@ -138,6 +156,11 @@ static void after_step(gd_trainer *t, int64_t step) {
   }
 }
 
+static double learning_rate(const gd_trainer *t, int64_t step) {
+  return t->config->training.learning_rate *
+         gd_rate_factor(t->config->training.schedule, t->config->training.warmup, step, t->n_steps);
+}
+
 // The learner has said what is not finite.
 static gd_err refuse_or_skip(const gd_trainer *t, int64_t step, gd_step_metrics *out) {
   gd_error_record("task %d, step %lld: %s (loss of the data %g, of the replay %g)", t->task + 1, (long long)step,
@@ -165,7 +188,7 @@ gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int
     s.n_replay = gd_replay_begin_step(t->replay, step, n, t->replay_seconds);
     out->replay.seconds = gd_seconds() - start;
   }
-  gd_err err = gd_learner_step(t->learner, step, t->config->training.learning_rate, &work, &result);
+  gd_err err = gd_learner_step(t->learner, step, learning_rate(t, step), &work, &result);
   take_sums(t, result.sums, out);
   out->loss = result.loss;
   out->gradient_norm = result.gradient_norm;

@@ -44,6 +44,7 @@ static void create_learner(gd_trainer *t) {
                                   .reduction = config->training.reduction,
                                   .n_sums = N_STEP_SUMS,
                                   .gradient_clip = config->training.gradient_clip,
+                                  .weight_decay = config->training.weight_decay,
                                   .params = t->params,
                                   .m = t->m,
                                   .v = t->v};
@@ -149,7 +150,8 @@ void gd_trainer_begin_task(gd_trainer *t, int task) {
   size_t nbytes = (size_t)t->table->total * sizeof(float);
   t->task = task;
   gd_state_allocate(t);
-  if (t->teacher) memcpy(t->teacher, t->params, nbytes);
+  bool averaged = t->ema && t->config->strategy.teacher == GD_TEACHER_EMA;
+  if (t->teacher) memcpy(t->teacher, averaged ? t->ema : t->params, nbytes);
   memset(t->m, 0, nbytes);
   memset(t->v, 0, nbytes);
   t->replay_seconds = 0;

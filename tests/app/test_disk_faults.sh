@@ -119,19 +119,23 @@ fails 1 "run/run.lock: cannot write the file: No space left on device" "${train[
 change size=8k
 fails 2 "run/config.resolved.yaml: cannot write the file: No space left on device" "${train[@]}"
 rm "$disk/file"
-# The configuration takes two pages, and two more while a resume replaces it. Where it is removed first, metrics.jsonl is
-# what finds no room.
-change size=12k
+# The configuration takes some pages, and as many again while a resume replaces it. Where it is removed first,
+# metrics.jsonl is what finds no room. run.lock has one page, metrics.jsonl at the end two.
+config_pages=$((($(wc -c <"$folder/whole/config.resolved.yaml") + 4095) / 4096))
+pages() { # N: a size of N pages
+  echo "size=$((4 * $1))k"
+}
+change "$(pages $((1 + config_pages)))"
 fails 1 "run/metrics.jsonl: cannot write: No space left on device" "${train[@]}"
 fails 2 "run/config.resolved.yaml: cannot write the file: No space left on device" "${train[@]}" --resume
 rm "$run/config.resolved.yaml"
-change size=16k
+change "$(pages $((2 + config_pages)))"
 fails 3 "run/metrics.jsonl: cannot write: No space left on device" "${train[@]}" --resume
-change size=28k
+change "$(pages $((3 + 2 * config_pages)))"
 goes_on 2
 cp "$run/metrics.jsonl" "$folder/metrics.jsonl"
 rm "$run/config.resolved.yaml"
-change size=24k
+change "$(pages $((4 + config_pages)))"
 fails 2 "run/metrics.jsonl: cannot write the file: No space left on device" "${train[@]}" --resume
 cmp "$folder/metrics.jsonl" "$run/metrics.jsonl" || fail "a full disk has changed metrics.jsonl"
 change size=1m

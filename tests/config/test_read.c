@@ -90,6 +90,26 @@ static const char full[] =
     "evaluation: {samples: 0, sampler: ddim, steps: 50, eta: 0.25}\n"
     "output: {directory: out, checkpoint_minutes: 0.5, checkpoint_steps: 9, keep: 1}\n";
 
+static const char flow[] =
+    "diffusion: {path: flow}\n"
+    "replay: {timesteps: [999, 499, 0]}\n"
+    "training: {schedule: cosine, warmup: 0.05, weight_decay: 0.01}\n"
+    "evaluation: {sampler: heun}\n";
+
+static void flow_has_defaults_of_its_own(void **state) {
+  (void)state;
+  gd_config *config = from_text(flow, 0, NULL);
+  assert_int_equal(config->diffusion.prediction, GD_OBJECTIVE_v);
+  assert_int_equal(config->replay.sampling.sampler, GD_SAMPLER_euler);
+  assert_int_equal(config->replay.sampling.steps, 3);
+  assert_int_equal(config->evaluation.sampling.sampler, GD_SAMPLER_heun);
+  char *dump = gd_config_dump(config);
+  assert_non_null(strstr(dump, "\n  timesteps: [999, 499, 0]  #"));
+  assert_non_null(strstr(dump, "\n  timesteps: []  #"));
+  gd_free(dump);
+  gd_config_destroy(&config);
+}
+
 static void a_file_sets_every_key(void **state) {
   (void)state;
   gd_config *config = from_text(full, 0, NULL);
@@ -119,7 +139,7 @@ static void ddpm_takes_all_timesteps_and_eta_1(void **state) {
 
 static void dump_reads_back_the_same(void **state) {
   (void)state;
-  static const char *const texts[] = {"", full,
+  static const char *const texts[] = {"", full, flow,
                                       "tasks: {count: 2}\nstrategy: {lambda: 1e-300}\ndataset: {path: \"null\"}"};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     gd_config *config = from_text(texts[i], 0, NULL);
@@ -324,6 +344,7 @@ int main(void) {
       cmocka_unit_test(defaults_are_those_of_the_paper),
       cmocka_unit_test(a_file_without_keys_gives_defaults),
       cmocka_unit_test(a_file_sets_every_key),
+      cmocka_unit_test(flow_has_defaults_of_its_own),
       cmocka_unit_test(ddpm_takes_all_timesteps_and_eta_1),
       cmocka_unit_test(dump_reads_back_the_same),
       cmocka_unit_test(dump_is_plain_yaml),

@@ -135,6 +135,78 @@ static void ddim_follows_the_path(void **state) {
   gd_schedule_destroy(&schedule);
 }
 
+/* ---- All samplers ---- */
+
+// Knows x0, on any path and with any objective.
+typedef struct oracle {
+  const gd_schedule *schedule;
+  float x0[TOTAL], out[TOTAL];
+  int n_calls;
+} oracle;
+
+static const float *predict_for_oracle(void *context, const float *x, float time) {
+  oracle *o = context;
+  double t = time, a = 0, alpha, sigma;
+  bool flow = o->schedule->path->is_straight;
+  if (!flow) a = o->schedule->alphas_cumprod[(int)time];
+  alpha = flow ? 1 - t / o->schedule->timesteps : sqrt(a);
+  sigma = flow ? t / o->schedule->timesteps : sqrt(1 - a);
+  for (int i = 0; i < TOTAL; i++) {
+    double eps = (x[i] - alpha * o->x0[i]) / sigma;
+    o->out[i] = (float)(flow ? eps - o->x0[i] : alpha * eps - sigma * o->x0[i]);
+  }
+  o->n_calls++;
+  return o->out;
+}
+
+static const struct {
+  gd_sampler_id sampler;
+  gd_path_id path;
+  int steps, evaluations;
+} runs[] = {
+    {GD_SAMPLER_ddim, GD_PATH_diffusion, 10, 10},   {GD_SAMPLER_ddpm, GD_PATH_diffusion, 7, 1000},
+    {GD_SAMPLER_dpmpp_2m, GD_PATH_diffusion, 1, 1}, {GD_SAMPLER_dpmpp_2m, GD_PATH_diffusion, 20, 20},
+    {GD_SAMPLER_unipc, GD_PATH_diffusion, 1, 1},    {GD_SAMPLER_unipc, GD_PATH_diffusion, 3, 3},
+    {GD_SAMPLER_unipc, GD_PATH_diffusion, 20, 20},  {GD_SAMPLER_heun, GD_PATH_diffusion, 1, 1},
+    {GD_SAMPLER_heun, GD_PATH_diffusion, 6, 11},    {GD_SAMPLER_heun, GD_PATH_flow, 1, 1},
+    {GD_SAMPLER_heun, GD_PATH_flow, 7, 13},         {GD_SAMPLER_euler, GD_PATH_flow, 7, 7},
+    {GD_SAMPLER_midpoint, GD_PATH_flow, 7, 14},
+};
+
+static void fresh_noise(void *context, int k, int image, float *z) {
+  (void)context;
+  gd_random_normal((gd_random){.seed = 4, .purpose = GD_RANDOM_SAMPLE_NOISE, .step = (uint32_t)k}, (uint64_t)image,
+                   ELEMENTS, z);
+}
+
+// A network that knows x0 leads every sampler there, in as many evaluations as the sampler says.
+static void every_sampler_finds_x0_and_counts_its_evaluations(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+    gd_diffusion config = {.path = runs[i].path,
+                           .timesteps = 1000,
+                           .beta_start = 1e-4,
+                           .beta_end = 0.02,
+                           .zero_terminal_snr = true,
+                           .prediction = GD_OBJECTIVE_v};
+    gd_schedule *schedule;
+    gd_schedule_create(&schedule, &config);
+    oracle o = {.schedule = schedule};
+    float x[TOTAL];
+    gd_random_uniform((gd_random){.seed = 3, .purpose = GD_RANDOM_INIT}, 0, TOTAL, o.x0);
+    for (int j = 0; j < TOTAL; j++) o.x0[j] = 1.9f * o.x0[j] - 0.95f;
+    start(x);
+    gd_sampling sampling =
+        gd_sampling_settle((gd_sampling){.sampler = runs[i].sampler, .steps = runs[i].steps}, schedule->timesteps);
+    assert_int_equal(sample(schedule, &sampling, predict_for_oracle, &o, fresh_noise, NULL, x).image, -1);
+    assert_int_equal(o.n_calls, runs[i].evaluations);
+    assert_int_equal(gd_sampling_evaluations(&sampling), runs[i].evaluations);
+    double error = relative_error(x, o.x0, TOTAL);
+    if (!(error < 2e-3)) fail_msg("%s, %d steps: %g", gd_sampler_name(runs[i].sampler), runs[i].steps, error);
+    gd_schedule_destroy(&schedule);
+  }
+}
+
 static void x0_is_clipped(void **state) {
   (void)state;
   static const int step_counts[] = {1, 10};  // without clipping abar_999 = 0 would give 30000
@@ -272,6 +344,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(known_x0_comes_back),
       cmocka_unit_test(ddim_follows_the_path),
+      cmocka_unit_test(every_sampler_finds_x0_and_counts_its_evaluations),
       cmocka_unit_test(x0_is_clipped),
       cmocka_unit_test(ddpm_draws_from_the_posterior),
       cmocka_unit_test(ddpm_is_ddim_with_eta_one),

@@ -7,7 +7,11 @@
 
 enum { N_STEPS = 5, N_SLOTS = 4 };
 
+enum { WEIGHT_DECAY = 7 };
+
 static const gd_adam adam = {.learning_rate = 2e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f};
+static const gd_adam adam_w = {
+    .learning_rate = 2e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = WEIGHT_DECAY};
 
 // Parameters of odd sizes, one of them larger than any block of work, with running statistics in between.
 static gd_net *make_net(void) {
@@ -44,17 +48,17 @@ static double plain_norm(const bool *is_statistic, int64_t n, const float *grads
   return sqrt(sum);
 }
 
-// ---- The reference: Kingma and Ba 2015, algorithm 1, on one element
+// ---- The reference: Kingma and Ba 2015, algorithm 1, and Loshchilov and Hutter 2019, algorithm 2, on one element
 
 typedef struct gd_element {
   double value, m, v;
 } gd_element;
 
-static void plain_adam(gd_element *e, int step, double gradient) {
+static void plain_adam(gd_element *e, int step, double gradient, double weight_decay) {
   e->m = 0.9 * e->m + 0.1 * gradient;
   e->v = 0.999 * e->v + 0.001 * gradient * gradient;
   double m_hat = e->m / (1 - pow(0.9, step)), v_hat = e->v / (1 - pow(0.999, step));
-  e->value -= 2e-3 * m_hat / (sqrt(v_hat) + 1e-8);
+  e->value -= 2e-3 * (m_hat / (sqrt(v_hat) + 1e-8) + weight_decay * e->value);
 }
 
 static void assert_close(const char *what, int step, int64_t i, double got, double expected, double tolerance) {
@@ -73,8 +77,7 @@ static void check_step(int step, const bool *is_statistic, int64_t n, const gd_e
   }
 }
 
-static void adam_with_clipping_matches(void **state) {
-  (void)state;
+static void check_adam(const gd_adam *method) {
   gd_net *net = make_net();
   const gd_param_table *table = gd_net_params(net);
   int64_t n = table->total;
@@ -90,12 +93,12 @@ static void adam_with_clipping_matches(void **state) {
     double scale = fmin(1, 1 / (plain_norm(is_statistic, n, grads) + 1e-6));
     n_clipped += scale < 1;
     float own_scale = (float)fmin(1, 1 / (gd_gradient_norm(table, grads) + 1e-6));
-    gd_adam_step(&adam, table, step, own_scale, N_SLOTS, grads, params, m, v);
+    gd_adam_step(method, table, step, own_scale, N_SLOTS, grads, params, m, v);
     for (int64_t i = 0; i < n; i++) {
       if (is_statistic[i])
         expected[i].value = 0.9 * expected[i].value + 0.1 * grads[i] / N_SLOTS;
       else
-        plain_adam(&expected[i], step, grads[i] * scale);
+        plain_adam(&expected[i], step, grads[i] * scale, method->weight_decay);
     }
     check_step(step, is_statistic, n, expected, params, m, v);
   }
@@ -107,6 +110,42 @@ static void adam_with_clipping_matches(void **state) {
   gd_free(is_statistic);
   gd_free(expected);
   gd_net_destroy(&net);
+}
+
+static void adam_with_clipping_matches(void **state) {
+  (void)state;
+  check_adam(&adam);
+}
+
+static void weight_decay_matches(void **state) {
+  (void)state;
+  check_adam(&adam_w);
+}
+
+static void assert_rate(gd_rate_schedule schedule, double warmup, int64_t step, int64_t n_steps, double expected) {
+  double is = gd_rate_factor(schedule, warmup, step, n_steps);
+  if (!(fabs(is - expected) < 1e-12))
+    fail_msg("schedule %d, warm-up %g, step %d of %d: %g, not %g", (int)schedule, warmup, (int)step, (int)n_steps, is,
+             expected);
+}
+
+static void learning_rates_match(void **state) {
+  (void)state;
+  static const gd_rate_schedule all[] = {GD_RATE_CONSTANT, GD_RATE_COSINE, GD_RATE_LINEAR};
+  for (int i = 0; i < 3; i++) {
+    assert_rate(all[i], 0, 1, 1, 1);
+    assert_rate(all[i], 0, 1, 8, 1);
+    assert_rate(all[i], 0.5, 1, 8, 0.2);  // four steps of warm-up
+    assert_rate(all[i], 0.5, 4, 8, 0.8);
+    assert_rate(all[i], 0.5, 5, 8, 1);
+    assert_rate(all[i], 1, 7, 8, 7.0 / 9);
+  }
+  assert_true(gd_rate_factor(GD_RATE_CONSTANT, 0, 8, 8) == 1);  // exactly: the run's numbers depend on it
+  assert_rate(GD_RATE_LINEAR, 0, 8, 8, 0.125);
+  assert_rate(GD_RATE_LINEAR, 0.5, 7, 8, 0.5);
+  assert_rate(GD_RATE_COSINE, 0, 5, 8, 0.5);
+  assert_rate(GD_RATE_COSINE, 0, 3, 8, 0.5 + sqrt(0.125));
+  assert_rate(GD_RATE_COSINE, 0.5, 7, 8, 0.5);
 }
 
 static void gradient_norm_matches_and_leaves_statistics_out(void **state) {
@@ -187,7 +226,8 @@ static void results_do_not_depend_on_threads(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(adam_with_clipping_matches), cmocka_unit_test(gradient_norm_matches_and_leaves_statistics_out),
-      cmocka_unit_test(moving_average_matches), cmocka_unit_test(results_do_not_depend_on_threads)};
+      cmocka_unit_test(adam_with_clipping_matches), cmocka_unit_test(weight_decay_matches),
+      cmocka_unit_test(learning_rates_match),       cmocka_unit_test(gradient_norm_matches_and_leaves_statistics_out),
+      cmocka_unit_test(moving_average_matches),     cmocka_unit_test(results_do_not_depend_on_threads)};
   return GD_TEST_MAIN(tests);
 }

@@ -67,7 +67,7 @@ static uint8_t *draw(gd_pool *pool, const gd_comm *comm, int64_t first, int n) {
   for (int r = 0; r < comm->size; r++) ranges[r] = gd_range_chunks(n, 3, comm->size, r);
   gd_range mine = ranges[comm->rank];
   uint8_t *all = gd_alloc_zero((size_t)n * N_ELEMENTS);
-  gd_pool_draw(pool, first, n, ranges, all + mine.begin * N_ELEMENTS);
+  gd_pool_draw(pool, first, n, ranges, all + mine.begin * N_ELEMENTS, NULL);
   MPI_Allreduce(MPI_IN_PLACE, all, n * N_ELEMENTS, MPI_BYTE, MPI_BOR, comm->mpi);
   gd_free(ranges);
   return all;

@@ -17,4 +17,6 @@ static const gd_unet_config network_a = {.n_levels = 3,
 static const gd_diffusion network_a_diffusion = {
     .timesteps = 1000, .beta_start = 0.0001, .beta_end = 0.02, .zero_terminal_snr = true};
 
+static const gd_diffusion network_a_flow = {.path = GD_PATH_flow, .timesteps = 1000, .prediction = GD_OBJECTIVE_v};
+
 #endif

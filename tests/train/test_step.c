@@ -202,6 +202,47 @@ static void the_average_warms_up_in_each_task(void **state) {
   close_fixture(&f);
 }
 
+static void check_teacher(const char *set, gd_teacher teacher, bool averaged) {
+  gd_fixture f;
+  gd_step_metrics metrics;
+  assert_ok(open_fixture(&f, set));
+  f.config->strategy.teacher = teacher;
+  size_t nbytes = (size_t)f.trainer->table->total * sizeof(float);
+  begin_task(f.trainer, 0);
+  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 6, 0, &metrics));
+  begin_task(f.trainer, 1);
+  if (f.trainer->ema) assert_memory_not_equal(f.trainer->params, f.trainer->ema, nbytes);
+  assert_memory_equal(f.trainer->teacher, averaged ? f.trainer->ema : f.trainer->params, nbytes);
+  close_fixture(&f);
+}
+
+static void the_teacher_is_the_average_or_not(void **state) {
+  (void)state;
+  check_teacher("training.ema_decay=0.9", GD_TEACHER_EMA, true);
+  check_teacher("training.ema_decay=0.9", GD_TEACHER_RAW, false);
+  check_teacher("training.ema_decay=0", GD_TEACHER_EMA, false);
+}
+
+// The second of the task's two steps has half the learning rate of the first, and no other effect.
+static void the_learning_rate_falls(void **state) {
+  (void)state;
+  double moved[2];
+  for (int i = 0; i < 2; i++) {
+    gd_fixture f;
+    gd_step_metrics metrics;
+    assert_ok(open_fixture(&f, i == 0 ? NULL : "training.schedule=linear"));
+    begin_task(f.trainer, 0);
+    assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 6, 0, &metrics));
+    float *before = copy_params(&f);
+    assert_ok(gd_trainer_step(f.trainer, 2, f.indices, 6, 0, &metrics));
+    moved[i] = 0;
+    for (int64_t j = 0; j < f.trainer->table->total; j++) moved[i] += fabs(f.trainer->params[j] - before[j]);
+    gd_free(before);
+    close_fixture(&f);
+  }
+  assert_true(fabs(moved[1] / moved[0] - 0.5) < 1e-3);
+}
+
 // What the hooks of a strategy have seen.
 static struct {
   int n_begun, n_steps, n_ended, task;
@@ -311,6 +352,8 @@ int main(void) {
                                      cmocka_unit_test(non_finite_loss_changes_nothing),
                                      cmocka_unit_test(a_non_finite_step_may_be_skipped),
                                      cmocka_unit_test(the_average_warms_up_in_each_task),
+                                     cmocka_unit_test(the_teacher_is_the_average_or_not),
+                                     cmocka_unit_test(the_learning_rate_falls),
                                      cmocka_unit_test(the_hooks_of_a_strategy_are_called),
                                      cmocka_unit_test(replicas_that_differ_are_not_saved),
                                      cmocka_unit_test(configurations_that_do_not_fit)};
