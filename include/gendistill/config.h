@@ -41,6 +41,7 @@ typedef struct gd_config {
   } strategy;
   struct {
     gd_sampling sampling; /* keys sampler, steps, eta, timesteps */
+    bool coupled;         /* images are noised with the noise that they were generated from */
     int batch;            /* replay images per step over all ranks; 0: as many as training.batch_size */
     gd_generated_source_id source;
     int pool_images; /* of a pool */
@@ -60,6 +61,7 @@ typedef struct gd_config {
     gd_reduction reduction; /* tree, fast */
     int slots;              /* power of two, at least the rank count; 8 */
     double ema_decay;       /* 0: off */
+    char *init;             /* file of the weights that a run begins with, or "none" */
     double label_dropout;   /* share of rows of a conditional network that have the null class */
     gd_nonfinite nonfinite; /* what to do with a step whose loss or gradient is not finite */
   } training;
@@ -136,8 +138,10 @@ bool gd_config_same_measures(const gd_config *a, const gd_config *b);
 const char *gd_strategy_name(gd_strategy_id id);
 const char *gd_extractor_name(gd_extractor extractor);
 
-/* The U-Net that the configuration describes, and the same check as gd_unet_check_config. Local. */
+/* The U-Net that the configuration describes, and its config.json, as gd_unet_check_config and gd_unet_write_config.
+ * Local. */
 void gd_model_create(gd_net **out, const gd_config *config);
 gd_err gd_model_check_config(const char *path, const gd_config *config);
+gd_err gd_model_write_config(const char *path, const gd_config *config);
 
 #endif

@@ -123,8 +123,15 @@ typedef struct gd_sampling_state gd_sampling_state; /* diffusion/sampling.h */
 /* Bits of gd_sampler.paths. */
 enum { GD_ON_DIFFUSION = 1 << GD_PATH_diffusion, GD_ON_FLOW = 1 << GD_PATH_flow };
 
+/* What samples in the same way in diffusers. */
+typedef struct gd_diffusers_scheduler {
+  const char *class_name; /* NULL: nothing */
+  const char *keys;       /* of its own, as the inside of a JSON object; or NULL */
+} gd_diffusers_scheduler;
+
 typedef struct gd_sampler {
-  unsigned paths;           /* for which it is */
+  unsigned paths; /* for which it is */
+  gd_diffusers_scheduler diffusers[GD_N_PATHS];
   bool takes_all_timesteps; /* one step per timestep, whatever is asked for */
   bool has_own_eta;         /* `eta`, whatever is asked for */
   double eta;
@@ -147,6 +154,17 @@ gd_sampling gd_sampling_settle(gd_sampling sampling, int timesteps);
 
 /* Evaluations of the network (NFE) per image. `sampling` must be settled. Local. */
 int gd_sampling_evaluations(const gd_sampling *sampling);
+
+/* The scheduler of diffusers that samples like `sampler`; where it has none, a warning and that of the path's default.
+ * Local. */
+gd_diffusers_scheduler gd_scheduler_choose(const gd_diffusion *config, gd_sampler_id sampler);
+
+/* Writes the scheduler_config.json of `scheduler`. Local. GD_ERR_FAILED naming the file. */
+gd_err gd_scheduler_write_config(const char *path, const gd_diffusion *config, gd_diffusers_scheduler scheduler);
+
+/* Checks that the file is of the same noise schedule and prediction; how to sample does not count. Without such a file,
+ * warns and says what is assumed. Local. GD_ERR_INPUT naming file, key, value found and value required. */
+gd_err gd_scheduler_check_config(const char *path, const gd_diffusion *config);
 
 /* What sampling asks of its caller. */
 typedef struct gd_sampling_calls {

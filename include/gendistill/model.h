@@ -32,6 +32,9 @@ int gd_unet_null_label(const gd_net *net);
  * required. */
 gd_err gd_unet_check_config(const char *path, const gd_unet_config *model, int image_size, int channels);
 
+/* Writes such a file. Local. GD_ERR_FAILED naming it. */
+gd_err gd_unet_write_config(const char *path, const gd_unet_config *model, int image_size, int channels);
+
 /* ResNet-18 (He et al. 2016; torchvision's parameter names): basic blocks, 7x7 stride-2 stem, 3x3 stride-2 max pool,
  * widths[0..3] channels. Input x (size, size, channels). The output is the logits (1, 1, n_classes) or, with
  * `features`, the globally averaged features and the logits behind them: (1, 1, widths[3] + n_classes). The parameter

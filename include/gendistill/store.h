@@ -158,6 +158,41 @@ gd_err gd_sample_set_read_labels(const gd_comm *comm, const char *path, uint8_t 
  * fills `out` (out->images = *images). Collective on comm. */
 gd_err gd_sample_set_read(const gd_comm *comm, const char *path, gd_sample_set *out, uint8_t **images);
 
+/* ---- JSON files of diffusers -------------------------------------------------------------------- */
+
+typedef enum gd_json_kind {
+  GD_JSON_FIXED,      /* the same in all our files */
+  GD_JSON_CONFIGURED, /* follows from the configuration */
+  GD_JSON_ANY         /* has no effect on what is computed */
+} gd_json_kind;
+
+typedef struct gd_json_key {
+  const char *name;
+  gd_json_kind kind;
+  const char *value;    /* of a fixed key, as JSON; of a configured key: those of the configuration; of others: what is
+                         * written, as JSON, or NULL */
+  const char *fallback; /* diffusers' default, as JSON: what a file without the key means */
+  const char *also;     /* another value for the same computation, as JSON; or NULL */
+  bool is_hidden;       /* weights of another value have the same names and shapes */
+} gd_json_key;
+
+struct json_t; /* jansson's */
+
+typedef struct gd_json_table {
+  const gd_json_key *keys;
+  int n;
+  struct json_t *(*value)(const void *context, const char *key); /* of a configured key: a new reference */
+  const void *context;
+  const char *extra; /* an object whose keys are written too; or NULL */
+} gd_json_table;
+
+/* Checks that the file has the table's values; warns of keys that are not in the table. Where there is no file, warns
+ * of what is assumed. Local. GD_ERR_INPUT naming file, key, value found and value required. */
+gd_err gd_json_check(const char *path, const gd_json_table *table);
+
+/* Writes the table's values. Local. GD_ERR_FAILED naming the file. */
+gd_err gd_json_write(const char *path, const gd_json_table *table);
+
 /* ---- Feature set and its statistics ------------------------------------------------------------ */
 
 /* n_global feature vectors, of which this rank holds the rows gd_range_images(comm, n_global). */

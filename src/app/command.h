@@ -23,6 +23,7 @@ gd_err gd_command_evaluate(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_frechet(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_report(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_import(const gd_comm *comm, int argc, char **argv);
+gd_err gd_command_export(const gd_comm *comm, int argc, char **argv);
 
 /* ---- Options ---- */
 
@@ -37,7 +38,7 @@ enum { GD_MAX_TEXTS = 256 };
 
 typedef struct gd_texts {
   int n;
-  const char *values[GD_MAX_TEXTS];
+  const char *values[GD_MAX_TEXTS + 1]; /* and one of the command's own */
 } gd_texts;
 
 typedef struct gd_option {

@@ -8,7 +8,7 @@
 #include "app/command.h"
 
 static const gd_command commands[] = {
-    {"train", "CONFIG [--set key=value]... [--resume] [--time-limit SECONDS] [--dry-run]",
+    {"train", "CONFIG [--set key=value]... [--init F] [--resume] [--time-limit SECONDS] [--dry-run]",
      "the whole continual run: checkpoints, samples", gd_command_train},
     {"sample",
      "--checkpoint F.h5 --count N|--index I --output F.h5 [--sampler NAME] [--steps N] [--eta E] [--timesteps LIST] "
@@ -21,8 +21,9 @@ static const gd_command commands[] = {
     {"frechet", "--real F.h5[:/DATASET] --generated F.h5[:/DATASET]", "Fréchet distance of two feature sets",
      gd_command_frechet},
     {"report", "RUN... [--output DIRECTORY]", "tables and pictures of several runs", gd_command_report},
-    {"import", "--safetensors F --config CONFIG --output F.h5 [--set key=value]...",
+    {"import", "--safetensors F|--diffusers FOLDER --config CONFIG --output F.h5 [--set key=value]...",
      "diffusers weights to a checkpoint", gd_command_import},
+    {"export", "--checkpoint F.h5 --output FOLDER", "a folder that diffusers loads", gd_command_export},
     {"info", "FILE.h5", "what is in a file, and whether its checksums match", gd_command_info},
     {"config", "[--markdown]", "every key of a configuration with its default, as YAML or as configs/README.md",
      gd_command_config},

@@ -68,6 +68,8 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
   gd_err err = GD_OK;
   const char *path;
   gd_texts sets = {0};
+  const char *init = NULL;
+  char *init_set = NULL;
   bool resume = false, dry_run = false;
   int64_t time_limit = 0;
   gd_config *config = NULL;
@@ -75,6 +77,7 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
   gd_evaluator *evaluator = NULL;
   uint64_t digest = 0;
   const gd_option options[] = {{"set", GD_OPTION_TEXTS, &sets, false},
+                               {"init", GD_OPTION_TEXT, &init, false},
                                {"resume", GD_OPTION_FLAG, &resume, false},
                                {"dry-run", GD_OPTION_FLAG, &dry_run, false},
                                {"time-limit", GD_OPTION_INT, &time_limit, false},
@@ -82,6 +85,7 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
   err = gd_options_parse(argc, argv, options, "a configuration file", &path);
   if (err == GD_OK && time_limit < 0) err = gd_error(GD_ERR_INPUT, "--time-limit: must be seconds, or 0 for none");
   GD_TRY(gd_comm_agree(comm, err));
+  if (init) sets.values[sets.n++] = init_set = gd_format("training.init=%s", init);
   GD_TRY(gd_config_read(&config, comm, path, sets.n, sets.values));
   GD_REQUIRE(config);
   gd_watchdog_timeout(config->comm.timeout_seconds);
@@ -99,5 +103,6 @@ done:
   gd_run_destroy(&run);
   gd_evaluator_destroy(&evaluator);
   gd_config_destroy(&config);
+  gd_free(init_set);
   return err;
 }

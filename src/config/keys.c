@@ -116,6 +116,9 @@ const gd_key gd_keys[] = {
         "[]: those."),
     ROW("replay.eta", GD_KEY_REAL, replay.sampling.eta, 0, 1, NULL, "0.0", SAME,
         "Noise added in the sampling steps; 0: deterministic DDIM, 1: as much as DDPM."),
+    VALUE(BOOL, replay.coupled, "false", SAME,
+        "Noise each generated image with the noise that the teacher made it from (reflow), not with new noise; for path "
+        "flow."),
     NUMBER(INT, replay.batch, 0, 65536, "0", SAME,
         "Replay images per training step, over all ranks; 0: as many as training.batch_size. lwf requires 0 or that "
         "number."),
@@ -157,6 +160,9 @@ const gd_key gd_keys[] = {
     NUMBER(REAL, training.ema_decay, 0, 0.999999, "0.0", SAME,
         "Decay of the moving average of the parameters; 0: no average. At step n of a task it is at most (1 + n) / "
         "(10 + n)."),
+    VALUE(TEXT, training.init, "none", FREE,
+        "File of weights that a new run begins with: a checkpoint, whose averaged parameters are taken where it has some, "
+        "or safetensors; none: random weights. train --init sets it. A resumed run goes on from its own checkpoint."),
     NUMBER(REAL, training.label_dropout, 0, 1, "0.1", SAME,
         "Share of the images whose label is the null class instead of their own, for model.conditional; guidance needs "
         "it above 0."),

@@ -194,6 +194,17 @@ static gd_err check_replay_limit(const gd_config_reader *reader) {
                limit);
 }
 
+static gd_err check_coupling(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  if (!config->replay.coupled) return GD_OK;
+  if (!gd_path_get(config->diffusion.path)->is_straight)
+    return clash(reader, "replay.coupled", NULL, "is for diffusion.path flow, not %s",
+                 gd_path_name(config->diffusion.path));
+  if (config->replay.limit_seconds > 0)
+    return clash(reader, "replay.coupled", NULL, "cannot be combined with replay.limit_seconds");
+  return GD_OK;
+}
+
 static gd_err check_slots(const gd_config_reader *reader, const char *key, int slots) {
   if ((slots & (slots - 1)) == 0) return GD_OK;
   return clash(reader, key, NULL, "must be a power of two, is '%d'", slots);
@@ -257,6 +268,7 @@ gd_err gd_config_validate(gd_config_reader *reader) {
       reader, (sampling_keys){"replay.sampler", "replay.steps", "replay.eta", "replay.guidance", "replay.timesteps"},
       &config->replay.sampling));
   GD_TRY(check_replay_limit(reader));
+  GD_TRY(check_coupling(reader));
   GD_TRY(check_sampling(reader,
                         (sampling_keys){"evaluation.sampler", "evaluation.steps", "evaluation.eta",
                                         "evaluation.guidance", "evaluation.timesteps"},

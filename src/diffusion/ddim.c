@@ -17,12 +17,22 @@ static void ddim_step(gd_sampling_state *state) {
 }
 
 const gd_sampler gd_sampler_ddim = {
-    .paths = GD_ON_DIFFUSION, .strides = true, .evaluations = gd_sampling_one_per_step, .step = ddim_step};
+    .paths = GD_ON_DIFFUSION,
+    .diffusers =
+        {[GD_PATH_diffusion] = {"DDIMScheduler",
+                                "\"clip_sample\": true, \"clip_sample_range\": 1.0, \"set_alpha_to_one\": true"}},
+    .strides = true,
+    .evaluations = gd_sampling_one_per_step,
+    .step = ddim_step};
 
-const gd_sampler gd_sampler_ddpm = {.paths = GD_ON_DIFFUSION,
-                                    .takes_all_timesteps = true,
-                                    .has_own_eta = true,
-                                    .eta = 1,
-                                    .strides = true,
-                                    .evaluations = gd_sampling_one_per_step,
-                                    .step = ddim_step};
+const gd_sampler gd_sampler_ddpm = {
+    .paths = GD_ON_DIFFUSION,
+    .diffusers = {[GD_PATH_diffusion] =
+                      {"DDPMScheduler",
+                       "\"clip_sample\": true, \"clip_sample_range\": 1.0, \"variance_type\": \"fixed_small\""}},
+    .takes_all_timesteps = true,
+    .has_own_eta = true,
+    .eta = 1,
+    .strides = true,
+    .evaluations = gd_sampling_one_per_step,
+    .step = ddim_step};

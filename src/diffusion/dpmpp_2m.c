@@ -17,9 +17,13 @@ static void dpmpp_2m_step(gd_sampling_state *state) {
     x[i] = ratio * x[i] + gain * (x0[i] + weight * (x0[i] - earlier[i]));
 }
 
-const gd_sampler gd_sampler_dpmpp_2m = {.paths = GD_ON_DIFFUSION,
-                                        .has_own_eta = true,
-                                        .needs_signal = true,
-                                        .n_history = 1,
-                                        .evaluations = gd_sampling_one_per_step,
-                                        .step = dpmpp_2m_step};
+const gd_sampler gd_sampler_dpmpp_2m = {
+    .paths = GD_ON_DIFFUSION,
+    .diffusers = {[GD_PATH_diffusion] = {"DPMSolverMultistepScheduler",
+                                         "\"algorithm_type\": \"dpmsolver++\", \"solver_order\": 2, \"solver_type\": "
+                                         "\"midpoint\", \"final_sigmas_type\": \"zero\""}},
+    .has_own_eta = true,
+    .needs_signal = true,
+    .n_history = 1,
+    .evaluations = gd_sampling_one_per_step,
+    .step = dpmpp_2m_step};

@@ -8,6 +8,7 @@ static void euler_step(gd_sampling_state *state) {
 }
 
 const gd_sampler gd_sampler_euler = {.paths = GD_ON_FLOW,
+                                     .diffusers = {[GD_PATH_flow] = {"FlowMatchEulerDiscreteScheduler", NULL}},
                                      .has_own_eta = true,
                                      .n_scratch = 1,
                                      .evaluations = gd_sampling_one_per_step,

@@ -18,9 +18,12 @@ static int heun_evaluations(int steps) {
   return 2 * steps - 1;
 }
 
-const gd_sampler gd_sampler_heun = {.paths = GD_ON_DIFFUSION | GD_ON_FLOW,
-                                    .has_own_eta = true,
-                                    .needs_signal = true,
-                                    .n_scratch = 3,
-                                    .evaluations = heun_evaluations,
-                                    .step = heun_step};
+const gd_sampler gd_sampler_heun = {
+    .paths = GD_ON_DIFFUSION | GD_ON_FLOW,
+    .diffusers = {[GD_PATH_diffusion] = {"HeunDiscreteScheduler", "\"clip_sample\": true, \"clip_sample_range\": 1.0"},
+                  [GD_PATH_flow] = {"FlowMatchHeunDiscreteScheduler", NULL}},
+    .has_own_eta = true,
+    .needs_signal = true,
+    .n_scratch = 3,
+    .evaluations = heun_evaluations,
+    .step = heun_step};

@@ -65,10 +65,15 @@ static void unipc_step(gd_sampling_state *state) {
   apply_move(state, predictor(state), x_before, state->x0, state->history[0], NULL);
 }
 
-const gd_sampler gd_sampler_unipc = {.paths = GD_ON_DIFFUSION,
-                                     .has_own_eta = true,
-                                     .needs_signal = true,
-                                     .n_history = 2,
-                                     .n_scratch = 1,
-                                     .evaluations = gd_sampling_one_per_step,
-                                     .step = unipc_step};
+const gd_sampler gd_sampler_unipc = {
+    .paths = GD_ON_DIFFUSION,
+    .diffusers =
+        {[GD_PATH_diffusion] =
+             {"UniPCMultistepScheduler",
+              "\"predict_x0\": true, \"solver_order\": 2, \"solver_type\": \"bh2\", \"final_sigmas_type\": \"zero\""}},
+    .has_own_eta = true,
+    .needs_signal = true,
+    .n_history = 2,
+    .n_scratch = 1,
+    .evaluations = gd_sampling_one_per_step,
+    .step = unipc_step};

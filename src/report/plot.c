@@ -19,6 +19,7 @@ const gd_report_picture gd_report_pictures[GD_N_PICTURES] = {
     {"loss", "Training loss"},
     {"metrics", "Measures after each task"},
     {"classes", "Classes of the images after the last task"},
+    {"timesteps", "Mean squared error by timestep, in the last epoch"},
     {"cost", "Measures after the last task, against what the teacher's replay cost"},
 };
 
@@ -188,7 +189,7 @@ static void write_panel(const gd_report *report, FILE *gp, int k, const int *n_r
   fprintf(gp, "\n");
 }
 
-enum { MEASURES_WIDTH = 1200, KEY_ROW_PIXELS = 28, KEY_LETTER_PIXELS = 9, KEY_LINE_PIXELS = 80 };
+enum { KEY_ROW_PIXELS = 28, KEY_LETTER_PIXELS = 9, KEY_LINE_PIXELS = 80 };
 
 // As many columns as the longest label leaves room for, at most three.
 static int key_columns(const gd_report *report) {
@@ -197,18 +198,16 @@ static int key_columns(const gd_report *report) {
     int length = (int)strlen(report->groups[g].label);
     if (length > longest) longest = length;
   }
-  int columns = MEASURES_WIDTH / (KEY_LINE_PIXELS + KEY_LETTER_PIXELS * longest);
+  int columns = GD_PANELS_WIDTH / (KEY_LINE_PIXELS + KEY_LETTER_PIXELS * longest);
   return columns < 1 ? 1 : columns > 3 ? 3 : columns;
 }
 
-// Of n entries.
-static int key_height(const gd_report *report, int n) {
+int gd_report_key_height(const gd_report *report, int n) {
   int columns = key_columns(report);
   return 20 + KEY_ROW_PIXELS * ((n + columns - 1) / columns);
 }
 
-// gnuplot's own key is as wide as a panel; this one is as wide as the picture.
-static void write_key(const gd_report *report, FILE *gp, const int *n_rows, int height) {
+void gd_report_write_key(const gd_report *report, FILE *gp, const int *n_rows, int height) {
   int n = 0, columns = key_columns(report);
   for (int g = 0; g < report->n_groups; g++) {
     if (n_rows[g] == 0) continue;
@@ -239,13 +238,13 @@ static gd_err write_measures(const gd_report *report) {
   err = gd_report_close(report, "metrics.dat", data);
   FILE *gp = err == GD_OK ? gd_report_open(report, "metrics.gp", &err) : NULL;
   if (gp) {
-    int key = key_height(report, n_shown), height = PANELS_HEIGHT + key;
-    gd_report_begin_plot(gp, "metrics.png", MEASURES_WIDTH, height);
+    int key = gd_report_key_height(report, n_shown), height = PANELS_HEIGHT + key;
+    gd_report_begin_plot(gp, "metrics.png", GD_PANELS_WIDTH, height);
     fprintf(gp,
             "set datafile missing '?'\nset xlabel 'tasks learned'\nset xrange [0.7:%g]\nset xtics 1\n"
             "set yrange [0:*]\nset multiplot layout 2,2 margins 0.1,0.98,0.08,%.4f spacing 0.1,0.1\n",
             report->n_tasks + 0.3, 1 - (double)(key + 15) / height);
-    write_key(report, gp, n_rows, height);
+    gd_report_write_key(report, gp, n_rows, height);
     for (int k = 0; k < N_PANELS; k++) write_panel(report, gp, k, n_rows);
     fprintf(gp, "unset multiplot\n");
     err = gd_report_close(report, "metrics.gp", gp);
@@ -350,14 +349,14 @@ static gd_err plot_cost(const gd_report *report) {
   if (!gp) return err;
   int *shown = GD_NEW_ARRAY(int, report->n_groups), n = 0;
   for (int g = 0; g < report->n_groups; g++) n += shown[g] = gd_report_last(report->groups[g].runs[0]) != NULL;
-  int key = key_height(report, n), height = PANELS_HEIGHT + key;
-  gd_report_begin_plot(gp, "cost.png", MEASURES_WIDTH, height);
+  int key = gd_report_key_height(report, n), height = PANELS_HEIGHT + key;
+  gd_report_begin_plot(gp, "cost.png", GD_PANELS_WIDTH, height);
   fprintf(gp,
           "set datafile missing '?'\nset logscale x\nset format x '10^{%%T}'\nset xlabel 'teacher evaluations'\n"
           "set yrange [0:*]\nset offsets graph 0.05, graph 0.05, graph 0.05, 0\n"
           "set multiplot layout 1,2 margins 0.1,0.98,0.14,%.4f spacing 0.1,0.1\n",
           1 - (double)(key + 15) / height);
-  write_key(report, gp, shown, height);
+  gd_report_write_key(report, gp, shown, height);
   for (int k = 0; k < 2; k++) write_cost_panel(report, gp, k);
   fprintf(gp, "unset multiplot\n");
   gd_free(shown);
@@ -444,10 +443,14 @@ static bool has_last(const gd_report *report) {
 
 gd_err gd_report_draw(gd_report *report) {
   gd_err err;
-  const bool wanted[GD_N_PICTURES] = {true, has_steps(report), report->n_classes > 0, has_last(report),
+  const bool wanted[GD_N_PICTURES] = {true,
+                                      has_steps(report),
+                                      report->n_classes > 0,
+                                      has_last(report),
+                                      gd_report_has_timesteps(report),
                                       has_costs(report)};
-  gd_err (*const write_scripts[GD_N_PICTURES])(const gd_report *) = {gd_report_write_grid, write_loss, write_measures,
-                                                                     write_classes, plot_cost};
+  gd_err (*const write_scripts[GD_N_PICTURES])(const gd_report *) = {
+      gd_report_write_grid, write_loss, write_measures, write_classes, gd_report_write_timesteps, plot_cost};
   bool gnuplot = true;
   for (int i = 0; i < GD_N_PICTURES; i++) {
     if (!wanted[i]) continue;

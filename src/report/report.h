@@ -25,6 +25,7 @@ typedef struct gd_report_run {
   gd_report_cost cost;
   double pool_evaluations[GD_MAX_CLASSES]; /* of each task's pool */
   json_t *evaluations;                     /* array of objects, one per task, in the order of the tasks */
+  json_t *timesteps;                       /* the newest line of loss_by_timestep, or NULL */
   char *frechet; /* name of the distance: frechet_<extractor> or fid; NULL without evaluations */
 } gd_report_run;
 
@@ -48,7 +49,7 @@ typedef struct gd_report_picture {
   const char *name, *caption;
 } gd_report_picture;
 
-enum { GD_N_PICTURES = 5 };
+enum { GD_N_PICTURES = 6 };
 extern const gd_report_picture gd_report_pictures[GD_N_PICTURES];
 
 /* Runs that differ in the seed only. */
@@ -97,11 +98,21 @@ gd_err gd_report_draw(gd_report *report);
 /* grid-images.png and grid.gp: images after each task, one row per group. */
 gd_err gd_report_write_grid(const gd_report *report);
 
+/* timesteps.dat and timesteps.gp: mean squared error by timestep; and whether any group has it. */
+gd_err gd_report_write_timesteps(const gd_report *report);
+bool gd_report_has_timesteps(const gd_report *report);
+
 /* The first lines of a gnuplot script: terminal, output file, fonts, margins. */
 void gd_report_begin_plot(FILE *gp, const char *png, int width, int height);
 /* `text` in quotes, as gnuplot wants it. */
 void gd_report_write_quoted(FILE *gp, const char *text);
 /* "#rrggbb" of a group. */
 const char *gd_report_colour(const gd_report_group *group);
+
+/* One key for all panels of a picture GD_PANELS_WIDTH wide (gnuplot's own is as wide as a panel): its height for n
+ * entries, and its lines in the script, for the groups that have rows. height: of the picture. */
+enum { GD_PANELS_WIDTH = 1200 };
+int gd_report_key_height(const gd_report *report, int n);
+void gd_report_write_key(const gd_report *report, FILE *gp, const int *n_rows, int height);
 
 #endif

@@ -15,6 +15,7 @@ void gd_report_run_clear(gd_report_run *run) {
   gd_free(run->task);
   gd_free(run->frechet);
   json_decref(run->evaluations);
+  json_decref(run->timesteps);
   *run = (gd_report_run){0};
 }
 
@@ -90,6 +91,11 @@ static const char *take_line(gd_report_run *run, json_t *line) {
     if (json_array_size(json_object_get(line, "generated_counts")) > (size_t)n_classes)
       return "an evaluation of more classes than the data set has";
     add_evaluation(run, line);
+  }
+  if (event && strcmp(event, "loss_by_timestep") == 0) {
+    if (!json_is_array(json_object_get(line, "data"))) return "a loss by timestep without data";
+    json_decref(run->timesteps);
+    run->timesteps = json_incref(line);
   }
   return NULL;
 }

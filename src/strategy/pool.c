@@ -15,6 +15,7 @@ struct gd_pool {
   gd_range local;
   uint8_t *images;  // (local, H, W, C)
   uint8_t *labels;  // (n) of a conditional network, otherwise NULL
+  gd_random start;  // key of x_T
   gd_random key;    // of the order; step: the pass
   uint32_t *order;  // (n) of the pass in key.step
 };
@@ -59,17 +60,20 @@ static void number_images(const gd_comm *comm, int64_t n_local, gd_sample_set *s
   MPI_Allreduce(&n_local, &set->n_global, 1, MPI_INT64_T, MPI_SUM, comm->mpi);
 }
 
+static gd_random start_key(const gd_pool_request *request) {
+  return (gd_random){.seed = request->config->seed, .purpose = GD_RANDOM_POOL_START, .task = (uint32_t)request->task};
+}
+
 static gd_err pool_generate(const gd_pool_request *request, gd_sample_set *set, const char *path, double *seconds) {
   gd_err err;
   double start = gd_seconds();
   const gd_comm *comm = request->comm;
   const gd_config *config = request->config;
-  gd_random key = {.seed = config->seed, .task = (uint32_t)request->task}, noise = key;
-  key.purpose = GD_RANDOM_POOL_START;
+  gd_random x_T = start_key(request), noise = x_T;
   noise.purpose = GD_RANDOM_POOL_NOISE;
   gd_sample_request samples = {.sampling = &config->replay.sampling,
                                .shape = request->shape,
-                               .start = key,
+                               .start = x_T,
                                .noise = noise,
                                .labels = &request->labels,
                                .n_global = set->n_global,
@@ -114,6 +118,7 @@ gd_err gd_pool_create(gd_pool **out, const gd_pool_request *request, const char 
   if (request->labels.n > 0 && !pool->labels) GD_TRY(gd_error(GD_ERR_INPUT, "%s: holds no labels", path));
   cost->images = pool->n;
   cost->evaluations = pool->n * gd_sampling_evaluations(&config->replay.sampling);
+  pool->start = start_key(request);
   pool->key = (gd_random){.seed = config->seed, .purpose = GD_RANDOM_POOL_ORDER, .task = (uint32_t)request->task};
   pool->order = GD_NEW_ARRAY(uint32_t, pool->n);
   gd_random_permutation(pool->key, (uint32_t)pool->n, pool->order);
@@ -197,7 +202,7 @@ static void exchange_images(const gd_pool *pool, pool_counts c, const uint8_t *o
   MPI_Type_free(&image);
 }
 
-void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out, uint8_t *labels) {
+void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out, int64_t *numbers) {
   size_t nbytes = pool->image_nbytes;
   int rank = pool->comm->rank;
   pool_move *moves = list_moves(pool, first, n, ranges);
@@ -214,7 +219,7 @@ void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, u
     if (moves[i].to != rank) continue;
     memcpy(out, incoming + (size_t)counts.received_at[moves[i].from]++ * nbytes, nbytes);
     out += nbytes;
-    if (pool->labels) *labels++ = pool->labels[moves[i].image];
+    *numbers++ = moves[i].image;
   }
   gd_free(outgoing);
   gd_free(incoming);
@@ -222,12 +227,20 @@ void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, u
   gd_free(moves);
 }
 
+int gd_pool_label(const gd_pool *pool, int64_t number) {
+  return pool->labels[number];
+}
+
+void gd_pool_noise(const gd_pool *pool, int64_t number, float *out) {
+  gd_random_normal(pool->start, (uint64_t)number, pool->image_nbytes, out);
+}
+
 /* ---- Source `pool` ---- */
 
 typedef struct pool_replay {
   gd_pool *pool;
-  uint8_t *drawn;   // (this rank's images of the step, H, W, C)
-  uint8_t *labels;  // (this rank's images)
+  uint8_t *drawn;    // (this rank's images of the step, H, W, C)
+  int64_t *numbers;  // (this rank's images)
   gd_range mine;
 } pool_replay;
 
@@ -251,7 +264,7 @@ static gd_err pool_prepare(gd_replay *replay, const char *folder, gd_replay_cost
   gd_generator_load(request.teacher, of->teacher);
   GD_TRY(gd_pool_create(&own->pool, &request, path, cost));
   own->drawn = gd_alloc((size_t)(mine.end - mine.begin) * own->pool->image_nbytes + 1);
-  own->labels = gd_alloc((size_t)(mine.end - mine.begin) + 1);
+  own->numbers = GD_NEW_ARRAY(int64_t, mine.end - mine.begin + 1);
 done:
   gd_generator_destroy(&request.teacher);
   gd_free(path);
@@ -265,7 +278,7 @@ static void pool_begin_step(gd_replay *replay) {
   for (int r = 0; r < comm->size; r++) ranges[r] = rank_images(replay, r, replay->n_images);
   own->mine = ranges[comm->rank];
   gd_pool_draw(own->pool, ((int64_t)replay->key.step - 1) * replay->n_images, replay->n_images, ranges, own->drawn,
-               own->labels);
+               own->numbers);
   gd_free(ranges);
 }
 
@@ -273,8 +286,12 @@ static void pool_fill(gd_replay *replay, gd_range images, gd_batch *batch) {
   const pool_replay *own = replay->own;
   const uint8_t *first = own->drawn + (images.begin - own->mine.begin) * batch->n_elements;
   gd_pixels_normalise(first, batch->n * batch->n_elements, batch->x);
-  for (int64_t i = images.begin; batch->label && i < images.end; i++)
-    batch->label[i - images.begin] = own->labels[i - own->mine.begin];
+  const int64_t *numbers = own->numbers + (images.begin - own->mine.begin);
+  for (int row = 0; row < batch->n; row++) {
+    if (batch->label) batch->label[row] = (float)gd_pool_label(own->pool, numbers[row]);
+    if (replay->of.config->replay.coupled)
+      gd_pool_noise(own->pool, numbers[row], batch->target + row * batch->n_elements);
+  }
   gd_replay_draw_timesteps(replay, images, batch);
   gd_replay_draw_noise(replay, images, batch);
 }
@@ -289,7 +306,7 @@ static void pool_release(gd_replay *replay) {
   if (!own) return;
   gd_pool_destroy(&own->pool);
   gd_free(own->drawn);
-  gd_free(own->labels);
+  gd_free(own->numbers);
   gd_free(own);
 }
 

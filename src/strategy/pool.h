@@ -34,6 +34,11 @@ size_t gd_pool_nbytes(const gd_pool *pool); /* memory of this rank */
  * pass over the pool has an order of its own, which follows from the seed, so that what is drawn does not depend on
  * ranks. `ranges` (size): each rank's part of 0 .. n-1, in ascending order. Collective on comm: images travel from the
  * ranks that hold them. */
-void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out, uint8_t *labels);
+void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out, int64_t *numbers);
+
+/* Of an image of the pool, by its number: its class, where the network is conditional; the noise x_T (H, W, C) that it
+ * was generated from, where no limit in seconds has left images out. Local. */
+int gd_pool_label(const gd_pool *pool, int64_t number);
+void gd_pool_noise(const gd_pool *pool, int64_t number, float *out);
 
 #endif

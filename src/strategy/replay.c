@@ -120,6 +120,7 @@ void gd_replay_draw_timesteps(const gd_replay *replay, gd_range images, gd_batch
 
 void gd_replay_draw_noise(const gd_replay *replay, gd_range images, gd_batch *batch) {
   const float *given = replay->given ? replay->given->noise : NULL;
-  draw_normal(replay, GD_RANDOM_REPLAY_NOISE, given, images, batch->n_elements, batch->target);
+  if (!replay->of.config->replay.coupled)  // else the source has written it
+    draw_normal(replay, GD_RANDOM_REPLAY_NOISE, given, images, batch->n_elements, batch->target);
   gd_batch_add_noise(batch, replay->of.schedule);
 }

@@ -45,8 +45,8 @@ void gd_batch_set_times(gd_batch *batch, const gd_schedule *schedule);
 /* The labels of a conditional network, all old classes in turn. Local. */
 void gd_replay_draw_labels(const gd_replay *replay, gd_range images, gd_batch *batch);
 
-/* Normal numbers to start from in x; random timesteps; noise added to the x_0 in x. Each image's numbers follow from
- * its place in the step. Local. */
+/* Normal numbers to start from in x; random timesteps; noise added to the x_0 in x: new noise, or what a source has
+ * written into target where replay.coupled is on. Each image's numbers follow from its place in the step. Local. */
 void gd_replay_draw_start(const gd_replay *replay, gd_range images, gd_batch *batch);
 void gd_replay_draw_timesteps(const gd_replay *replay, gd_range images, gd_batch *batch);
 void gd_replay_draw_noise(const gd_replay *replay, gd_range images, gd_batch *batch);

@@ -14,7 +14,7 @@ double gd_loss_total(gd_loss_weights weights, double loss_data, double loss_repl
 
 // Adds factor d(sum of squares)/d(output) of the part's rows, which begin at output and gradient; the sum is taken row
 // by row in a fixed order.
-static void add_part(gd_loss_part *part, const float *output, float *gradient) {
+static void add_part(gd_loss_part *part, int n_timesteps, const float *output, float *gradient) {
   const gd_batch *batch = part->batch;
   int64_t n_elements = batch->n_elements;
   double *sums = GD_NEW_ARRAY(double, batch->n);
@@ -28,15 +28,22 @@ static void add_part(gd_loss_part *part, const float *output, float *gradient) {
     }
   }
   part->squares = 0;
-  for (int i = 0; i < batch->n; i++) part->squares += batch->weights[i] * sums[i];
+  part->bins = (gd_loss_bins){0};
+  for (int i = 0; i < batch->n; i++) {
+    int bin = (int)((int64_t)batch->timesteps[i] * GD_LOSS_BINS / n_timesteps);
+    part->squares += batch->weights[i] * sums[i];
+    part->bins.squares[bin] += sums[i];
+    part->bins.images[bin]++;
+  }
   gd_free(sums);
 }
 
-void gd_loss_gradient(int n_parts, gd_loss_part *parts, const float *output, int n_rows, float *gradient) {
+void gd_loss_gradient(int n_parts, gd_loss_part *parts, int n_timesteps, const float *output, int n_rows,
+                      float *gradient) {
   int64_t n_elements = parts[0].batch->n_elements;
   memset(gradient, 0, (size_t)n_rows * (size_t)n_elements * sizeof(float));
   for (int i = 0; i < n_parts; i++) {
     int64_t at = parts[i].first_row * n_elements;
-    add_part(&parts[i], output + at, gradient + at);
+    add_part(&parts[i], n_timesteps, output + at, gradient + at);
   }
 }

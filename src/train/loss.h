@@ -14,15 +14,26 @@ typedef struct gd_loss_weights {
 gd_loss_weights gd_loss_weigh(int task, bool replays, double lambda);
 double gd_loss_total(gd_loss_weights weights, double loss_data, double loss_replay);
 
+enum { GD_LOSS_BINS = 20 }; /* equal parts of the timesteps */
+
+/* Squared errors by timestep, not weighted. */
+typedef struct gd_loss_bins {
+  double squares[GD_LOSS_BINS]; /* sums over images and elements */
+  double images[GD_LOSS_BINS];
+} gd_loss_bins;
+
 /* A batch in the rows first_row .. first_row + n - 1 of the network's output. Two parts may share rows. */
 typedef struct gd_loss_part {
   const gd_batch *batch;
   int first_row;
-  double factor;  /* of the sum of squared errors in the loss */
-  double squares; /* that sum, each image's times its weight: set by gd_loss_gradient */
+  double factor;     /* of the sum of squared errors in the loss */
+  double squares;    /* that sum, each image's times its weight: set by gd_loss_gradient */
+  gd_loss_bins bins; /* likewise */
 } gd_loss_part;
 
-/* Writes d loss / d output (n_rows, H, W, C), zero in rows of no part, and the parts' sums. Local. */
-void gd_loss_gradient(int n_parts, gd_loss_part *parts, const float *output, int n_rows, float *gradient);
+/* Writes d loss / d output (n_rows, H, W, C), zero in rows of no part, and the parts' sums; the timesteps are below
+ * n_timesteps. Local. */
+void gd_loss_gradient(int n_parts, gd_loss_part *parts, int n_timesteps, const float *output, int n_rows,
+                      float *gradient);
 
 #endif

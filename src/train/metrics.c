@@ -185,6 +185,25 @@ void gd_metrics_pool(gd_metrics *m, const gd_position *p, const gd_replay_cost *
            pool->seconds);
 }
 
+// "NAME": [mean of each bin, null where there are no images], "NAME_images": [their numbers]
+static void put_half(gd_metrics *m, const char *name, const gd_loss_bins *bins, int64_t n_elements) {
+  put_line(m, ", \"%s\": [", name);
+  for (int i = 0; i < GD_LOSS_BINS; i++)  // 0 / 0 is null
+    put_line(m, "%s%s", i ? ", " : "", number_text(bins->squares[i] / (bins->images[i] * (double)n_elements)).of);
+  put_line(m, "], \"%s_images\": [", name);
+  for (int i = 0; i < GD_LOSS_BINS; i++) put_line(m, "%s%.0f", i ? ", " : "", bins->images[i]);
+  put_line(m, "]");
+}
+
+void gd_metrics_bins(gd_metrics *m, const gd_position *p, const gd_trainer *t) {
+  if (!m->file || t->bins_steps == 0) return;
+  put_line(m, "{\"event\": \"loss_by_timestep\", \"task\": %d, \"epoch\": %d, \"global_step\": %lld, \"steps\": %lld",
+           p->task + 1, p->epoch + 1, (long long)p->global_step, (long long)t->bins_steps);
+  put_half(m, "data", &t->bins[0], t->n_elements);
+  if (t->replay) put_half(m, "replay", &t->bins[1], t->n_elements);
+  put_line(m, "}\n");
+}
+
 void gd_metrics_line(gd_metrics *m, const char *line) {
   if (m->file) put_line(m, "%s\n", line);
 }

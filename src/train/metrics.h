@@ -25,6 +25,10 @@ void gd_metrics_step(gd_metrics *metrics, const gd_position *position, int n_ima
  * likewise. */
 void gd_metrics_pool(gd_metrics *metrics, const gd_position *position, const gd_replay_cost *pool);
 
+/* One line with the mean squared error by timestep, for the images of the trainer's last steps. Local; rank 0 writes. A
+ * failed write is kept likewise. */
+void gd_metrics_bins(gd_metrics *metrics, const gd_position *position, const gd_trainer *trainer);
+
 /* One line as it is. Local; rank 0 writes. A failed write is kept likewise. */
 void gd_metrics_line(gd_metrics *metrics, const char *line);
 

@@ -71,6 +71,14 @@ static gd_err one_step(gd_run *run, const uint32_t *indices, int n, bool last_of
   return err == GD_OK && metrics.requests & GD_REQUEST_STOP ? gd_comm_agree(run->comm, gd_stop_check()) : err;
 }
 
+// How the errors of an epoch, or of its rest after a resume, are spread over the timesteps.
+static void write_bins(gd_run *run) {
+  gd_trainer *t = run->trainer;
+  gd_metrics_bins(run->metrics, &run->position, t);
+  memset(t->bins, 0, sizeof t->bins);
+  t->bins_steps = 0;
+}
+
 static gd_err run_epoch(gd_run *run, const uint32_t *images, int64_t n_images, int64_t n_steps) {
   gd_err err = GD_OK;
   int batch = run->config->training.batch_size;
@@ -82,6 +90,7 @@ static gd_err run_epoch(gd_run *run, const uint32_t *images, int64_t n_images, i
     int64_t left = n_images - s * batch;
     GD_TRY(one_step(run, order + s * batch, (int)(left < batch ? left : batch), last_epoch && s == n_steps - 1));
   }
+  write_bins(run);
 done:
   gd_free(order);
   return err;
@@ -181,6 +190,7 @@ static gd_err check_input(gd_run *run) {
   GD_TRY(gd_dataset_read(&run->dataset, run->comm, &run->config->dataset, GD_TRAIN));
   GD_TRY(gd_comm_agree(
       run->comm, gd_task_split_make(&run->split, &run->config->tasks, run->config->seed, run->dataset->n_classes)));
+  if (!run->resume) GD_TRY(gd_weights_check(run->comm, run->config));
   err = gd_comm_agree(run->comm, total_steps(run, &run->n_steps));
   for (int task = 0; err == GD_OK && task < run->split.n_tasks; task++)
     gd_task_split_warn(&run->split, run->dataset, task, "training");
@@ -220,6 +230,7 @@ static gd_err begin_run(gd_run *run, bool *resumed) {
   run->trainer->data_digest = gd_dataset_digest(run->dataset);
   gd_progress("looking for checkpoints");
   if (run->resume) GD_TRY(gd_trainer_restore(run->trainer, &run->position, resumed));
+  if (!*resumed) GD_TRY(gd_trainer_take_weights(run->trainer));
   if (run->resume && !*resumed) {
     GD_TRY(gd_run_refuse_lost_checkpoints(run));
     gd_log(GD_LOG_INFO, "no checkpoint in %s: starting at the beginning", run->config->output.directory);

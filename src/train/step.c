@@ -104,6 +104,25 @@ static gd_loss_weights loss_weights(const gd_trainer *t) {
   return gd_loss_weigh(t->task + 1, gd_trainer_replays(t), t->config->strategy.lambda);
 }
 
+// Where the bins of a half begin in the sums.
+static int bins_at(int half) {
+  return SUM_BINS + half * 2 * GD_LOSS_BINS;
+}
+
+static void put_bins(const gd_loss_bins *bins, float *sums) {
+  for (int i = 0; i < GD_LOSS_BINS; i++) {
+    sums[i] = (float)bins->squares[i];
+    sums[GD_LOSS_BINS + i] = (float)bins->images[i];
+  }
+}
+
+static void add_bins(const float *sums, gd_loss_bins *bins) {
+  for (int i = 0; i < GD_LOSS_BINS; i++) {
+    bins->squares[i] += sums[i];
+    bins->images[i] += sums[GD_LOSS_BINS + i];
+  }
+}
+
 static void unit_loss(void *context, gd_range slots, const float *output, float *gradient, float *sums) {
   const train_step *s = context;
   const gd_trainer *t = s->trainer;
@@ -115,7 +134,9 @@ static void unit_loss(void *context, gd_range slots, const float *output, float 
       {.batch = &s->current, .factor = 1.0 / weights.data_divisor / batch_elements},
       {.batch = &s->replayed, .first_row = replay_row, .factor = s->n_replay ? weights.replay / replay_elements : 0}};
   (void)slots;
-  gd_loss_gradient(2, parts, output, gd_plan_batch(gd_learner_plan(t->learner)), gradient);
+  int n_rows = gd_plan_batch(gd_learner_plan(t->learner));
+  gd_loss_gradient(N_HALVES, parts, t->schedule->timesteps, output, n_rows, gradient);
+  for (int half = 0; half < N_HALVES; half++) put_bins(&parts[half].bins, sums + bins_at(half));
   sums[SUM_LOSS_DATA] = (float)(parts[0].squares / batch_elements);
   sums[SUM_LOSS_REPLAY] = s->n_replay ? (float)(parts[1].squares / replay_elements) : 0;
   sums[SUM_REPLAY_SECONDS] = (float)s->unit_seconds;
@@ -144,7 +165,9 @@ static void take_sums(gd_trainer *t, const float *sums, gd_step_metrics *out) {
   if (sums[SUM_STOP] > 0) out->requests |= GD_REQUEST_STOP;
 }
 
-static void after_step(gd_trainer *t, int64_t step) {
+static void after_step(gd_trainer *t, int64_t step, const float *sums) {
+  for (int half = 0; half < N_HALVES; half++) add_bins(sums + bins_at(half), &t->bins[half]);
+  t->bins_steps++;
   if (t->ema) {
     // warm-up: from 2/11 at the first step of a task, or the average would keep its start for 1 / (1 - decay) steps
     double warm = (1.0 + (double)step) / (10.0 + (double)step);
@@ -195,7 +218,7 @@ gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int
   out->replay.images = s.n_replay;
   out->replay.evaluations = gd_replay_evaluations(t->config, s.n_replay);
   if (err == GD_OK)
-    after_step(t, step);
+    after_step(t, step, result.sums);
   else
     err = refuse_or_skip(t, step, out);
   out->replay.seconds += s.replay_seconds;

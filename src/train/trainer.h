@@ -5,9 +5,11 @@
 #include "gendistill/diffusion.h"
 #include "gendistill/store.h"
 #include "gendistill/train.h"
+#include "train/loss.h"
 
 /* Numbers that are summed over all slots and ranks with the gradient. */
-enum { SUM_LOSS_DATA, SUM_LOSS_REPLAY, SUM_REPLAY_SECONDS, SUM_CHECKPOINT, SUM_STOP, N_STEP_SUMS };
+enum { SUM_LOSS_DATA, SUM_LOSS_REPLAY, SUM_REPLAY_SECONDS, SUM_CHECKPOINT, SUM_STOP, SUM_BINS };
+enum { N_HALVES = 2, N_STEP_SUMS = SUM_BINS + N_HALVES * 2 * GD_LOSS_BINS }; /* halves: data, replay */
 
 /* All that a step draws, for the whole batch of all ranks. */
 typedef struct gd_step_draws {
@@ -44,6 +46,9 @@ struct gd_trainer {
   gd_batch current, replayed; /* x and t are the plan's */
   const gd_step_draws *given; /* in place of what is drawn, for tests; otherwise NULL */
   int64_t n_elements;         /* of one image */
+
+  gd_loss_bins bins[N_HALVES]; /* of the steps since they were set to zero */
+  int64_t bins_steps;
 };
 
 /* Whether images are replayed at this task. */
@@ -66,6 +71,15 @@ int gd_state_list(const gd_trainer *trainer, gd_named_array *arrays);
 
 /* Makes the state that of the checkpoint at `path`, task begun. Local. GD_ERR_INPUT naming a missing array. */
 gd_err gd_state_restore(gd_trainer *trainer, const char *path, const gd_checkpoint *checkpoint);
+
+/* ---- Weights to begin with ---- */
+
+/* Parameters and moving average become the weights of training.init, if there are any. Collective. GD_ERR_INPUT naming
+ * the file. */
+gd_err gd_trainer_take_weights(gd_trainer *trainer);
+
+/* Whether the file can be read as weights of the configuration's network. Collective on comm. GD_ERR_INPUT. */
+gd_err gd_weights_check(const gd_comm *comm, const gd_config *config);
 
 /* ---- Checkpoints ---- */
 

@@ -19,6 +19,10 @@ train_on() {
   trained=$(digest)
 }
 
+by_timestep() { # NAME: the lines of the errors by timestep
+  grep '"event": "loss_by_timestep"' "$folder/$1/metrics.jsonl"
+}
+
 # Every setting, in few runs: on one rank, on others, and resumed in the middle of a task on another number.
 references=()
 trial() { # NAME KEY=VALUE...
@@ -32,6 +36,7 @@ trial() { # NAME KEY=VALUE...
   for ranks in $(normally "2 3" 2); do
     train_on "$ranks" "$name-$ranks"
     [ "$trained" = "$reference" ] || fail "$name: on $ranks ranks the parameters are $trained, on one $reference"
+    cmp <(by_timestep "$name-1") <(by_timestep "$name-$ranks") || fail "$name: on $ranks ranks the errors by timestep differ"
     same_images "$folder/$name-1/samples/samples-task03.h5" "$folder/$name-$ranks/samples/samples-task03.h5"
   done
   rm "$folder/$name-2/checkpoints/"checkpoint-task02-step000006.h5 "$folder/$name-2/checkpoints/"checkpoint-task03-*.h5
@@ -44,6 +49,8 @@ trial v diffusion.prediction=v diffusion.loss_weight=min_snr training.schedule=c
   training.weight_decay=0.1 replay.sampler=dpmpp_2m evaluation.sampler=unipc
 trial flow diffusion.path=flow strategy.name=generative_replay evaluation.sampler=midpoint model.dropout=0.2 \
   replay.source=pool replay.pool_images=50 replay.sampler=heun
+trial coupled diffusion.path=flow replay.coupled=true strategy.name=generative_replay
+trial coupled-pool diffusion.path=flow replay.coupled=true replay.source=pool replay.pool_images=50
 trial x0 diffusion.prediction=x0 'replay.timesteps=[899, 499]' strategy.teacher=raw training.schedule=linear \
   evaluation.sampler=heun
 trial conditional model.conditional=true replay.guidance=0.5 evaluation.guidance=1 training.label_dropout=0.3
@@ -70,6 +77,16 @@ evaluations() { # NAME: teacher evaluations of the last step
 # six images: generated with 2 steps, and the target; twice with guidance
 [ "$(evaluations v-1)" = 18 ] || fail "$(evaluations v-1) evaluations instead of 18"
 [ "$(evaluations conditional-1)" = 30 ] || fail "$(evaluations conditional-1) evaluations instead of 30"
+
+# 24 images a task in 20 bins, in two epochs
+by_timestep v-1 >"$folder/bins"
+[ "$(grep -c '' "$folder/bins")" -eq 6 ] || fail "not a line of errors by timestep for each of 6 epochs"
+has "$folder/bins" '"task": 3, "epoch": 2, "global_step": 18, "steps": 3, "data": [' "metrics.jsonl"
+images_of() { # HALF: images in all bins of the last line
+  echo $(($(tail -n 1 "$folder/bins" | sed "s/.*\"$1_images\": \[\([^]]*\).*/\1/; s/, /+/g")))
+}
+[ "$(images_of data)" -ge 23 ] || fail "$(images_of data) images in the bins"
+[ "$(images_of replay)" -eq 18 ] || fail "$(images_of replay) replay images in the bins"
 
 # ---- One image of a set alone; other samplers
 image() { # FILE INDEX: the bytes of an image of a set

@@ -238,6 +238,9 @@ static void combinations(void **state) {
       {"model: {conditional: true}\ntraining: {label_dropout: 0}\nreplay: {guidance: 0.5}\n",
        "bad.yaml:3: key 'replay.guidance': needs training.label_dropout above 0, so that the network learns the null "
        "class"},
+      {"replay: {coupled: true}\n", "bad.yaml:1: key 'replay.coupled': is for diffusion.path flow, not diffusion"},
+      {"diffusion: {path: flow}\nreplay: {coupled: true, limit_seconds: 5}\n",
+       "bad.yaml:2: key 'replay.coupled': cannot be combined with replay.limit_seconds"},
       {"diffusion: {path: flow, prediction: epsilon}\n",
        "bad.yaml:1: key 'diffusion.prediction': must be v for diffusion.path flow"},
       {"diffusion: {path: flow, loss_weight: min_snr}\n",

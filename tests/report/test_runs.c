@@ -125,6 +125,38 @@ static void pictures_are_drawn(void **state) {
   test_folder_remove(folder);
 }
 
+// Of two seeds with a gap each; a later line counts; a run without such lines is left out.
+static void errors_are_drawn_by_timestep(void **state) {
+  (void)state;
+  static const fixture_run runs_here[] = {
+      {"lwf", 1, 40, 2, 0.2, true}, {"lwf", 2, 40, 2, 0.2, true}, {"finetune", 1, 40, 2, 0.2, true}};
+  static const char *const lines[] = {
+      "{\"event\": \"loss_by_timestep\", \"task\": 1, \"data\": [9, 9, 9, 9]}\n"
+      "{\"event\": \"loss_by_timestep\", \"task\": 3, \"data\": [1, 2, null, null], \"replay\": [0.5, 1, 1, 1]}\n",
+      "{\"event\": \"loss_by_timestep\", \"task\": 3, \"data\": [3, null, 6, null], \"replay\": [0.5, 1, 1, 1]}\n", ""};
+  char *folder = test_folder_create(), *directory = gd_format("%s/report", folder), *paths[3];
+  for (int i = 0; i < 3; i++) {
+    char *name = gd_format("run-%d", i);
+    fixture_make_run(folder, name, &runs_here[i], NULL);
+    paths[i] = gd_format("%s/%s", folder, name);
+    char *metrics = gd_format("%s/metrics.jsonl", paths[i]);
+    FILE *file = fopen(metrics, "a");
+    assert_non_null(file);
+    fputs(lines[i], file);
+    assert_int_equal(fclose(file), 0);
+    gd_free(metrics);
+    gd_free(name);
+  }
+  assert_ok(gd_report_write(3, (const char *const *)paths, directory));
+  char *text = read_text(folder, "report/timesteps.dat");
+  contains(text, "0.125 2 0.5\n0.375 2 1\n0.625 6 1\n0.875 ? 1\n");
+  gd_free(text);
+  assert_png(folder, "timesteps.png", 1200, 568);
+  for (int i = 0; i < 3; i++) gd_free(paths[i]);
+  gd_free(directory);
+  test_folder_remove(folder);
+}
+
 static void without_gnuplot_there_are_tables(void **state) {
   (void)state;
   char *folder = test_folder_create(), *path = gd_strdup(getenv("PATH"));
@@ -339,6 +371,7 @@ int main(void) {
       cmocka_unit_test(marks_in_names_do_not_break_tables),
       cmocka_unit_test(tables_hold_means_and_errors),
       cmocka_unit_test(pictures_are_drawn),
+      cmocka_unit_test(errors_are_drawn_by_timestep),
       cmocka_unit_test(without_gnuplot_there_are_tables),
       cmocka_unit_test(seeds_keep_all_their_digits),
       cmocka_unit_test(settings_tell_groups_apart),

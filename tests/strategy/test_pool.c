@@ -67,7 +67,9 @@ static uint8_t *draw(gd_pool *pool, const gd_comm *comm, int64_t first, int n) {
   for (int r = 0; r < comm->size; r++) ranges[r] = gd_range_chunks(n, 3, comm->size, r);
   gd_range mine = ranges[comm->rank];
   uint8_t *all = gd_alloc_zero((size_t)n * N_ELEMENTS);
-  gd_pool_draw(pool, first, n, ranges, all + mine.begin * N_ELEMENTS, NULL);
+  int64_t *numbers = GD_NEW_ARRAY(int64_t, n);
+  gd_pool_draw(pool, first, n, ranges, all + mine.begin * N_ELEMENTS, numbers);
+  gd_free(numbers);
   MPI_Allreduce(MPI_IN_PLACE, all, n * N_ELEMENTS, MPI_BYTE, MPI_BOR, comm->mpi);
   gd_free(ranges);
   return all;
@@ -127,6 +129,32 @@ static void a_pass_draws_each_image_once(void **state) {
   assert_memory_not_equal(first, second, N_POOL * N_ELEMENTS);  // in another order
   gd_free(first);
   gd_free(second);
+  gd_free(images);
+  gd_pool_destroy(&pool);
+  gd_comm_destroy(&alone);
+  close_fixture(&f);
+}
+
+// The numbers of what is drawn are those of the images in the set, on any number of ranks.
+static void numbers_belong_to_the_images(void **state) {
+  (void)state;
+  gd_fixture f;
+  gd_comm *alone;
+  gd_replay_cost cost;
+  gd_sample_set set;
+  uint8_t *images, drawn[N_POOL * N_ELEMENTS];
+  int64_t numbers[N_POOL];
+  open_fixture(&f, NULL);
+  gd_comm_create(&alone, MPI_COMM_SELF);
+  gd_pool *pool = make_pool(&f, test_comm, DIGEST, f.path, &cost);
+  assert_ok(gd_sample_set_read(alone, f.path, &set, &images));
+  gd_range *ranges = GD_NEW_ARRAY(gd_range, test_comm->size);
+  for (int r = 0; r < test_comm->size; r++) ranges[r] = gd_range_block(N_POOL, test_comm->size, r);
+  gd_range mine = ranges[test_comm->rank];
+  gd_pool_draw(pool, 0, N_POOL, ranges, drawn, numbers);
+  for (int64_t i = 0; i < mine.end - mine.begin; i++)
+    assert_memory_equal(drawn + i * N_ELEMENTS, images + numbers[i] * N_ELEMENTS, N_ELEMENTS);
+  gd_free(ranges);
   gd_free(images);
   gd_pool_destroy(&pool);
   gd_comm_destroy(&alone);
@@ -212,9 +240,9 @@ static void a_stop_ends_the_generation_on_all_ranks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(draws_do_not_depend_on_the_ranks),         cmocka_unit_test(a_pass_draws_each_image_once),
-      cmocka_unit_test(the_pool_on_disk_is_reused_if_it_matches), cmocka_unit_test(seconds_limit_the_generation),
-      cmocka_unit_test(a_stop_ends_the_generation_on_all_ranks),
+      cmocka_unit_test(draws_do_not_depend_on_the_ranks), cmocka_unit_test(a_pass_draws_each_image_once),
+      cmocka_unit_test(numbers_belong_to_the_images),     cmocka_unit_test(the_pool_on_disk_is_reused_if_it_matches),
+      cmocka_unit_test(seconds_limit_the_generation),     cmocka_unit_test(a_stop_ends_the_generation_on_all_ranks),
   };
   return GD_TEST_MAIN(tests);
 }

@@ -55,7 +55,7 @@ static void *copy_params(const gd_fixture *f) {
 enum { N_ROWS = 5, N_ELEMENTS = 6, N_VALUES = N_ROWS * N_ELEMENTS };
 
 static double loss(gd_loss_part parts[2], const float *output, float *gradient) {
-  gd_loss_gradient(2, parts, output, N_ROWS, gradient);
+  gd_loss_gradient(2, parts, 1000, output, N_ROWS, gradient);
   return parts[0].factor * parts[0].squares + parts[1].factor * parts[1].squares;
 }
 
@@ -66,12 +66,21 @@ static void check_loss_gradient(int replay_row) {
   gd_random_normal(key, 1, N_VALUES, targets[0]);
   gd_random_normal(key, 2, N_VALUES, targets[1]);
   double weights[] = {1, 0.25};
+  int timesteps[] = {0, 999};
   // the last row is of no part: a slot with fewer images than the plan
-  gd_batch current = {.n = 2, .n_elements = N_ELEMENTS, .target = targets[0], .weights = weights}, replayed = current;
+  gd_batch current = {.n = 2,
+                      .n_elements = N_ELEMENTS,
+                      .target = targets[0],
+                      .timesteps = timesteps,
+                      .weights = weights},
+           replayed = current;
   replayed.target = targets[1];
   gd_loss_part parts[] = {{.batch = &current, .factor = 0.25},
                           {.batch = &replayed, .first_row = replay_row, .factor = 0.5}};
   loss(parts, output, gradient);
+  const gd_loss_bins *bins = &parts[0].bins;
+  assert_true(bins->images[0] == 1 && bins->images[GD_LOSS_BINS - 1] == 1 && bins->images[1] == 0);
+  assert_true(fabs(bins->squares[0] + 0.25 * bins->squares[GD_LOSS_BINS - 1] - parts[0].squares) < 1e-12);
   for (int i = 0; i < N_VALUES; i++) {
     const float kept = output[i], h = 0.125f;
     output[i] = kept + h;
