@@ -16,7 +16,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
   uint64_t digest = 0;
   if (err == GD_OK) digest = gd_digest(images, (size_t)set.n_global * (size_t)(set.h * set.w * set.c), digest);
   gd_free(images);
-  (void)digest;  // every image was read
+  uint8_t *labels;
+  err = gd_sample_set_read_labels(fuzz_comm, path, &labels);
+  fuzz_check(err, path);
+  for (int64_t i = 0; err == GD_OK && labels && i < set.n_global; i++) digest += labels[i];
+  gd_free(labels);
+  (void)digest;  // every image and label was read
   return 0;
 }
 

@@ -18,6 +18,7 @@ typedef struct fixture {
   gd_sample_set set;
   uint8_t images[N_IMAGES * IMAGE];
   float x_0[N_IMAGES * IMAGE];
+  uint8_t labels[N_IMAGES];
 } fixture;
 
 // Whether the file is refused by name. Fails the test if it is not and does not read as written. Collective.
@@ -60,6 +61,11 @@ static int set_up_sample_set(void **state) {
   gd_range local = gd_range_images(test_comm, N_IMAGES);
   f->set = (gd_sample_set){.n_global = N_IMAGES, .h = SIDE, .w = SIDE, .c = CHANNELS, .sampler = "ddpm", .steps = 10};
   f->set.eta = 0.25;
+  f->set.guidance = 1.5;
+  f->set.evaluations = 40;
+  strcpy(f->set.timesteps, "899, 499");
+  for (int i = 0; i < N_IMAGES; i++) f->labels[i] = (uint8_t)(i % 7);
+  f->set.labels = f->labels + local.begin;
   f->set.seed = 1714;
   f->set.checkpoint_digest = 0x0123456789abcdef;
   f->set.local = local;
@@ -108,6 +114,20 @@ static bool checkpoint_refused(const fixture *f) {
 }
 
 // /index is not read back: changes in it have no effect here.
+static bool labels_refused(const fixture *f) {
+  uint8_t *labels;
+  gd_err err = gd_sample_set_read_labels(test_comm, f->path, &labels);
+  if (err != GD_OK) {
+    assert_int_equal(err, GD_ERR_INPUT);
+    assert_message(f->path);
+    assert_null(labels);
+    return true;
+  }
+  assert_memory_equal(labels, f->labels, sizeof f->labels);
+  gd_free(labels);
+  return false;
+}
+
 static bool sample_set_refused(const fixture *f) {
   gd_sample_set set;
   uint8_t *images;
@@ -125,8 +145,10 @@ static bool sample_set_refused(const fixture *f) {
   assert_true(set.checkpoint_digest == w->checkpoint_digest);
   if (set.local.end > set.local.begin)
     assert_memory_equal(images, f->images + set.local.begin * IMAGE, (size_t)(set.local.end - set.local.begin) * IMAGE);
+  assert_true(set.guidance == w->guidance && set.evaluations == w->evaluations);
+  assert_string_equal(set.timesteps, w->timesteps);
   gd_free(images);
-  return false;
+  return labels_refused(f);
 }
 
 /* ---- Damage ---- */

@@ -23,10 +23,13 @@ static gd_sample_set make_set(int64_t n, gd_range local, const uint8_t *images) 
 }
 
 static gd_err write_set(const gd_comm *comm, const char *path, int64_t n, gd_range local) {
-  uint8_t *images = make_images(local);
+  uint8_t *images = make_images(local), *labels = gd_alloc((size_t)(local.end - local.begin) + 1);
   gd_sample_set set = make_set(n, local, images);
+  for (int64_t i = local.begin; i < local.end; i++) labels[i - local.begin] = (uint8_t)(i * i % 11);
+  set.labels = labels;
   gd_err err = gd_sample_set_write(comm, path, &set);
   gd_free(images);
+  gd_free(labels);
   return err;
 }
 
@@ -47,6 +50,14 @@ static void assert_read_back(const char *path, int64_t n) {
   gd_free(images);
 }
 
+static void assert_labels(const char *path, int64_t n) {
+  uint8_t *labels;
+  assert_ok(gd_sample_set_read_labels(test_comm, path, &labels));
+  assert_non_null(labels);
+  for (int64_t i = 0; i < n; i++) assert_int_equal(labels[i], i * i % 11);
+  gd_free(labels);
+}
+
 // The last rank has the first images; with several ranks the first has none.
 static gd_range uneven_range(int64_t n) {
   int size = test_comm->size, back = size - 1 - test_comm->rank;
@@ -62,6 +73,7 @@ static void test_round_trip(void **state) {
   for (int i = 0; i < 2; i++) {
     assert_ok(write_set(test_comm, path, counts[i], gd_range_block(counts[i], test_comm->size, test_comm->rank)));
     assert_read_back(path, counts[i]);
+    assert_labels(path, counts[i]);
   }
   gd_free(path);
   test_folder_remove(folder);
@@ -72,6 +84,7 @@ static void test_fewer_images_than_ranks(void **state) {
   char *folder = test_folder_create(), *path = gd_format("%s/samples.h5", folder);
   assert_ok(write_set(test_comm, path, 1, gd_range_block(1, test_comm->size, test_comm->rank)));
   assert_read_back(path, 1);
+  assert_labels(path, 1);
   assert_ok(write_set(test_comm, path, 0, (gd_range){0, 0}));
   assert_read_back(path, 0);
   gd_free(path);
@@ -85,6 +98,7 @@ static void test_file_does_not_depend_on_the_ranks(void **state) {
   char *single = gd_format("%s/single-%d.h5", folder, test_comm->rank);
   assert_ok(write_set(test_comm, uneven, 11, uneven_range(11)));
   assert_read_back(uneven, 11);
+  assert_labels(uneven, 11);
   assert_ok(gd_comm_agree(test_comm, write_set(&alone, single, 11, (gd_range){0, 11})));
   size_t nbytes, nbytes_single;
   uint8_t *a = file_bytes(uneven, &nbytes), *b = file_bytes(single, &nbytes_single);
