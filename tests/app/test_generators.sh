@@ -47,7 +47,7 @@ trial() { # NAME KEY=VALUE...
 
 trial v diffusion.prediction=v diffusion.loss_weight=min_snr training.schedule=cosine training.warmup=0.3 \
   training.weight_decay=0.1 replay.sampler=dpmpp_2m evaluation.sampler=unipc
-trial flow diffusion.path=flow strategy.name=generative_replay evaluation.sampler=midpoint model.dropout=0.2 \
+trial flow diffusion.path=flow strategy.name=generative_replay evaluation.sampler=midpoint model.dropout=0.2 training.precision=bfloat16 \
   replay.source=pool replay.pool_images=50 replay.sampler=heun
 trial coupled diffusion.path=flow replay.coupled=true strategy.name=generative_replay
 trial coupled-pool diffusion.path=flow replay.coupled=true replay.source=pool replay.pool_images=50

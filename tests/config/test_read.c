@@ -81,18 +81,20 @@ static const char full[] =
     "tasks:\n"
     "  order: [[3, 1], [0], [9, 2, 4]]\n"
     "model: {block_out_channels: [12, 24], layers_per_block: 2, attention: [true, false], attention_head_dim: 0,\n"
-    "        norm_num_groups: 3}\n"
-    "diffusion: {timesteps: 50, beta_start: 1e-3, beta_end: 0.1234567890123456789, zero_terminal_snr: false}\n"
-    "strategy: {name: lwf, lambda: 0.1}\n"
-    "replay: {sampler: ddpm, batch: 10}\n"
+    "        norm_num_groups: 3, dropout: 0.1, conditional: true}\n"
+    "diffusion: {prediction: x0, loss_weight: min_snr, timesteps: 50, beta_start: 1e-3, beta_end: "
+    "0.1234567890123456789, zero_terminal_snr: false}\n"
+    "strategy: {name: lwf, lambda: 0.1, teacher: raw}\n"
+    "replay: {sampler: ddpm, guidance: 0.5, batch: 10}\n"
     "training: {epochs: 3, batch_size: 4, learning_rate: 3.3333333333333335e-5, gradient_clip: 0, reduction: fast,\n"
-    "           slots: 4, ema_decay: 0.999}\n"
+    "           slots: 4, ema_decay: 0.999, schedule: linear, warmup: 0.1, weight_decay: 0.01, label_dropout: 0.2,\n"
+    "           init: weights.h5}\n"
     "evaluation: {samples: 0, sampler: ddim, steps: 50, eta: 0.25}\n"
     "output: {directory: out, checkpoint_minutes: 0.5, checkpoint_steps: 9, keep: 1}\n";
 
 static const char flow[] =
     "diffusion: {path: flow}\n"
-    "replay: {timesteps: [999, 499, 0]}\n"
+    "replay: {timesteps: [999, 499, 0], coupled: true}\n"
     "training: {schedule: cosine, warmup: 0.05, weight_decay: 0.01}\n"
     "evaluation: {sampler: heun}\n";
 
@@ -126,6 +128,9 @@ static void a_file_sets_every_key(void **state) {
   assert_true(config->diffusion.beta_end == 0.1234567890123456789);
   assert_int_equal(config->training.reduction, GD_REDUCTION_FAST);
   assert_true(config->evaluation.sampling.eta == 0.25);
+  assert_int_equal(config->model.n_classes, 10);
+  assert_int_equal(config->strategy.teacher, GD_TEACHER_RAW);
+  assert_int_equal(gd_sampling_evaluations(&config->replay.sampling), 100);  // 50 timesteps, and guidance
   gd_config_destroy(&config);
 }
 
