@@ -9,8 +9,8 @@
 
 typedef struct gd_sample_options {
   const char *checkpoint, *output, *initial_noise, *grid;
-  const char *sampler, *steps, *eta, *guidance, *timesteps,
-      *seed;  // read as keys of the configuration; NULL: not given
+  // read as keys of the configuration; NULL: not given
+  const char *sampler, *steps, *eta, *guidance, *timesteps, *seed;
   int64_t count, index, label;
 } gd_sample_options;
 

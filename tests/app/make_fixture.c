@@ -13,6 +13,7 @@
  *   make_fixture check FILE...                all checksums of these HDF5 files are correct
  *   make_fixture compare A DATASET B DATASET TOLERANCE   datasets, or groups of them, agree: largest difference over
  *                                             largest value; with 0 every element is equal
+ *   make_fixture small-pages COMMAND...       runs the command without huge pages
  * Exit status 0, or 1 with a message. */
 #include <errno.h>
 #include <hdf5.h>
@@ -20,7 +21,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "gendistill/config.h"
 #include "gendistill/store.h"
@@ -268,6 +271,12 @@ static int compare(char **argv) {
   return c.n_failed > 0 || c.n_compared == 0;
 }
 
+static int run_with_small_pages(char *const *command) {
+  if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) != 0) return failed("cannot disable huge pages");
+  execvp(command[0], command);
+  return failed("cannot run the command");
+}
+
 int main(int argc, char **argv) {
   const char *what = argc > 2 ? argv[1] : "", *third = argc > 3 ? argv[3] : NULL;
   if (strcmp(what, "weights") == 0) return make_weights(argv[2], third);
@@ -279,6 +288,7 @@ int main(int argc, char **argv) {
   if (strcmp(what, "flip") == 0) return flip(argv[2]);
   if (strcmp(what, "poison") == 0) return poison(argv[2]);
   if (strcmp(what, "check") == 0) return check(argv + 2);
+  if (strcmp(what, "small-pages") == 0) return run_with_small_pages(argv + 2);
   if (strcmp(what, "compare") == 0 && argc == 7) return compare(argv + 2);
   return failed("bad arguments; its first lines say how it is called");
 }
