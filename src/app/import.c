@@ -51,7 +51,7 @@ gd_err gd_command_import(const gd_comm *comm, int argc, char **argv) {
   GD_TRY(gd_comm_agree(comm, err));
   if (folder) safetensors = weights = gd_format("%s/unet/diffusion_pytorch_model.safetensors", folder);
   GD_TRY(gd_config_read(&config, comm, config_path, sets.n, sets.values));
-  GD_REQUIRE(config);
+  GD_REQUIRE(config && safetensors);
   GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? check_output(output, safetensors, config_path) : GD_OK));
   gd_model_create(&net, config);
   GD_TRY(gd_comm_agree(comm, check_config_json(safetensors, config)));

@@ -145,6 +145,7 @@ gd_err gd_command_sample(const gd_comm *comm, int argc, char **argv) {
   GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? check_outputs(&o) : GD_OK));
   GD_TRY(gd_checkpoint_read_header(comm, o.checkpoint, &header));
   GD_TRY(gd_comm_agree(comm, make_sampling_config(&config, &o, header.config_text)));
+  GD_REQUIRE(config);
   gd_model_create(&net, config);
   GD_TRY(gd_checkpoint_read(comm, o.checkpoint, gd_net_params(net), &checkpoint));
   if (o.initial_noise) GD_TRY(gd_comm_agree(comm, read_noise(comm, &o, config, gd_net_shape(net, 0), &noise)));
