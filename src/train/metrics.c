@@ -61,14 +61,16 @@ static gd_err rewrite_lines(const char *path, line_filter filter, int n, char *c
   char *text = NULL;
   size_t capacity = 0;
   FILE *out = gd_file_begin(path, &err);
-  while (in && out && getline(&text, &capacity, in) > 0) {
+  while (in && out && !ferror(out) && getline(&text, &capacity, in) > 0) {
     json_t *line = json_loads(text, 0, NULL);  // NULL for what a killed run left of its last line
     if (line && filter.keep(&filter, line)) fputs(text, out);
     json_decref(line);
   }
-  if (in && out && !feof(in)) err = metrics_error(path, "read", errno);
+  int reason = errno;  // of the last write, if it failed
+  if (in && out && !ferror(out) && !feof(in)) err = metrics_error(path, "read", errno);
   if (in) fclose(in);
-  for (int i = 0; i < n && out; i++) fprintf(out, "%s\n", lines[i]);
+  errno = reason;
+  for (int i = 0; i < n && out && !ferror(out); i++) fprintf(out, "%s\n", lines[i]);
   if (out) err = gd_file_end(out, path, err);
   free(text);
   return err;

@@ -119,9 +119,12 @@ fails 1 "run/run.lock: cannot write the file: No space left on device" "${train[
 change size=8k
 fails 2 "run/config.resolved.yaml: cannot write the file: No space left on device" "${train[@]}"
 rm "$disk/file"
-# The configuration takes some pages, and as many again while a resume replaces it. Where it is removed first,
-# metrics.jsonl is what finds no room. run.lock has one page, metrics.jsonl at the end two.
-config_pages=$((($(wc -c <"$folder/whole/config.resolved.yaml") + 4095) / 4096))
+# The configuration takes some pages, and as many again while a resume replaces it, as does metrics.jsonl. Where the
+# configuration is removed first, metrics.jsonl is what finds no room. run.lock has one page.
+pages_of() { # FILE of the whole run
+  echo $((($(wc -c <"$folder/whole/$1") + 4095) / 4096))
+}
+config_pages=$(pages_of config.resolved.yaml) metrics_pages=$(pages_of metrics.jsonl)
 pages() { # N: a size of N pages
   echo "size=$((4 * $1))k"
 }
@@ -131,11 +134,11 @@ fails 2 "run/config.resolved.yaml: cannot write the file: No space left on devic
 rm "$run/config.resolved.yaml"
 change "$(pages $((2 + config_pages)))"
 fails 3 "run/metrics.jsonl: cannot write: No space left on device" "${train[@]}" --resume
-change "$(pages $((3 + 2 * config_pages)))"
+change "$(pages $((1 + metrics_pages + 2 * config_pages)))"
 goes_on 2
 cp "$run/metrics.jsonl" "$folder/metrics.jsonl"
 rm "$run/config.resolved.yaml"
-change "$(pages $((4 + config_pages)))"
+change "$(pages $((2 + metrics_pages + config_pages)))"
 fails 2 "run/metrics.jsonl: cannot write the file: No space left on device" "${train[@]}" --resume
 cmp "$folder/metrics.jsonl" "$run/metrics.jsonl" || fail "a full disk has changed metrics.jsonl"
 change size=1m
