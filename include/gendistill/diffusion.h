@@ -60,7 +60,7 @@ typedef struct gd_diffusion {
 typedef struct gd_schedule gd_schedule;
 
 typedef struct gd_path {
-  gd_noise_level (*level)(const gd_schedule *schedule, int t);
+  gd_noise_level (*level)(const gd_schedule *schedule, int t, float least_abar); /* curved paths: abar at least this */
   bool is_straight; /* has no betas, the objective must be v, and samplers do not clip */
 } gd_path;
 
@@ -81,6 +81,9 @@ void gd_schedule_destroy(gd_schedule **schedule);
 
 /* The level of timestep t < timesteps; no noise for t < 0. Local. */
 gd_noise_level gd_schedule_level(const gd_schedule *schedule, int t);
+
+/* The same with a signal that can be divided by: abar is at least 2^-24, as in diffusers. Local. */
+gd_noise_level gd_schedule_level_with_signal(const gd_schedule *schedule, int t);
 
 /* x_t = alpha_t x_0 + sigma_t eps for one image of n elements; x_t may be x_0. Local. */
 void gd_schedule_add_noise(const gd_schedule *schedule, int t, int64_t n, const float *x0, const float *eps, float *xt);

@@ -108,7 +108,7 @@ gd_tensor gd_net_max_pool(gd_net *net, gd_tensor x, int kernel, int stride, int 
 gd_tensor gd_net_avg_pool(gd_net *net, gd_tensor x, int kernel, int stride, int pad, bool count_padding);
 gd_tensor gd_net_global_avg_pool(gd_net *net, gd_tensor x);
 gd_tensor gd_net_global_max_pool(gd_net *net, gd_tensor x);
-/* In training zero with probability `rate`, otherwise x / (1 - rate); see gd_plan_set_draws. In inference x. */
+/* In training zero with probability `rate`, otherwise x / (1 - rate); see gd_plan_begin_draws. In inference x. */
 gd_tensor gd_net_dropout(gd_net *net, gd_tensor x, double rate);
 /* Row number `index` (1,1,1), a whole number below n_rows, of the table NAME.weight (n_rows, channels). */
 gd_tensor gd_net_embedding(gd_net *net, gd_tensor index, const char *name, int n_rows, int channels);
@@ -148,9 +148,9 @@ void gd_plan_load(gd_plan *plan, const float *params);
 /* The array to write input `i` into, (batch, H, W, C). The same for the plan's lifetime. */
 float *gd_plan_input(gd_plan *plan, int i);
 
-/* What dropout draws from now on: of image i of the batch the numbers of `key` for sample rows[i]. At first rows are
- * 0 .. batch-1 of an empty key. */
-void gd_plan_set_draws(gd_plan *plan, gd_random key, const uint32_t *rows);
+/* What dropout draws from now on: the numbers of `key`, of image i of the batch for the sample number that is written
+ * into element i of the result, (batch). At first they are 0 .. batch-1 of an empty key. */
+uint32_t *gd_plan_begin_draws(gd_plan *plan, gd_random key);
 
 /* Runs the network. Returns its output, (batch, H, W, C), valid until the next call on this plan. */
 const float *gd_plan_forward(gd_plan *plan);

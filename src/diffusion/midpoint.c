@@ -21,8 +21,12 @@ static void midpoint_step(gd_sampling_state *state) {
   gd_ode_advance(state, state->x, state->now, state->next, slope, state->x);
 }
 
+static int midpoint_evaluations(int steps) {
+  return 2 * steps;
+}
+
 const gd_sampler gd_sampler_midpoint = {.paths = GD_ON_FLOW,
                                         .has_own_eta = true,
                                         .n_scratch = 2,
-                                        .evaluations = gd_sampling_two_per_step,
+                                        .evaluations = midpoint_evaluations,
                                         .step = midpoint_step};

@@ -5,8 +5,8 @@
 
 // The variance-preserving diffusion of DDPM (Ho et al. 2020). Samplers follow x / alpha over sigma / alpha
 // (Karras et al. 2022, arXiv 2206.00364).
-static gd_noise_level diffusion_level(const gd_schedule *schedule, int t) {
-  float a = t < 0 ? 1.0f : schedule->alphas_cumprod[t], alpha = sqrtf(a), sigma = sqrtf(1.0f - a);
+static gd_noise_level diffusion_level(const gd_schedule *schedule, int t, float least_abar) {
+  float a = t < 0 ? 1.0f : fmaxf(schedule->alphas_cumprod[t], least_abar), alpha = sqrtf(a), sigma = sqrtf(1.0f - a);
   return (gd_noise_level){.alpha = alpha,
                           .sigma = sigma,
                           .alpha_squared = a,
@@ -18,7 +18,8 @@ static gd_noise_level diffusion_level(const gd_schedule *schedule, int t) {
 }
 
 // Flow matching on straight paths: x_s = (1 - s) x_0 + s eps at s = (t + 1) / T; the network sees T s.
-static gd_noise_level flow_level(const gd_schedule *schedule, int t) {
+static gd_noise_level flow_level(const gd_schedule *schedule, int t, float least_abar) {
+  (void)least_abar;  // it is solved without a division by alpha
   float time = (float)(t + 1), s = time / (float)schedule->timesteps, alpha = 1.0f - s;
   return (gd_noise_level){.alpha = alpha,
                           .sigma = s,

@@ -47,10 +47,6 @@ int gd_sampling_one_per_step(int steps) {
   return steps;
 }
 
-int gd_sampling_two_per_step(int steps) {
-  return 2 * steps;
-}
-
 static void clip_pixels(int64_t n, float *x) {
 #pragma omp simd
   for (int64_t i = 0; i < n; i++) x[i] = x[i] < -1.0f ? -1.0f : x[i] > 1.0f ? 1.0f : x[i];
@@ -159,14 +155,7 @@ static void end_sampling(gd_sampling_state *state) {
 }
 
 static gd_noise_level sampling_level(const gd_sampling_state *state, int t) {
-  gd_noise_level level = gd_schedule_level(state->schedule, t);
-  const float least = 0x1p-24f;
-  if (!state->sampler->needs_signal || level.alpha_squared >= least || state->schedule->path->is_straight) return level;
-  level.alpha_squared = least;
-  level.alpha = level.scale = level.sigma_slope = sqrtf(least);
-  level.sigma = sqrtf(1.0f - least);
-  level.alpha_slope = -level.sigma;
-  return level;
+  return (state->sampler->needs_signal ? gd_schedule_level_with_signal : gd_schedule_level)(state->schedule, t);
 }
 
 static void run_step(gd_sampling_state *state) {

@@ -44,8 +44,7 @@ void gd_ode_slope(gd_sampling_state *state, const float *x, gd_noise_level level
 void gd_ode_advance(const gd_sampling_state *state, const float *x, gd_noise_level from, gd_noise_level to,
                     const float *slope, float *out);
 
-/* Evaluations of samplers that evaluate the network once, and twice, per step. */
+/* Evaluations of samplers that evaluate the network once per step. */
 int gd_sampling_one_per_step(int steps);
-int gd_sampling_two_per_step(int steps);
 
 #endif

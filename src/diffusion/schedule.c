@@ -65,7 +65,12 @@ void gd_schedule_destroy(gd_schedule **schedule) {
 
 gd_noise_level gd_schedule_level(const gd_schedule *schedule, int t) {
   GD_REQUIRE(t < schedule->timesteps);
-  return schedule->path->level(schedule, t < 0 ? -1 : t);
+  return schedule->path->level(schedule, t < 0 ? -1 : t, 0);
+}
+
+gd_noise_level gd_schedule_level_with_signal(const gd_schedule *schedule, int t) {
+  GD_REQUIRE(t < schedule->timesteps);
+  return schedule->path->level(schedule, t < 0 ? -1 : t, 0x1p-24f);
 }
 
 void gd_schedule_add_noise(const gd_schedule *schedule, int t, int64_t n, const float *x0, const float *eps,

@@ -16,6 +16,8 @@ struct gd_generator {
   int null_label;      // -1: the network is not conditional
   int64_t n_elements;  // of one image
   float *output;       // (batch, H, W, C)
+  float *guided;       // (batch, H, W, C); this and null_labels (batch) of a conditional network
+  float *null_labels;
 };
 
 gd_err gd_generator_create(gd_generator **out, const gd_net *net, const gd_schedule *schedule, int batch,
@@ -28,6 +30,11 @@ gd_err gd_generator_create(gd_generator **out, const gd_net *net, const gd_sched
   g->null_label = gd_unet_null_label(net);
   g->n_elements = (int64_t)shape.h * shape.w * shape.c;
   g->output = GD_NEW_ARRAY(float, batch * g->n_elements);
+  if (g->null_label >= 0) {
+    g->guided = GD_NEW_ARRAY(float, batch * g->n_elements);
+    g->null_labels = GD_NEW_ARRAY(float, batch);
+    for (int i = 0; i < batch; i++) g->null_labels[i] = (float)g->null_label;
+  }
   gd_err err = gd_plan_create(&g->plan, net, (batch + pieces - 1) / pieces, GD_INFERENCE, precision);
   if (err != GD_OK) gd_generator_destroy(&g);
   *out = g;
@@ -38,12 +45,15 @@ void gd_generator_destroy(gd_generator **generator) {
   if (!*generator) return;
   gd_plan_destroy(&(*generator)->plan);
   gd_free((*generator)->output);
+  gd_free((*generator)->guided);
+  gd_free((*generator)->null_labels);
   gd_free(*generator);
   *generator = NULL;
 }
 
 size_t gd_generator_nbytes(const gd_generator *generator) {
-  return gd_plan_nbytes(generator->plan) + (size_t)generator->batch * (size_t)generator->n_elements * sizeof(float);
+  size_t images = (size_t)generator->batch * (size_t)generator->n_elements * sizeof(float);
+  return gd_plan_nbytes(generator->plan) + (generator->guided ? 2 : 1) * images;
 }
 
 gd_plan *gd_generator_plan(gd_generator *generator) {
@@ -73,23 +83,22 @@ const float *gd_generator_predict(gd_generator *g, const gd_generator_input *in,
 typedef struct generator_call {
   gd_generator *generator;
   const gd_generator_input *in;
-  float *t;            // (n)
-  double guidance;     // 0: none
-  float *null_labels;  // (n)
-  float *guided;       // (n, H, W, C)
+  float *t;         // (n)
+  double guidance;  // 0: none
   const gd_sampler_noise *noise;
 } generator_call;
 
 // Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598): away from what the null class predicts.
 static const float *guide(const generator_call *call, gd_generator_input in, const float *output) {
-  int64_t count = in.n * call->generator->n_elements;
+  gd_generator *g = call->generator;
+  int64_t count = in.n * g->n_elements;
   float with = (float)(1 + call->guidance), without = (float)call->guidance;
-  memcpy(call->guided, output, (size_t)count * sizeof *output);
-  in.label = call->null_labels;
-  output = gd_generator_predict(call->generator, &in, call->t);
+  memcpy(g->guided, output, (size_t)count * sizeof *output);
+  in.label = g->null_labels;
+  output = gd_generator_predict(g, &in, call->t);
 #pragma omp parallel for simd
-  for (int64_t i = 0; i < count; i++) call->guided[i] = with * call->guided[i] - without * output[i];
-  return call->guided;
+  for (int64_t i = 0; i < count; i++) g->guided[i] = with * g->guided[i] - without * output[i];
+  return g->guided;
 }
 
 static const float *call_predict(void *context, const float *x, float time) {
@@ -118,15 +127,8 @@ gd_nonfinite_sample gd_generator_sample_with(gd_generator *g, const gd_sampling 
   generator_call call = {.generator = g, .in = in, .t = GD_NEW_ARRAY(float, in->n), .guidance = sampling->guidance};
   gd_sampling_calls calls = {
       .predict = call_predict, .predict_context = &call, .noise = noise, .noise_context = context};
-  if (sampling->guidance > 0) {
-    call.null_labels = GD_NEW_ARRAY(float, in->n);
-    call.guided = GD_NEW_ARRAY(float, in->n * g->n_elements);
-    for (int i = 0; i < in->n; i++) call.null_labels[i] = (float)g->null_label;
-  }
   gd_nonfinite_sample nonfinite = gd_sample(g->schedule, sampling, &calls, in->n, g->n_elements, in->x);
   gd_free(call.t);
-  gd_free(call.null_labels);
-  gd_free(call.guided);
   return nonfinite;
 }
 

@@ -35,7 +35,7 @@ struct gd_op_class {
   unsigned reads_part;        /* bit i: reads only some channels of input i; its readers together read each once */
   bool bfloat16;              /* supports bfloat16 maps */
   bool may_write_float32;     /* y may be float32 where x is bfloat16 */
-  /* Creates primitives; sets scratch_nbytes and saved_nbytes. */
+  /* Optional: creates primitives; sets scratch_nbytes and saved_nbytes. */
   gd_err (*prepare)(gd_op *op);
   void (*load)(gd_op *op, const float *params); /* optional: takes in new parameters */
   void (*forward)(gd_op *op);

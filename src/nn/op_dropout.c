@@ -8,11 +8,6 @@
 
 enum { PIECE = 4096 };
 
-static gd_err dropout_prepare(gd_op *op) {
-  (void)op;
-  return GD_OK;
-}
-
 // Elements first .. first + n - 1 of image `image`, from `x` to `y` of one type.
 static void drop_piece(const gd_op *op, gd_precision type, int image, int64_t first, int64_t n, const void *x,
                        void *y) {
@@ -49,6 +44,5 @@ static void dropout_backward(gd_op *op, float *grads) {
 const gd_op_class gd_op_dropout = {.kind = "dropout",
                                    .overwrites_inputs = 1,
                                    .bfloat16 = true,
-                                   .prepare = dropout_prepare,
                                    .forward = dropout_forward,
                                    .backward = dropout_backward};

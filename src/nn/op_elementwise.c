@@ -7,11 +7,6 @@
 #include "nn/net.h"
 #include "nn/simd.h"
 
-static gd_err elementwise_prepare(gd_op *op) {
-  (void)op;
-  return GD_OK;
-}
-
 static int64_t batch_count(const gd_op *op, gd_shape shape) {
   return op->batch * gd_shape_count(shape);
 }
@@ -62,11 +57,8 @@ static void activation_backward(gd_op *op, float *grads) {
     (silu ? silu_gradient_piece : relu_gradient_piece)(x + i, dy + i, n - i < PIECE ? n - i : PIECE, dx + i);
 }
 
-const gd_op_class gd_op_activation = {.kind = "activation",
-                                      .backward_reads_inputs = 1,
-                                      .prepare = elementwise_prepare,
-                                      .forward = activation_forward,
-                                      .backward = activation_backward};
+const gd_op_class gd_op_activation = {
+    .kind = "activation", .backward_reads_inputs = 1, .forward = activation_forward, .backward = activation_backward};
 
 /* ---- add: a + b ---- */
 
@@ -82,12 +74,8 @@ static void add_backward(gd_op *op, float *grads) {
   (void)op, (void)grads;  // both gradients are dy
 }
 
-const gd_op_class gd_op_add = {.kind = "add",
-                               .passes_gradient = 3,
-                               .overwrites_inputs = 3,
-                               .prepare = elementwise_prepare,
-                               .forward = add_forward,
-                               .backward = add_backward};
+const gd_op_class gd_op_add = {
+    .kind = "add", .passes_gradient = 3, .overwrites_inputs = 3, .forward = add_forward, .backward = add_backward};
 
 /* ---- multiply: a * b ---- */
 
@@ -106,11 +94,8 @@ static void multiply_backward(gd_op *op, float *grads) {
     if (op->dx[k]) multiply_floats(op->dy, op->x[1 - k], batch_count(op, op->out), op->dx[k]);
 }
 
-const gd_op_class gd_op_multiply = {.kind = "multiply",
-                                    .backward_reads_inputs = 3,
-                                    .prepare = elementwise_prepare,
-                                    .forward = multiply_forward,
-                                    .backward = multiply_backward};
+const gd_op_class gd_op_multiply = {
+    .kind = "multiply", .backward_reads_inputs = 3, .forward = multiply_forward, .backward = multiply_backward};
 
 /* ---- concat along channels ---- */
 
@@ -139,11 +124,8 @@ static void concat_backward(gd_op *op, float *grads) {
   }
 }
 
-const gd_op_class gd_op_concat = {.kind = "concat",
-                                  .bfloat16 = true,
-                                  .prepare = elementwise_prepare,
-                                  .forward = concat_forward,
-                                  .backward = concat_backward};
+const gd_op_class gd_op_concat = {
+    .kind = "concat", .bfloat16 = true, .forward = concat_forward, .backward = concat_backward};
 
 /* ---- upsample: nearest, x2 ---- */
 
@@ -219,7 +201,5 @@ static void time_embedding_backward(gd_op *op, float *grads) {
   (void)op, (void)grads;  // timesteps have no gradient
 }
 
-const gd_op_class gd_op_time_embedding = {.kind = "time_embedding",
-                                          .prepare = elementwise_prepare,
-                                          .forward = time_embedding_forward,
-                                          .backward = time_embedding_backward};
+const gd_op_class gd_op_time_embedding = {
+    .kind = "time_embedding", .forward = time_embedding_forward, .backward = time_embedding_backward};

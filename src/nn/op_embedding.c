@@ -3,11 +3,6 @@
 
 #include "nn/net.h"
 
-static gd_err embedding_prepare(gd_op *op) {
-  (void)op;
-  return GD_OK;
-}
-
 static int64_t picked_row(const gd_op *op, int image) {
   int64_t row = (int64_t)((const float *)op->x[0])[image];
   GD_REQUIRE(row >= 0 && row < op->table->params[op->node->params[0]].dims[0]);
@@ -34,8 +29,5 @@ static void embedding_backward(gd_op *op, float *grads) {
   }
 }
 
-const gd_op_class gd_op_embedding = {.kind = "embedding",
-                                     .backward_reads_inputs = 1,
-                                     .prepare = embedding_prepare,
-                                     .forward = embedding_forward,
-                                     .backward = embedding_backward};
+const gd_op_class gd_op_embedding = {
+    .kind = "embedding", .backward_reads_inputs = 1, .forward = embedding_forward, .backward = embedding_backward};

@@ -2,8 +2,6 @@
  * memory. */
 #include "nn/plan.h"
 
-#include <string.h>
-
 #include "nn/bfloat16.h"
 
 int gd_plan_batch(const gd_plan *plan) {
@@ -90,7 +88,8 @@ gd_err gd_plan_create(gd_plan **out, const gd_net *net, int batch, gd_mode mode,
   gd_plan_choose_types(plan, precision);
   for (int i = 0; i < net->n_nodes; i++) plan->ops[i].passes = passes_of(&plan->ops[i]);
   for (int i = 0; i < net->n_nodes; i++) GD_TRY(check_op_types(&plan->ops[i]));
-  for (int i = 0; i < net->n_nodes; i++) GD_TRY(plan->ops[i].passes->prepare(&plan->ops[i]));
+  for (int i = 0; i < net->n_nodes; i++)
+    if (plan->ops[i].passes->prepare) GD_TRY(plan->ops[i].passes->prepare(&plan->ops[i]));
   gd_plan_allocate(plan);
   compute_ready(plan);
 done:
@@ -133,9 +132,9 @@ float *gd_plan_input(gd_plan *plan, int i) {
   return plan->inputs[i];
 }
 
-void gd_plan_set_draws(gd_plan *plan, gd_random key, const uint32_t *rows) {
+uint32_t *gd_plan_begin_draws(gd_plan *plan, gd_random key) {
   plan->draws.key = key;
-  memcpy(plan->draws.rows, rows, (size_t)plan->batch * sizeof *rows);
+  return plan->draws.rows;
 }
 
 const float *gd_plan_input_gradient(gd_plan *plan, int i) {

@@ -139,7 +139,8 @@ void gd_pool_destroy(gd_pool **pool) {
 }
 
 size_t gd_pool_nbytes(const gd_pool *pool) {
-  return (size_t)(pool->local.end - pool->local.begin) * pool->image_nbytes + (size_t)pool->n * sizeof *pool->order;
+  return (size_t)(pool->local.end - pool->local.begin) * pool->image_nbytes +
+         (size_t)pool->n * (sizeof *pool->order + (pool->labels ? 1 : 0));
 }
 
 /* ---- Draw ---- */

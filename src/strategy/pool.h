@@ -30,7 +30,7 @@ char *gd_pool_path(const char *folder, int task);
 size_t gd_pool_nbytes(const gd_pool *pool); /* memory of this rank */
 
 /* Draws number first .. first + n - 1 of the task; this rank gets those of its range, as bytes (range, H, W, C), and
- * their labels (range) where the network is conditional. Each
+ * their numbers in the pool (range). Each
  * pass over the pool has an order of its own, which follows from the seed, so that what is drawn does not depend on
  * ranks. `ranges` (size): each rank's part of 0 .. n-1, in ascending order. Collective on comm: images travel from the
  * ranks that hold them. */

@@ -190,7 +190,7 @@ static gd_err check_input(gd_run *run) {
   GD_TRY(gd_dataset_read(&run->dataset, run->comm, &run->config->dataset, GD_TRAIN));
   GD_TRY(gd_comm_agree(
       run->comm, gd_task_split_make(&run->split, &run->config->tasks, run->config->seed, run->dataset->n_classes)));
-  if (!run->resume) GD_TRY(gd_weights_check(run->comm, run->config));
+  if (!run->resume) GD_TRY(gd_weights_read(run->comm, run->config, &run->weights));
   err = gd_comm_agree(run->comm, total_steps(run, &run->n_steps));
   for (int task = 0; err == GD_OK && task < run->split.n_tasks; task++)
     gd_task_split_warn(&run->split, run->dataset, task, "training");
@@ -217,6 +217,7 @@ void gd_run_destroy(gd_run **run) {
   gd_metrics_destroy(&(*run)->metrics);
   gd_trainer_destroy(&(*run)->trainer);
   gd_dataset_destroy(&(*run)->dataset);
+  gd_free((*run)->weights);
   gd_folder_lock_release(&(*run)->lock);
   gd_free(*run);
   *run = NULL;
@@ -230,7 +231,10 @@ static gd_err begin_run(gd_run *run, bool *resumed) {
   run->trainer->data_digest = gd_dataset_digest(run->dataset);
   gd_progress("looking for checkpoints");
   if (run->resume) GD_TRY(gd_trainer_restore(run->trainer, &run->position, resumed));
-  if (!*resumed) GD_TRY(gd_trainer_take_weights(run->trainer));
+  if (!*resumed) GD_TRY(gd_weights_read(run->comm, run->config, &run->weights));
+  if (run->weights) gd_trainer_take_weights(run->trainer, run->weights);
+  gd_free(run->weights);
+  run->weights = NULL;
   if (run->resume && !*resumed) {
     GD_TRY(gd_run_refuse_lost_checkpoints(run));
     gd_log(GD_LOG_INFO, "no checkpoint in %s: starting at the beginning", run->config->output.directory);

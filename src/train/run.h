@@ -11,6 +11,7 @@ struct gd_run {
   bool resume;
   gd_folder_lock *lock; /* of output.directory */
   gd_dataset *dataset;
+  float *weights; /* of training.init, until they are taken; NULL: none */
   gd_task_split split;
   int64_t n_steps; /* of all tasks */
   gd_trainer *trainer;

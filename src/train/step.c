@@ -73,11 +73,9 @@ static void set_draws(const train_step *s, gd_range current, gd_range replayed, 
   const uint32_t is_replayed = 1u << 31;
   int n_rows = gd_plan_batch(plan),
       n_current = gd_replay_shares_rows(s->trainer->config) ? n_rows : s->trainer->n_current;
-  uint32_t *rows = GD_NEW_ARRAY(uint32_t, n_rows);
+  uint32_t *rows = gd_plan_begin_draws(plan, step_key(s, GD_RANDOM_NETWORK_DROPOUT));
   for (int i = 0; i < n_rows; i++)
     rows[i] = i < n_current ? (uint32_t)(current.begin + i) : (uint32_t)(replayed.begin + i - n_current) | is_replayed;
-  gd_plan_set_draws(plan, step_key(s, GD_RANDOM_NETWORK_DROPOUT), rows);
-  gd_free(rows);
 }
 
 static void fill_unit(void *context, gd_range slots, gd_plan *plan) {

@@ -74,12 +74,12 @@ gd_err gd_state_restore(gd_trainer *trainer, const char *path, const gd_checkpoi
 
 /* ---- Weights to begin with ---- */
 
-/* Parameters and moving average become the weights of training.init, if there are any. Collective. GD_ERR_INPUT naming
- * the file. */
-gd_err gd_trainer_take_weights(gd_trainer *trainer);
+/* The weights of training.init in a new array *params (gd_free), which must be NULL or what an earlier call has read;
+ * NULL: there are none. Collective on comm. GD_ERR_INPUT naming the file. */
+gd_err gd_weights_read(const gd_comm *comm, const gd_config *config, float **params);
 
-/* Whether the file can be read as weights of the configuration's network. Collective on comm. GD_ERR_INPUT. */
-gd_err gd_weights_check(const gd_comm *comm, const gd_config *config);
+/* Parameters and moving average become these. Local. */
+void gd_trainer_take_weights(gd_trainer *trainer, const float *params);
 
 /* ---- Checkpoints ---- */
 

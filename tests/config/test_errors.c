@@ -79,13 +79,6 @@ static void types(void **state) {
        "bad.yaml:1: key 'dataset.name': must be fashion_mnist, mnist or cifar10, is 'cifar100'"},
       {"replay: {sampler: [ddim]}\n",
        "bad.yaml:1: key 'replay.sampler': must be ddim, ddpm, dpmpp_2m, unipc, euler, midpoint or heun, is a list"},
-      {"diffusion: {path: straight}\n", "bad.yaml:1: key 'diffusion.path': must be diffusion or flow, is 'straight'"},
-      {"diffusion: {prediction: noise}\n",
-       "bad.yaml:1: key 'diffusion.prediction': must be epsilon, v or x0, is 'noise'"},
-      {"diffusion: {loss_weight: snr}\n", "bad.yaml:1: key 'diffusion.loss_weight': must be none or min_snr, is 'snr'"},
-      {"strategy: {teacher: best}\n", "bad.yaml:1: key 'strategy.teacher': must be ema or raw, is 'best'"},
-      {"training: {schedule: step}\n",
-       "bad.yaml:1: key 'training.schedule': must be constant, cosine or linear, is 'step'"},
       {"replay: {timesteps: 899}\n", "bad.yaml:1: key 'replay.timesteps': must be a list of whole numbers, is '899'"},
       {"replay: {timesteps: [899, 4x]}\n", "bad.yaml:1: key 'replay.timesteps': must be a whole number, is '4x'"},
       {"training: {reduction: sum}\n", "bad.yaml:1: key 'training.reduction': must be tree or fast, is 'sum'"},
@@ -124,6 +117,20 @@ static void types(void **state) {
   };
   setenv("GD_TEST_EMPTY", "", 1);
   setenv("GD_TEST_BINARY", "a\xff", 1);
+  CHECK_ALL(cases);
+}
+
+static void choices(void **state) {
+  (void)state;
+  static const bad cases[] = {
+      {"diffusion: {path: straight}\n", "bad.yaml:1: key 'diffusion.path': must be diffusion or flow, is 'straight'"},
+      {"diffusion: {prediction: noise}\n",
+       "bad.yaml:1: key 'diffusion.prediction': must be epsilon, v or x0, is 'noise'"},
+      {"diffusion: {loss_weight: snr}\n", "bad.yaml:1: key 'diffusion.loss_weight': must be none or min_snr, is 'snr'"},
+      {"strategy: {teacher: best}\n", "bad.yaml:1: key 'strategy.teacher': must be ema or raw, is 'best'"},
+      {"training: {schedule: step}\n",
+       "bad.yaml:1: key 'training.schedule': must be constant, cosine or linear, is 'step'"},
+  };
   CHECK_ALL(cases);
 }
 
@@ -219,6 +226,24 @@ static void combinations(void **state) {
        "bad.yaml:1: key 'replay.eta': the sampler ddpm has eta 1: leave the key out, is '0'"},
       {"evaluation:\n  sampler: ddpm\n  eta: 0.5\n",
        "bad.yaml:3: key 'evaluation.eta': the sampler ddpm has eta 1: leave the key out, is '0.5'"},
+      {"diffusion: {beta_start: 0.02}\n",
+       "bad.yaml:1: key 'diffusion.beta_start': must be below diffusion.beta_end, 0.02 is not below 0.02"},
+      {"tasks: {count: 3}\n", "bad.yaml:1: key 'tasks.count': 10 classes cannot be divided into 3 equal tasks"},
+      {"tasks:\n  order: [[0, 1], [2, 3]]\n  count: 5\n",
+       "bad.yaml:3: key 'tasks.count': is '5', but tasks.order lists 2 tasks"},
+      {"tasks: {order: [[0, 1], [2, 0]]}\n", "bad.yaml:1: key 'tasks.order': class 0 is listed twice"},
+      {"tasks: {order: [[0, 1], [2, 10]]}\n",
+       "bad.yaml:1: key 'tasks.order': class 10 does not exist, fashion_mnist has 0 to 9"},
+      {"seed: 1\ndataset: {name: mnist}\n",
+       "bad.yaml:2: key 'dataset.path': must name the folder with the files of mnist"},
+      {"dataset: {name: cifar10}\n", "bad.yaml:1: key 'dataset.path': must name the folder with the files of cifar10"},
+  };
+  CHECK_ALL(cases);
+}
+
+static void sampling(void **state) {
+  (void)state;
+  static const bad cases[] = {
       {"evaluation: {sampler: unipc, eta: 0.5}\n",
        "bad.yaml:1: key 'evaluation.eta': the sampler unipc has eta 0: leave the key out, is '0.5'"},
       {"replay: {sampler: ddpm, timesteps: [999, 499]}\n",
@@ -245,17 +270,6 @@ static void combinations(void **state) {
        "bad.yaml:1: key 'diffusion.prediction': must be v for diffusion.path flow"},
       {"diffusion: {path: flow, loss_weight: min_snr}\n",
        "bad.yaml:1: key 'diffusion.loss_weight': must be none for diffusion.path flow"},
-      {"diffusion: {beta_start: 0.02}\n",
-       "bad.yaml:1: key 'diffusion.beta_start': must be below diffusion.beta_end, 0.02 is not below 0.02"},
-      {"tasks: {count: 3}\n", "bad.yaml:1: key 'tasks.count': 10 classes cannot be divided into 3 equal tasks"},
-      {"tasks:\n  order: [[0, 1], [2, 3]]\n  count: 5\n",
-       "bad.yaml:3: key 'tasks.count': is '5', but tasks.order lists 2 tasks"},
-      {"tasks: {order: [[0, 1], [2, 0]]}\n", "bad.yaml:1: key 'tasks.order': class 0 is listed twice"},
-      {"tasks: {order: [[0, 1], [2, 10]]}\n",
-       "bad.yaml:1: key 'tasks.order': class 10 does not exist, fashion_mnist has 0 to 9"},
-      {"seed: 1\ndataset: {name: mnist}\n",
-       "bad.yaml:2: key 'dataset.path': must name the folder with the files of mnist"},
-      {"dataset: {name: cifar10}\n", "bad.yaml:1: key 'dataset.path': must name the folder with the files of cifar10"},
   };
   CHECK_ALL(cases);
 }
@@ -366,9 +380,10 @@ static void files(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(keys),         cmocka_unit_test(types),     cmocka_unit_test(ranges),
-      cmocka_unit_test(combinations), cmocka_unit_test(overrides), cmocka_unit_test(broken_yaml),
-      cmocka_unit_test(costly_texts), cmocka_unit_test(files),
+      cmocka_unit_test(keys),         cmocka_unit_test(types),       cmocka_unit_test(ranges),
+      cmocka_unit_test(combinations), cmocka_unit_test(sampling),    cmocka_unit_test(choices),
+      cmocka_unit_test(overrides),    cmocka_unit_test(broken_yaml), cmocka_unit_test(costly_texts),
+      cmocka_unit_test(files),
   };
   return GD_TEST_MAIN(tests);
 }

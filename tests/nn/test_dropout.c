@@ -38,8 +38,9 @@ static void fill(float *values, float value) {
 }
 
 static const float *run(gd_fixture *f, uint32_t step, uint32_t first_row) {
-  uint32_t rows[BATCH] = {first_row, first_row + 1, first_row + 2};
-  gd_plan_set_draws(f->plan, (gd_random){.seed = 1, .purpose = GD_RANDOM_NETWORK_DROPOUT, .step = step}, rows);
+  uint32_t *rows =
+      gd_plan_begin_draws(f->plan, (gd_random){.seed = 1, .purpose = GD_RANDOM_NETWORK_DROPOUT, .step = step});
+  for (uint32_t i = 0; i < BATCH; i++) rows[i] = first_row + i;
   fill(gd_plan_input(f->plan, 0), 2);
   return gd_plan_forward(f->plan);
 }
