@@ -117,7 +117,7 @@ uninterrupted_of() {
 # A run's metrics have each step once and in order.
 steps_are_whole() { # DIRECTORY
   local n
-  sed -n 's/.*"global_step": \([0-9]*\).*/\1/p' "$1/metrics.jsonl" >"$folder/steps"
+  sed -n 's/.*"event": "step".*"global_step": \([0-9]*\).*/\1/p' "$1/metrics.jsonl" >"$folder/steps"
   n=$(grep -c '"event": "step"' "$folder/uninterrupted/metrics.jsonl")
   seq "$n" | cmp -s - "$folder/steps" || fail "$1/metrics.jsonl does not have the steps 1 to $n once each, in order"
 }
