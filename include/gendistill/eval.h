@@ -70,7 +70,7 @@ const char *gd_classifier_path(const gd_classifier *classifier); /* its checkpoi
 
 /* All metrics by name, in the order of an evaluation. A new one is one word here, and a gd_metric gd_metric_<name> in
  * src/eval. */
-#define GD_METRICS(ROW) ROW(frechet) ROW(class_balance) ROW(tasks) ROW(solver)
+#define GD_METRICS(ROW) ROW(frechet) ROW(class_balance) ROW(neighbours) ROW(tasks) ROW(solver)
 
 #define GD_METRIC_ID(name) GD_METRIC_##name,
 typedef enum gd_metric_id { GD_METRICS(GD_METRIC_ID) GD_N_METRICS } gd_metric_id;
@@ -81,9 +81,10 @@ typedef struct gd_reported {
   double factor;           /* from the stored number to the one shown */
   int digits;              /* behind the point; -1: four significant ones */
   bool higher_is_better;
+  bool drawn; /* in pictures too */
 } gd_reported;
 
-enum { GD_MAX_REPORTED = 4 };
+enum { GD_MAX_REPORTED = 5 };
 
 typedef struct gd_measurement gd_measurement; /* eval/metric.h */
 struct json_t;
@@ -91,11 +92,14 @@ struct json_t;
 typedef struct gd_metric {
   /* Puts its numbers into the evaluation's JSON object. Collective. */
   gd_err (*measure)(gd_measurement *measurement, struct json_t *out);
+  bool of_features;                      /* needs nothing but features: real images are measured in the same way */
   gd_reported reported[GD_MAX_REPORTED]; /* ends with a key of NULL, or full */
 } gd_metric;
 
-/* Reported number `number` (from 0) of all metrics in their order; NULL: there are fewer. Local. */
+/* Reported number `number` (from 0) of all metrics in their order, and of those that are drawn; NULL: there are fewer.
+ * Local. */
 const gd_reported *gd_reported_get(int number);
+const gd_reported *gd_reported_drawn(int number);
 
 /* ---- Evaluation of a run ------------------------------------------------------------------------- */
 

@@ -86,4 +86,8 @@ gd_err gd_run_train(gd_run *run, gd_after_task after_task, void *context, uint64
  * holds the folder's lock; the file appears whole. GD_ERR_FAILED naming the file. */
 gd_err gd_metrics_replace_evaluations(const char *run, int n, char *const *lines);
 
+/* The newest evaluation of task `task` (from 0) in RUN/metrics.jsonl: new string, or NULL where there is none. Local.
+ */
+char *gd_metrics_find_evaluation(const char *run, int task);
+
 #endif

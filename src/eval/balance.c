@@ -18,7 +18,7 @@ gd_balance gd_class_balance(int n_classes, const int64_t *true_counts, const int
   for (int c = 0; c < n_classes; c++) {
     double p = (double)true_counts[c] / n_true, q = (double)generated_counts[c] / n_generated;
     out.kld += (p + tiny) * (log(p + tiny) - log(q + tiny));
-    out.absolute_ratio_difference += fabs(p - q);
+    out.absolute_ratio_difference += fabs(p - q) / 2;
   }
   return out;
 }

@@ -6,7 +6,7 @@
 
 typedef struct gd_balance {
   double kld;                       /* sum_c p_c (ln p_c - ln q_c) */
-  double absolute_ratio_difference; /* sum_c |p_c - q_c|, from 0 to 2 */
+  double absolute_ratio_difference; /* sum_c |p_c - q_c| / 2, from 0 to 1 */
 } gd_balance;
 
 /* p: frequencies of `true_counts`, q: of `generated_counts`; for the divergence both plus 1e-8, as in the paper's

@@ -12,8 +12,8 @@
 
 #include "gendistill/store.h"
 
-char *gd_cache_path(const char *folder, const char *kind, uint64_t key) {
-  return gd_format("%s/%s-%016" PRIx64 ".h5", folder, kind, key);
+char *gd_cache_path(const char *folder, const char *kind, uint64_t key, const char *type) {
+  return gd_format("%s/%s-%016" PRIx64 ".%s", folder, kind, key, type);
 }
 
 bool gd_cache_has(const gd_comm *comm, const char *path) {
@@ -24,10 +24,10 @@ bool gd_cache_has(const gd_comm *comm, const char *path) {
 
 enum { DRAFT_SECONDS = 3600 };
 
-// "KIND-KEY.h5.HOST-PROCESS", perhaps with .tmp: of a job that was killed, unless it is new.
+// "KIND-KEY.TYPE.HOST-PROCESS", perhaps with .tmp: of a job that was killed, unless it is new.
 static void remove_old_draft(const char *folder, const char *name) {
   struct stat status;
-  if (!strstr(name, ".h5.")) return;
+  if (!strstr(name, ".h5.") && !strstr(name, ".json.")) return;
   char *path = gd_format("%s/%s", folder, name);
   if (stat(path, &status) == 0 && difftime(time(NULL), status.st_mtime) > DRAFT_SECONDS) unlink(path);
   gd_free(path);

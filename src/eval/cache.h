@@ -4,8 +4,8 @@
 
 #include "gendistill/comm.h"
 
-/* FOLDER/KIND-KEY.h5, the key as 16 hexadecimal digits; new string, gd_free. Local. */
-char *gd_cache_path(const char *folder, const char *kind, uint64_t key);
+/* FOLDER/KIND-KEY.TYPE (h5, json), the key as 16 hexadecimal digits; new string, gd_free. Local. */
+char *gd_cache_path(const char *folder, const char *kind, uint64_t key, const char *type);
 
 /* Whether the file is there. Collective on comm: rank 0 checks. */
 bool gd_cache_has(const gd_comm *comm, const char *path);

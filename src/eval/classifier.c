@@ -215,7 +215,7 @@ gd_err gd_classifier_obtain(gd_classifier **out, const gd_comm *comm, const gd_c
   c->n_classes = test->n_classes;
   int wanted = config->classifier.image_size, size = wanted > test->size ? wanted : test->size;
   char *description = describe_classifier(config, train_set, test, size);
-  c->path = gd_cache_path(config->evaluation.cache, "classifier", gd_digest(description, strlen(description), 0));
+  c->path = gd_cache_path(config->evaluation.cache, "classifier", gd_digest(description, strlen(description), 0), "h5");
   gd_resnet18_create(&c->net, size, test->channels, widths, c->n_classes, true);
   GD_TRY(gd_comm_agree(comm, gd_plan_create(&c->plan, c->net, GD_IMAGE_CHUNK, GD_INFERENCE, GD_FLOAT32)));
   if (!find_classifier(c)) GD_TRY(make_classifier(c, config, train_set, test, description));

@@ -1,5 +1,6 @@
-/* Evaluates one sample set after another: features, labels and statistics of real images are made here, the numbers in
- * the metrics' own files. */
+/* Evaluates one sample set after another: features and labels are made here, the numbers in the metrics' own files. */
+#include "eval/evaluator.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -7,28 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval/cache.h"
-#include "eval/classifier.h"
-#include "eval/inception.h"
+#include "eval/floor.h"
 #include "eval/json.h"
 #include "eval/metric.h"
-#include "eval/moments.h"
-#include "eval/solver_training.h"
 #include "gendistill/eval.h"
 #include "gendistill/strategy.h"
+#include "gendistill/train.h"
 
-enum { DIGITS = 10 };  // of the numbers in JSON
-
-struct gd_evaluator {
-  const gd_comm *comm;
-  const gd_config *config;
-  gd_dataset *train, *test;
-  gd_task_split split;
-  gd_classifier *classifier;
-  gd_inception *inception;  // NULL where the classifier's own features are asked for
-  gd_grid *grid;
-  gd_features real;  // of all test images; values NULL until they are needed
-  gd_solver_training *solver;
+enum {
+  DIGITS = 10,           // of the numbers in JSON
+  EVALUATION_FORMAT = 2  // 1, which was not written: absolute_ratio_difference without the factor 1/2
 };
 
 char *gd_frechet_name(gd_extractor extractor) {
@@ -37,17 +26,16 @@ char *gd_frechet_name(gd_extractor extractor) {
 
 /* ---- Features ---- */
 
-static int features_width(const gd_evaluator *e) {
+int gd_evaluator_width(const gd_evaluator *e) {
   return e->inception ? gd_inception_width(e->inception) : gd_classifier_width(e->classifier);
 }
 
-static uint64_t features_digest(const gd_evaluator *e) {
+uint64_t gd_evaluator_digest(const gd_evaluator *e) {
   return e->inception ? gd_inception_digest(e->inception) : gd_classifier_digest(e->classifier);
 }
 
-// Features of this rank's images, and the classifier's labels where `labels` is not NULL.
-static void extract_features(gd_evaluator *e, int64_t n_global, const gd_images *images, uint8_t *labels,
-                             gd_features *features) {
+void gd_evaluator_extract(gd_evaluator *e, int64_t n_global, const gd_images *images, uint8_t *labels,
+                          gd_features *features) {
   if (labels || !e->inception)
     gd_classifier_extract(e->classifier, n_global, images, labels, e->inception ? NULL : features);
   if (e->inception) gd_inception_extract(e->inception, n_global, images, features);
@@ -76,7 +64,7 @@ gd_err gd_evaluator_create(gd_evaluator **out, const gd_comm *comm, const gd_con
   GD_TRY(gd_classifier_obtain(&e->classifier, comm, config, e->train, e->test));
   if (config->evaluation.features == GD_INCEPTION_V3)
     GD_TRY(gd_inception_create(&e->inception, comm, config->evaluation.inception_weights));
-  gd_grid_create(&e->grid, comm, gd_grid_ranks_for(features_width(e)));
+  gd_grid_create(&e->grid, comm, gd_grid_ranks_for(gd_evaluator_width(e)));
   *out = e;
   e = NULL;
 done:
@@ -92,53 +80,11 @@ void gd_evaluator_destroy(gd_evaluator **evaluator) {
   gd_inception_destroy(&e->inception);
   gd_classifier_destroy(&e->classifier);
   gd_features_clear(&e->real);
+  for (int t = 0; t < GD_MAX_CLASSES; t++) json_decref(e->evaluations[t]);
   gd_dataset_destroy(&e->train);
   gd_dataset_destroy(&e->test);
   gd_free(e);
   *evaluator = NULL;
-}
-
-/* ---- Real images ---- */
-
-// Which labels are of wanted classes; new array.
-static bool *select_rows(const uint8_t *labels, int64_t n, const bool *wanted) {
-  bool *selected = GD_NEW_ARRAY(bool, n);
-  for (int64_t i = 0; i < n; i++) selected[i] = wanted[labels[i]];
-  return selected;
-}
-
-static gd_moments *measure_real(gd_evaluator *e, const bool *wanted) {
-  const gd_dataset *test = e->test;
-  gd_range local = gd_range_images(e->comm, test->n);
-  gd_images images = gd_dataset_images(test, local.begin);
-  if (!e->real.values) extract_features(e, test->n, &images, NULL, &e->real);
-  bool *selected = select_rows(test->labels + local.begin, local.end - local.begin, wanted);
-  gd_moments *moments;
-  gd_moments_create(&moments, e->grid, &e->real, selected);
-  gd_free(selected);
-  return moments;
-}
-
-// Moments of the test images of the wanted classes, from the cache where they are there.
-static gd_err real_moments(gd_evaluator *e, const bool *wanted, gd_moments **out) {
-  gd_err err = GD_OK;
-  char *draft = NULL;
-  uint64_t key =
-      gd_digest(wanted, sizeof(bool) * (size_t)e->test->n_classes, gd_dataset_digest(e->test) ^ features_digest(e));
-  char *path = gd_cache_path(e->config->evaluation.cache, "moments", key);
-  *out = NULL;
-  if (gd_cache_has(e->comm, path)) {
-    if (gd_moments_read(out, e->grid, path, features_width(e)) == GD_OK) goto done;
-    gd_log(GD_LOG_WARN, "%s; measuring the real images again", gd_error_message());
-  }
-  *out = measure_real(e, wanted);
-  GD_TRY(gd_cache_begin(e->comm, path, &draft));
-  GD_TRY(gd_moments_write(*out, draft));
-  GD_TRY(gd_cache_publish(e->comm, draft, path));
-done:
-  gd_free(draft);
-  gd_free(path);
-  return err;
 }
 
 /* ---- Generated images ---- */
@@ -165,7 +111,7 @@ static void prepare_measurement(gd_measurement *m, const uint8_t *bytes) {
   int64_t n = m->set.local.end - m->set.local.begin;
   m->labels = gd_alloc_zero((size_t)n + 1);
   gd_images images = {.held = bytes, .held_size = m->set.h, .size = m->set.h, .channels = m->set.c};
-  extract_features(e, m->set.n_global, &images, m->labels, &m->features);
+  gd_evaluator_extract(e, m->set.n_global, &images, m->labels, &m->features);
   for (int64_t i = 0; i < n; i++) m->counts[m->labels[i]]++;
   MPI_Allreduce(MPI_IN_PLACE, m->counts, GD_MAX_CLASSES, MPI_INT64_T, MPI_SUM, e->comm->mpi);
   m->n_tasks = gd_strategy_tasks_seen(e->config, m->task);
@@ -176,38 +122,6 @@ static void prepare_measurement(gd_measurement *m, const uint8_t *bytes) {
 static void clear_measurement(gd_measurement *m) {
   gd_free(m->labels);
   gd_features_clear(&m->features);
-}
-
-/* ---- What metrics may use ---- */
-
-void gd_measurement_mark(const gd_measurement *m, int task, bool wanted[GD_MAX_CLASSES]) {
-  for (int i = 0; i < m->split->n_classes[task]; i++) wanted[m->split->classes[task][i]] = true;
-}
-
-int64_t gd_measurement_count_real(const gd_measurement *m, const bool *wanted, int64_t *counts) {
-  const gd_dataset *test = m->evaluator->test;
-  int64_t n = 0;
-  for (int64_t i = 0; i < test->n; i++) {
-    if (!wanted[test->labels[i]]) continue;
-    counts[test->labels[i]]++;
-    n++;
-  }
-  return n;
-}
-
-gd_err gd_measurement_frechet(gd_measurement *m, const bool *wanted, bool all_generated, gd_frechet *out) {
-  gd_err err;
-  gd_evaluator *e = m->evaluator;
-  gd_moments *real = NULL, *generated = NULL;
-  bool *selected = all_generated ? NULL : select_rows(m->labels, m->set.local.end - m->set.local.begin, wanted);
-  GD_TRY(real_moments(e, wanted, &real));
-  gd_moments_create(&generated, e->grid, &m->features, selected);
-  err = gd_frechet_distance(out, real, generated);
-done:
-  gd_moments_destroy(&real);
-  gd_moments_destroy(&generated);
-  gd_free(selected);
-  return err;
 }
 
 /* ---- Protocol ---- */
@@ -231,6 +145,7 @@ static void put_protocol(const gd_measurement *m, json_t *out) {
   const gd_evaluator *e = m->evaluator;
   const gd_sample_set *set = &m->set;
   json_object_set_new(out, "event", json_string("evaluation"));
+  json_object_set_new(out, "format", json_integer(EVALUATION_FORMAT));
   json_object_set_new(out, "task", json_integer(m->task + 1));
   json_object_set_new(out, "n_tasks", json_integer(gd_strategy_n_tasks(e->config)));
   json_object_set_new(out, "tasks_seen", json_integer(m->n_tasks));
@@ -280,6 +195,29 @@ static char *one_line(const json_t *object) {
   return copy;
 }
 
+// Makes the evaluations of the run's earlier tasks known, as far as they are in metrics.jsonl. Collective.
+static void recall_evaluations(gd_evaluator *e, int n_tasks) {
+  for (int task = 0; task < n_tasks; task++) {
+    if (e->evaluations[task]) continue;
+    char *line = e->comm->rank == 0 ? gd_metrics_find_evaluation(e->config->output.directory, task) : NULL;
+    int length = line ? (int)strlen(line) + 1 : 0;
+    MPI_Bcast(&length, 1, MPI_INT, 0, e->comm->mpi);
+    if (!line) line = gd_alloc_zero((size_t)length + 1);
+    MPI_Bcast(line, length, MPI_CHAR, 0, e->comm->mpi);
+    e->evaluations[task] = json_loads(line, 0, NULL);
+    gd_free(line);
+  }
+}
+
+static gd_err measure_all(gd_measurement *m, json_t *out) {
+  gd_err err = GD_OK;
+  json_t *real;
+  for (int id = 0; id < GD_N_METRICS && err == GD_OK; id++) err = gd_metric_get((gd_metric_id)id)->measure(m, out);
+  if (err == GD_OK) err = gd_floor_measure(m, &real);
+  if (err == GD_OK) json_object_set_new(out, "real", real);
+  return err;
+}
+
 static gd_err evaluate_set(gd_evaluator *e, int task, const char *path, bool is_of_run, char **json) {
   gd_err err;
   double start = gd_seconds();
@@ -288,6 +226,7 @@ static gd_err evaluate_set(gd_evaluator *e, int task, const char *path, bool is_
                       .config = e->config,
                       .split = &e->split,
                       .solver = is_of_run ? e->solver : NULL,
+                      .earlier = is_of_run ? e->evaluations : NULL,
                       .n_classes = e->test->n_classes,
                       .task = task};
   uint8_t *images = NULL;
@@ -295,10 +234,15 @@ static gd_err evaluate_set(gd_evaluator *e, int task, const char *path, bool is_
   *json = NULL;
   GD_TRY(read_samples(&m, path, &images));
   prepare_measurement(&m, images);
+  if (is_of_run) recall_evaluations(e, task);
   put_protocol(&m, out);
-  for (int id = 0; id < GD_N_METRICS; id++) GD_TRY(gd_metric_get((gd_metric_id)id)->measure(&m, out));
+  GD_TRY(measure_all(&m, out));
   log_summary(e, task, out, gd_seconds() - start);
   *json = one_line(out);
+  if (is_of_run) {
+    json_decref(e->evaluations[task]);
+    e->evaluations[task] = json_loads(*json, 0, NULL);  // with the digits of the file, as a resumed run reads it
+  }
 done:
   json_decref(out);
   gd_free(images);

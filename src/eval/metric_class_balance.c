@@ -20,5 +20,5 @@ static gd_err measure_class_balance(gd_measurement *m, json_t *out) {
 
 const gd_metric gd_metric_class_balance = {
     .measure = measure_class_balance,
-    .reported = {{"kld", "KLD of class frequencies", 1, 3, false},
-                 {"absolute_ratio_difference", "absolute ratio difference", 1, 3, false}}};
+    .reported = {{"kld", "KLD of class frequencies", 1, 3, false, true},
+                 {"absolute_ratio_difference", "absolute ratio difference", 1, 3, false, false}}};

@@ -9,5 +9,5 @@ static gd_err measure_solver(gd_measurement *m, json_t *out) {
 }
 
 const gd_metric gd_metric_solver = {.measure = measure_solver,
-                                    .reported = {{"solver.average_accuracy", "ACC, %", 100, 1, true},
-                                                 {"solver.forgetting", "forgetting, %", 100, 1, false}}};
+                                    .reported = {{"solver.average_accuracy", "ACC, %", 100, 1, true, true},
+                                                 {"solver.forgetting", "forgetting, %", 100, 1, false, false}}};

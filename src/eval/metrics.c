@@ -17,3 +17,10 @@ const gd_reported *gd_reported_get(int number) {
       if (number-- == 0) return &metrics[id]->reported[k];
   return NULL;
 }
+
+const gd_reported *gd_reported_drawn(int number) {
+  const gd_reported *reported;
+  for (int i = 0; (reported = gd_reported_get(i)); i++)
+    if (reported->drawn && number-- == 0) return reported;
+  return NULL;
+}

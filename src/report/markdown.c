@@ -43,6 +43,20 @@ static const char *metric_title(const gd_report *report, const gd_reported *metr
 
 /* ---- Tables ---- */
 
+// The reported numbers that some group has, in their order: fills `metrics`, returns how many.
+static int measured_metrics(const gd_report *report, const gd_reported *metrics[GD_N_METRICS * GD_MAX_REPORTED]) {
+  int n = 0;
+  const gd_reported *metric;
+  for (int k = 0; (metric = gd_reported_get(k)); k++) {
+    bool any = false;
+    for (int g = 0; g < report->n_groups; g++)
+      for (int t = 0; t <= report->n_tasks; t++)
+        any = any || gd_report_group_mean(&report->groups[g], t, metric->key).n > 0;
+    if (any) metrics[n++] = metric;
+  }
+  return n;
+}
+
 static double best_mean(const gd_report *report, const gd_reported *metric) {
   double best = NAN;
   for (int g = 0; g < report->n_groups; g++) {
@@ -53,11 +67,43 @@ static double best_mean(const gd_report *report, const gd_reported *metric) {
   return best;
 }
 
+// The number `key` of real images after the last task, mean over all runs.
+static gd_report_mean real_mean(const gd_report *report, const char *key) {
+  gd_report_mean out = {.mean = NAN};
+  double sum = 0;
+  int n = 0;
+  for (int i = 0; i < report->n_runs; i++) {
+    const gd_report_run *run = &report->runs[i];
+    char *name = gd_format("real.%s", strcmp(key, "frechet") == 0 && run->frechet ? run->frechet : key);
+    double value = gd_report_number(gd_report_last(run), name);
+    gd_free(name);
+    if (isnan(value)) continue;
+    sum += value;
+    out.n = 1;  // the same images for all runs of one data set and order of tasks: no spread to show
+    out.mean = sum / ++n;
+  }
+  return out;
+}
+
+// What real images get: the floor of each number.
+static void write_real(const gd_report *report, FILE *out, int n_metrics, const gd_reported *const *metrics) {
+  fprintf(out, "| *real images* |");
+  for (int k = 0; k < n_metrics; k++) write_mean(out, real_mean(report, metrics[k]->key), metrics[k], false);
+  fprintf(out, " |\n");
+}
+
+static bool has_cumulative(const gd_report *report) {
+  for (int g = 0; g < report->n_groups; g++)
+    if (report->groups[g].runs[0]->config->strategy.name == GD_STRATEGY_cumulative) return true;
+  return false;
+}
+
 static void write_final(const gd_report *report, FILE *out) {
   fprintf(out, "\n## After the last task\n\n| strategy |");
-  int n_metrics = 0;
-  for (const gd_reported *metric; (metric = gd_reported_get(n_metrics)); n_metrics++)
-    fprintf(out, " %s %s |", metric_title(report, metric), metric->higher_is_better ? "↑" : "↓");
+  const gd_reported *metrics[GD_N_METRICS * GD_MAX_REPORTED];
+  int n_metrics = measured_metrics(report, metrics);
+  for (int k = 0; k < n_metrics; k++)
+    fprintf(out, " %s %s |", metric_title(report, metrics[k]), metrics[k]->higher_is_better ? "↑" : "↓");
   fprintf(out, " seeds |");
   write_rule(out, n_metrics + 2);
   for (int g = 0; g < report->n_groups; g++) {
@@ -65,17 +111,20 @@ static void write_final(const gd_report *report, FILE *out) {
     fprintf(out, "|");
     write_cell(out, group->label);
     for (int k = 0; k < n_metrics; k++) {
-      const gd_reported *metric = gd_reported_get(k);
-      gd_report_mean m = gd_report_group_mean(group, 0, metric->key);
-      write_mean(out, m, metric, m.n > 0 && m.mean == best_mean(report, metric));
+      gd_report_mean m = gd_report_group_mean(group, 0, metrics[k]->key);
+      write_mean(out, m, metrics[k], m.n > 0 && m.mean == best_mean(report, metrics[k]));
     }
     fprintf(out, " %d |\n", gd_report_group_mean(group, 0, "kld").n);
   }
+  if (real_mean(report, "frechet").n > 0) write_real(report, out, n_metrics, metrics);
   fprintf(
       out,
-      "\nMean ± standard error over seeds; ↓ lower is better. ACC and forgetting are the solver's. All numbers of\n"
+      "\nMean ± standard error over seeds; ↓ lower is better. Real images: training images, as many as were "
+      "generated.\n"
+      "ACC and forgetting are the solver's.%s All numbers of\n"
       "every run and task are in report.csv: strategy, label (the group), seed, task (from 1), metric (its name in\n"
-      "metrics.jsonl; `task_share.0` is the first of an array), value. Task 0: sums over the whole run.\n");
+      "metrics.jsonl; `task_share.0` is the first of an array), value. Task 0: sums over the whole run.\n",
+      has_cumulative(report) ? " What the paper calls Joint is `cumulative`." : "");
 }
 
 static void write_task_heads(const gd_report *report, FILE *out, const char *corner, const char *prefix) {
@@ -87,15 +136,16 @@ static void write_task_heads(const gd_report *report, FILE *out, const char *cor
 
 static void write_course(const gd_report *report, FILE *out) {
   fprintf(out, "\n## After each task\n");
-  const gd_reported *metric;
-  for (int k = 0; (metric = gd_reported_get(k)); k++) {
-    fprintf(out, "\n### %s\n\n", metric_title(report, metric));
+  const gd_reported *metrics[GD_N_METRICS * GD_MAX_REPORTED];
+  int n_metrics = measured_metrics(report, metrics);
+  for (int k = 0; k < n_metrics; k++) {
+    fprintf(out, "\n### %s\n\n", metric_title(report, metrics[k]));
     write_task_heads(report, out, "strategy", "task");
     for (int g = 0; g < report->n_groups; g++) {
       fprintf(out, "|");
       write_cell(out, report->groups[g].label);
       for (int t = 1; t <= report->n_tasks; t++)
-        write_mean(out, gd_report_group_mean(&report->groups[g], t, metric->key), metric, false);
+        write_mean(out, gd_report_group_mean(&report->groups[g], t, metrics[k]->key), metrics[k], false);
       fprintf(out, "\n");
     }
   }
@@ -129,18 +179,20 @@ static void write_matrices(const gd_report *report, FILE *out, const char *title
 }
 
 static void write_forgetting(const gd_report *report, FILE *out) {
-  static const gd_reported percent = {"", "", 100, 1, false}, distance = {"", "", 1, -1, false};
+  static const gd_reported percent = {.factor = 100, .digits = 1}, distance = {.factor = 1, .digits = -1};
   fprintf(out, "\n## Forgetting, task by task\n");
   write_matrices(report, out, "Share of the generated images that are of a task's classes, %", "task_share",
                  "tasks_seen", &percent);
   write_matrices(report, out, "Fréchet distance of these images from the task's test images", "task_frechet",
                  "tasks_seen", &distance);
+  write_matrices(report, out, "KID of these images", "task_kid", "task_kid.0", &distance);
+  write_matrices(report, out, "Coverage of a task's test images, %", "task_coverage", "task_coverage.0", &percent);
   write_matrices(report, out, "Accuracy of the solver on a task's test images, %", "solver.task_accuracy",
                  "solver.average_accuracy", &percent);
 }
 
 static void write_counts_row(const gd_report *report, const gd_report_group *group, FILE *out, const char *key) {
-  static const gd_reported plain = {"", "", 1, 0, false};
+  static const gd_reported plain = {.factor = 1};
   for (int c = 0; c < report->n_classes; c++) {
     char *element = gd_format("%s.%d", key, c);
     gd_report_mean m = gd_report_group_mean(group, 0, element);

@@ -136,7 +136,7 @@ static gd_err write_loss(const gd_report *report) {
 
 /* ---- Measures after each task ---- */
 
-enum { N_PANELS = 4 };  // the first reported numbers
+enum { N_PANELS = 4 };  // the first numbers that are drawn
 
 // Returns how many rows the group has.
 static int write_course_data(const gd_report *report, const gd_report_group *group, FILE *data) {
@@ -145,8 +145,8 @@ static int write_course_data(const gd_report *report, const gd_report_group *gro
     if (gd_report_group_mean(group, t, "tasks_seen").n == 0) continue;
     fprintf(data, "%d", t);
     for (int k = 0; k < N_PANELS; k++) {
-      gd_report_mean m = gd_report_group_mean(group, t, gd_reported_get(k)->key);
-      double factor = gd_reported_get(k)->factor;
+      gd_report_mean m = gd_report_group_mean(group, t, gd_reported_drawn(k)->key);
+      double factor = gd_reported_drawn(k)->factor;
       fprintf(data, m.n > 0 ? " %.10g" : " ?", factor * m.mean);
       fprintf(data, m.n > 1 ? " %.10g" : " ?", factor * m.error);
     }
@@ -165,7 +165,7 @@ static bool has(const gd_report *report, const gd_report_group *group, const cha
 }
 
 static void write_panel(const gd_report *report, FILE *gp, int k, const int *n_rows) {
-  const gd_reported *metric = gd_reported_get(k);
+  const gd_reported *metric = gd_reported_drawn(k);
   int g_with = 0;
   while (g_with < report->n_groups && !has(report, &report->groups[g_with], metric->key, 1)) g_with++;
   if (g_with == report->n_groups) {  // gnuplot refuses to plot nothing
@@ -229,7 +229,7 @@ static gd_err write_measures(const gd_report *report) {
   if (!data) return err;
   int *n_rows = GD_NEW_ARRAY(int, report->n_groups), n_shown = 0;
   fprintf(data, "# tasks seen, then mean and standard error of");
-  for (int k = 0; k < N_PANELS; k++) fprintf(data, "%s %s", k ? "," : "", gd_reported_get(k)->title);
+  for (int k = 0; k < N_PANELS; k++) fprintf(data, "%s %s", k ? "," : "", gd_reported_drawn(k)->title);
   fprintf(data, "; one block per group\n");
   for (int g = 0; g < report->n_groups; g++) {
     n_rows[g] = write_course_data(report, &report->groups[g], data);
@@ -305,14 +305,14 @@ static gd_err write_classes(const gd_report *report) {
 // One row per group: its label, teacher evaluations, then mean and standard error of the first two metrics.
 static void write_cost_data(const gd_report *report, FILE *data) {
   fprintf(data, "# label, teacher evaluations, then mean and standard error of %s, %s after the last task\n",
-          gd_reported_get(0)->title, gd_reported_get(1)->title);
+          gd_reported_drawn(0)->title, gd_reported_drawn(1)->title);
   for (int g = 0; g < report->n_groups; g++) {
     const gd_report_group *group = &report->groups[g];
     fputc('"', data);
     for (const char *at = group->label; *at; at++) fputc(*at == '"' ? '\'' : *at, data);  // it has no way to write a "
     fprintf(data, "\" %.10g", gd_report_group_cost(group).teacher_evaluations);
     for (int k = 0; k < 2; k++) {
-      gd_report_mean m = gd_report_group_mean(group, 0, gd_reported_get(k)->key);
+      gd_report_mean m = gd_report_group_mean(group, 0, gd_reported_drawn(k)->key);
       fprintf(data, m.n > 0 ? " %.10g" : " ?", m.mean);
       fprintf(data, m.n > 0 ? " %.10g" : " ?", m.error);
     }
@@ -322,10 +322,10 @@ static void write_cost_data(const gd_report *report, FILE *data) {
 
 // Groups with replay as points, those without as levels to compare with.
 static void write_cost_panel(const gd_report *report, FILE *gp, int k) {
-  fprintf(gp, "set ylabel \"%s\"\nplot NaN notitle", gd_reported_get(k)->title);
+  fprintf(gp, "set ylabel \"%s\"\nplot NaN notitle", gd_reported_drawn(k)->title);
   for (int g = 0; g < report->n_groups; g++) {
     const gd_report_group *group = &report->groups[g];
-    gd_report_mean m = gd_report_group_mean(group, 0, gd_reported_get(k)->key);
+    gd_report_mean m = gd_report_group_mean(group, 0, gd_reported_drawn(k)->key);
     const char *colour = gd_report_colour(group);
     if (m.n == 0) continue;
     if (gd_report_group_cost(group).teacher_evaluations == 0)
@@ -368,7 +368,7 @@ static bool has_costs(const gd_report *report) {
   double first = -1;
   for (int g = 0; g < report->n_groups; g++) {
     double cost = gd_report_group_cost(&report->groups[g]).teacher_evaluations;
-    if (cost == 0 || gd_report_group_mean(&report->groups[g], 0, gd_reported_get(0)->key).n == 0) continue;
+    if (cost == 0 || gd_report_group_mean(&report->groups[g], 0, gd_reported_drawn(0)->key).n == 0) continue;
     if (first >= 0 && cost != first) return true;
     first = cost;
   }

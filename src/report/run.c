@@ -62,6 +62,13 @@ static bool is_count(const json_t *object, const char *key) {
   return value >= 1 && value <= GD_MAX_CLASSES;
 }
 
+// Evaluations without a format are of the first, whose ratio difference is twice today's.
+static void modernise_evaluation(json_t *line) {
+  const json_t *difference = json_object_get(line, "absolute_ratio_difference");
+  if (json_object_get(line, "format") || !json_is_number(difference)) return;
+  json_object_set_new(line, "absolute_ratio_difference", json_real(json_number_value(difference) / 2));
+}
+
 // The later of two evaluations of a task counts.
 static void add_evaluation(gd_report_run *run, json_t *line) {
   size_t i = 0, n = json_array_size(run->evaluations);
@@ -90,6 +97,7 @@ static const char *take_line(gd_report_run *run, json_t *line) {
     int n_classes = gd_dataset_kind_get(run->config->dataset.name)->n_classes;
     if (json_array_size(json_object_get(line, "generated_counts")) > (size_t)n_classes)
       return "an evaluation of more classes than the data set has";
+    modernise_evaluation(line);
     add_evaluation(run, line);
   }
   if (event && strcmp(event, "loss_by_timestep") == 0) {

@@ -83,6 +83,24 @@ gd_err gd_metrics_replace_evaluations(const char *run, int n, char *const *lines
   return err;
 }
 
+char *gd_metrics_find_evaluation(const char *run, int task) {
+  char *path = gd_format("%s/metrics.jsonl", run), *text = NULL, *found = NULL;
+  size_t capacity = 0;
+  FILE *file = fopen(path, "r");
+  while (file && getline(&text, &capacity, file) > 0) {
+    json_t *line = json_loads(text, 0, NULL);
+    if (line && is_evaluation(line) && integer_of(line, "task") == task + 1) {
+      gd_free(found);
+      found = gd_strdup(text);
+    }
+    json_decref(line);
+  }
+  if (file) fclose(file);
+  free(text);
+  gd_free(path);
+  return found;
+}
+
 int gd_metrics_reach(const char *path) {
   int reach = 0;
   char *text = NULL;

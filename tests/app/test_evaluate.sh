@@ -21,13 +21,14 @@ succeeds 1 train "$folder/run.yaml" "${sets[@]}" --set "output.directory=$folder
 evaluations run-1
 [ "$(wc -l <"$folder/run-1.evaluations")" -eq 3 ] || fail "not one evaluation per task"
 for key in frechet_resnet18 kld absolute_ratio_difference classifier_accuracy average_accuracy forgetting task_share \
-  task_frechet n_real n_generated sampler checkpoint_digest; do
+  task_frechet n_real n_generated sampler checkpoint_digest frechet_infinity frechet_interval subset_size precision_3 \
+  recall_3 density_5 coverage_5 coverage_by_class task_kid task_coverage backward_transfer real; do
   has "$folder/run-1.evaluations" "\"$key\"" "train with evaluation.measures"
 done
 has "$folder/run-1.evaluations" "\"seed\": \"$seed\"" "train with evaluation.measures"
 [ "$(find "$folder/cache" -name 'classifier-*.h5' | wc -l)" -eq 1 ] || fail "not one classifier in the cache"
 [ "$(find "$folder/cache" -name 'moments-*.h5' | wc -l)" -ge 3 ] || fail "not the statistics of the tasks so far"
-[ "$(find "$folder/cache" -type f | wc -l)" -eq "$(find "$folder/cache" -name '*.h5' | wc -l)" ] ||
+[ "$(find "$folder/cache" -type f | wc -l)" -eq "$(find "$folder/cache" -name "*.h5" -o -name "floor-*.json" | wc -l)" ] ||
   fail "drafts are left in the cache"
 
 # ---- Other numbers of ranks: with the cached classifier, and with one trained on them
@@ -58,6 +59,38 @@ cmp "$folder/run-1.evaluations" "$folder/out" || fail "with everything made agai
 succeeds 2 train "$folder/run.yaml" "${sets[@]}" --set "output.directory=$folder/run-1" --resume
 evaluations run-1
 cmp "$folder/run-2.evaluations" "$folder/run-1.evaluations" || fail "resumed, other numbers"
+
+# ---- A run that goes on: what became of the earlier tasks is read from metrics.jsonl
+cp -r "$folder/run-1" "$folder/run-r"
+rm "$folder"/run-r/checkpoints/checkpoint-task03-*
+succeeds 2 train "$folder/run.yaml" "${sets[@]}" --set "output.directory=$folder/run-r" --resume
+evaluations run-r
+cmp "$folder/run-1.evaluations" "$folder/run-r.evaluations" || fail "resumed in the third task, other numbers"
+# row N: coverage of the tasks so far after task N
+sed -n 's/.*"task_coverage": \[\([^]]*\)\].*/\1/p' "$folder/run-1.evaluations" | tr -d , >"$folder/rows"
+sed -n '3s/.*"forgetting": {"coverage": \([0-9.e+-]*\),.*"backward_transfer": {"coverage": \([0-9.e+-]*\),.*/\1 \2/p' \
+  "$folder/run-1.evaluations" >>"$folder/rows"
+awk 'function max(a, b) { return a > b ? a : b }
+  function near(a, b) { return a - b < 1e-6 && b - a < 1e-6 }
+  { for (i = 1; i <= NF; i++) c[NR, i] = $i }
+  END {
+    for (i = 1; i <= 2; i++) # task 1 has too few test images alone
+      if (c[i, i] != "null") {
+        n++
+        forgetting += max(c[i, i], c[2, i]) - c[3, i]
+        transfer += c[3, i] - c[i, i]
+      }
+    exit !(NR == 4 && n > 0 && near(c[4, 1], forgetting / n) && near(c[4, 2], transfer / n))
+  }' "$folder/rows" || fail "forgetting or backward transfer is not what the rows say: $(cat "$folder/rows")"
+
+# subsets: the line through the distances as a function of 1/n, and the interval around the last one
+sed -n '3s/, "real": .*//; 3s/.*"subsets": {"sizes": \[\([^]]*\)\], "frechet": \[\([^]]*\)\], "frechet_infinity": \([0-9.e+-]*\), "frechet_interval": \[\([^]]*\)\].*/\1 \2 \3 \4/p' \
+  "$folder/run-1.evaluations" | tr -d , | awk 'function near(a, b) { return a - b < 1e-6 && b - a < 1e-6 }
+  {
+    for (i = 1; i <= 3; i++) { x = 1 / $i; y = $(i + 3); sx += x; sy += y; sxx += x * x; sxy += x * y }
+    slope = (3 * sxy - sx * sy) / (3 * sxx - sx * sx)
+    good = $3 == 70 && near($7, (sy - slope * sx) / 3) && $8 < $6 && near($9 - $6, $6 - $8)
+  } END { exit !good }' || fail "the distance of infinitely many images is not that of the line"
 
 # ---- One sample set
 set=$folder/run-1/samples/samples-task03.h5
@@ -101,6 +134,7 @@ refused 2 "$folder/without-all: no test images of any task" 2 train "$folder/run
 succeeds 2 report "$folder/run-1" "$folder/run-2" --output "$folder/report"
 has "$folder/out" "$folder/report/report.md" "report"
 has "$folder/report/report.md" "| generative_distillation |" "report"
+has "$folder/report/report.md" "| *real images* |" "report"
 has "$folder/report/report.md" "| $seed |" "report"
 [ "$(grep -c ',kld,' "$folder/report/report.csv")" -eq 6 ] || fail "not one KLD per task and run in report.csv"
 refused 2 "report: needs a run's folder" 2 report --output "$folder/report"

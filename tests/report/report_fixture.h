@@ -22,7 +22,8 @@ static void fixture_evaluation(FILE *out, const fixture_run *run, int task, int 
   const char *quote = run->seed > INT64_MAX ? "\"" : "";  // evaluations write seeds beyond int64 in quotes
   fprintf(
       out,
-      "{\"event\": \"evaluation\", \"task\": %d, \"n_tasks\": %d, \"tasks_seen\": %d, \"features\": \"resnet18\", "
+      "{\"event\": \"evaluation\", \"format\": 2, \"task\": %d, \"n_tasks\": %d, \"tasks_seen\": %d, \"features\": "
+      "\"resnet18\", "
       "\"classifier_digest\": \"00ff\", \"classifier_accuracy\": 0.9, \"split\": \"test\", \"n_generated\": %d, "
       "\"sampler\": \"ddim\", \"steps\": 10, \"eta\": 0.0, \"seed\": %s%llu%s, \"ema\": false, \"n_real\": %d, "
       "\"frechet_resnet18\": %.17g, \"frechet_clipped\": 0.5, \"kld\": %.17g, \"absolute_ratio_difference\": 0.25, "
