@@ -51,6 +51,35 @@ typedef struct gd_frechet {
  * where the result is not finite. */
 gd_err gd_frechet_distance(gd_frechet *out, const gd_moments *a, const gd_moments *b);
 
+/* ---- Neighbours and kernel distance ------------------------------------------------------------- */
+
+enum { GD_KID_SUBSETS = 10, GD_KID_SUBSET_MAXIMUM = 1000 };
+
+/* Kernel Inception distance (Binkowski et al. 2018, equation 4): unbiased, with the kernel (x.y / width + 1)^3. */
+typedef struct gd_kid {
+  double value;           /* of the whole sets */
+  double mean, deviation; /* over GD_KID_SUBSETS pairs of disjoint subsets; NAN: too few rows */
+  int64_t subset_size;    /* rows per subset; 0: too few rows */
+} gd_kid;
+
+typedef struct gd_prdc {
+  double precision, recall, density, coverage;
+} gd_prdc;
+
+enum { GD_N_NEIGHBOURHOODS = 2 };
+extern const int gd_neighbourhoods[GD_N_NEIGHBOURHOODS]; /* the k of the k-th nearest neighbour: 3, 5 */
+
+typedef struct gd_neighbours {
+  gd_prdc prdc[GD_N_NEIGHBOURHOODS]; /* NAN where a set has k rows or fewer */
+  gd_kid kid;
+  double coverage_by_class[GD_MAX_CLASSES]; /* with the largest k; NAN for classes without real rows */
+} gd_neighbours;
+
+/* Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020) of generated rows by the
+ * distances to the k-th nearest neighbour within a set, a row not being its own; and the KID, from the same pairs. Both
+ * sets have at least 2 rows and the same width. The same bits on any number of ranks. Collective on comm. */
+gd_neighbours gd_neighbours_compare(const gd_comm *comm, const gd_features *real, const gd_features *generated);
+
 /* ---- Evaluation classifier ----------------------------------------------------------------------- */
 
 /* A ResNet-18 trained on all the real classes: labels images and gives their features. Trained once: found again in

@@ -3,15 +3,7 @@
 #define GD_EVAL_KID_H
 
 #include "eval/pairs.h"
-
-enum { GD_KID_SUBSETS = 10, GD_KID_SUBSET_MAXIMUM = 1000 };
-
-typedef struct gd_kid {
-  double value;        /* of the whole sets */
-  double mean;         /* of GD_KID_SUBSETS disjoint pairs of subsets; NAN: too few rows */
-  double deviation;    /* over them; NAN: too few rows */
-  int64_t subset_size; /* rows per subset */
-} gd_kid;
+#include "gendistill/eval.h"
 
 /* Sums of the kernel over the pairs of two sets, or of one with itself (a == b: without the pairs of a row and itself),
  * as a visitor of these pairs gathers them. */

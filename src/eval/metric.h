@@ -3,7 +3,7 @@
 #define GD_EVAL_METRIC_H
 
 #include "eval/json.h"
-#include "eval/neighbours.h"
+#include "eval/pairs.h"
 #include "eval/solver_training.h"
 #include "gendistill/eval.h"
 

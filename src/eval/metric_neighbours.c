@@ -1,5 +1,6 @@
 /* KID, precision, recall, density and coverage of all generated images against the test images of the tasks so far. */
 #include "eval/metric.h"
+#include "eval/neighbours.h"
 
 static json_t *kid_json(const gd_kid *kid) {
   json_t *out = json_object();

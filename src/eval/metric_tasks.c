@@ -1,6 +1,7 @@
 /* One row of the forgetting matrices: of each task its share of the generated images, their distances from its test
  * images and how far they cover these; and what follows from the rows after the tasks before. */
 #include "eval/balance.h"
+#include "eval/kid.h"
 #include "eval/metric.h"
 
 /* ---- One task ---- */

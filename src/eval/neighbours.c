@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#include "eval/kid.h"
+
 enum { K_MAXIMUM = 5 };
 
 const int gd_neighbourhoods[GD_N_NEIGHBOURHOODS] = {3, K_MAXIMUM};
@@ -144,7 +146,7 @@ static void cover_classes(const membership *m, int64_t n_real, const uint8_t *la
 }
 
 gd_neighbours gd_neighbours_measure(const gd_points *real, const gd_points *generated, const uint8_t *labels) {
-  gd_neighbours out;
+  gd_neighbours out = {0};
   int64_t size = gd_kid_subset_size(real->n, generated->n);
   gd_kernel_sums sums_real = gd_kernel_sums_create(real, real, size);
   gd_kernel_sums sums_generated = gd_kernel_sums_create(generated, generated, size);
@@ -155,7 +157,7 @@ gd_neighbours gd_neighbours_measure(const gd_points *real, const gd_points *gene
   gd_pairs_visit(real, generated, 2, visitors);
   share_membership(&m, real, generated);
   for (int k = 0; k < GD_N_NEIGHBOURHOODS; k++) out.prdc[k] = prdc_of(&m, k, real->n, generated->n);
-  cover_classes(&m, real->n, labels, out.coverage_by_class);
+  if (labels) cover_classes(&m, real->n, labels, out.coverage_by_class);
   out.kid = gd_kid_finish(&sums_real, &sums_generated, &between);
   membership_clear(&m);
   radii_clear(&r_real);
@@ -163,5 +165,13 @@ gd_neighbours gd_neighbours_measure(const gd_points *real, const gd_points *gene
   gd_kernel_sums_clear(&sums_real);
   gd_kernel_sums_clear(&sums_generated);
   gd_kernel_sums_clear(&between);
+  return out;
+}
+
+gd_neighbours gd_neighbours_compare(const gd_comm *comm, const gd_features *real, const gd_features *generated) {
+  gd_points a = gd_points_create(comm, real, NULL), b = gd_points_create(comm, generated, NULL);
+  gd_neighbours out = gd_neighbours_measure(&a, &b, NULL);
+  gd_points_clear(&a);
+  gd_points_clear(&b);
   return out;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval/kid.h"
 #include "eval/neighbours.h"
 #include "support.h"
 
