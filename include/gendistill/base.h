@@ -204,6 +204,9 @@ typedef enum gd_purpose {
   GD_RANDOM_LABEL_DROP = 20,    /* whether a current image has its label or the null class */
   GD_RANDOM_REPLAY_LABEL_DROP = 21,
   GD_RANDOM_NETWORK_DROPOUT = 22, /* in the U-Net */
+  GD_RANDOM_BUFFER = 23,          /* which real images experience replay keeps; index = image */
+  GD_RANDOM_BUFFER_ORDER = 24,    /* permutation in which they are replayed; step = pass */
+  GD_RANDOM_REPLAY_FLIP = 25,     /* horizontal flips of them */
 } gd_purpose;
 
 /* Key of a stream (Philox4x32-10). A number depends on this key, the sample index and the element only, never on rank,

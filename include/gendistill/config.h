@@ -10,8 +10,11 @@
 
 /* All strategies by name, in the order of reports. A new one is one word here, and a gd_strategy gd_strategy_<name> in
  * src/strategy. */
-#define GD_STRATEGIES(ROW) \
-  ROW(joint) ROW(cumulative) ROW(generative_distillation) ROW(generative_replay) ROW(lwf) ROW(gaussian) ROW(finetune)
+#define GD_STRATEGIES(ROW)                                                                                         \
+  ROW(joint)                                                                                                       \
+  ROW(cumulative)                                                                                                  \
+  ROW(generative_distillation) ROW(generative_replay) ROW(experience_distillation) ROW(experience_replay) ROW(lwf) \
+      ROW(gaussian) ROW(finetune)
 
 #define GD_STRATEGY_ID(name) GD_STRATEGY_##name,
 typedef enum gd_strategy_id { GD_STRATEGIES(GD_STRATEGY_ID) GD_N_STRATEGIES } gd_strategy_id;
@@ -24,6 +27,12 @@ typedef enum gd_generated_source_id { GD_GENERATED_SOURCES(GD_GENERATED_SOURCE_I
 
 /* What a teacher is a copy of; GD_TEACHER_EMA: of the parameters where there is no average. */
 typedef enum gd_teacher { GD_TEACHER_EMA, GD_TEACHER_RAW } gd_teacher;
+
+/* Weights of the loss's halves; see gd_loss_weigh. */
+typedef enum gd_weighting { GD_WEIGHTING_TASK, GD_WEIGHTING_NONE } gd_weighting;
+
+/* What replay.buffer_images counts: all images of the buffer, or those of each class. */
+typedef enum gd_buffer_per { GD_BUFFER_TOTAL, GD_BUFFER_PER_CLASS } gd_buffer_per;
 
 typedef enum gd_nonfinite { GD_NONFINITE_STOP, GD_NONFINITE_SKIP } gd_nonfinite;
 typedef enum gd_extractor { GD_RESNET18, GD_INCEPTION_V3 } gd_extractor;
@@ -38,13 +47,16 @@ typedef struct gd_config {
     gd_strategy_id name;
     double lambda;
     gd_teacher teacher;
+    gd_weighting weighting;
   } strategy;
   struct {
     gd_sampling sampling; /* keys sampler, steps, eta, timesteps */
     bool coupled;         /* images are noised with the noise that they were generated from */
     int batch;            /* replay images per step over all ranks; 0: as many as training.batch_size */
     gd_generated_source_id source;
-    int pool_images; /* of a pool */
+    int pool_images;   /* of a pool */
+    int buffer_images; /* of a buffer of real images */
+    gd_buffer_per buffer_per;
     /* Maximum that a task's replay may take where images are generated, 0: no limit; see gd_replay_images. */
     int limit_images, limit_evaluations;
     double limit_seconds;

@@ -57,8 +57,12 @@ uint32_t *gd_strategy_images(const gd_config *config, const gd_dataset *dataset,
 /* Labels for images of the classes of the first n_tasks tasks; none where the network is not conditional. Local. */
 gd_label_cycle gd_strategy_labels(const gd_config *config, int n_tasks);
 
-/* Whether the strategy replays from the second task on, and so has a teacher. Local. */
+/* Whether the strategy replays from the second task on, and whether it has a teacher then. Local. */
 bool gd_strategy_replays(const gd_config *config);
+bool gd_strategy_has_teacher(const gd_config *config);
+
+/* Whether the strategy keeps real images of the earlier tasks. Local. */
+bool gd_strategy_has_buffer(const gd_config *config);
 
 /* ---- What replay costs --------------------------------------------------------------------------- */
 
@@ -113,10 +117,11 @@ typedef struct gd_replay gd_replay;
 typedef struct gd_replay_setting {
   const gd_comm *comm;
   const gd_config *config;
+  const gd_dataset *dataset; /* for a buffer of real images; otherwise it may be NULL */
   const gd_schedule *schedule;
   const gd_net *net;
   gd_precision precision;
-  const float *teacher; /* parameters; they stay where they are */
+  const float *teacher; /* parameters, which stay where they are; NULL where the strategy has no teacher */
   int task;             /* from 0 */
   int64_t n_steps;      /* of the task */
 } gd_replay_setting;
@@ -147,7 +152,7 @@ void gd_replay_fill(gd_replay *replay, gd_range images, gd_batch *batch);
 /* Takes the step's random numbers from `draws` until they are NULL again, for tests. Local. */
 void gd_replay_give(gd_replay *replay, const gd_replay_draws *draws);
 
-gd_generator *gd_replay_teacher(const gd_replay *replay); /* for its profile */
+gd_generator *gd_replay_teacher(const gd_replay *replay); /* for its profile; NULL: none */
 size_t gd_replay_nbytes(const gd_replay *replay);
 
 #endif

@@ -141,7 +141,7 @@ static void describe_checkpoint(array_stage *s) {
                                   .config_text = gd_config_dump(config),
                                   .code_version = GD_VERSION};
   gd_checkpoint_add(&s->checkpoint, "model", s->params);
-  gd_checkpoint_add(&s->checkpoint, "teacher", gd_strategy_replays(config) ? s->grads : NULL);
+  gd_checkpoint_add(&s->checkpoint, "teacher", gd_strategy_has_teacher(config) ? s->grads : NULL);
   gd_checkpoint_add(&s->checkpoint, "optimizer/m", s->m);
   gd_checkpoint_add(&s->checkpoint, "optimizer/v", s->v);
   gd_checkpoint_add(&s->checkpoint, "ema", config->training.ema_decay > 0 ? s->grads : NULL);

@@ -1,6 +1,8 @@
 /* The bench's stages that run the network: forward, DDIM, a training step, a GD step; images and floating-point
  * operations a second. An image's forward run counts as the operations of its convolutions, linear maps and attention,
  * backward as twice as many. */
+#include <string.h>
+
 #include "app/bench.h"
 
 enum { DDIM_STEPS = 10 };
@@ -114,13 +116,24 @@ done:
   return err;
 }
 
+// All of the first class of the first task, so that a buffer of earlier tasks' images has some.
+static void make_labels(network_stage *s) {
+  const gd_config *config = s->b->config;
+  gd_task_split split;
+  s->dataset.n_classes = gd_dataset_kind_get(config->dataset.name)->n_classes;
+  s->dataset.labels = gd_alloc_zero((size_t)s->dataset.n);
+  gd_err err = gd_task_split_make(&split, &config->tasks, config->seed, s->dataset.n_classes);
+  GD_REQUIRE(err == GD_OK);  // the configuration is valid
+  memset(s->dataset.labels, split.classes[0][0], (size_t)s->dataset.n);
+}
+
 static void make_images(network_stage *s) {
   gd_shape shape = gd_net_shape(s->b->net, 0);
   int n = s->b->config->training.batch_size;
   int64_t n_elements = (int64_t)shape.h * shape.w * shape.c;
-  s->dataset = (gd_dataset){.n = n, .size = shape.h, .channels = shape.c, .n_classes = 1};
+  s->dataset = (gd_dataset){.n = n, .size = shape.h, .channels = shape.c};
+  make_labels(s);
   s->dataset.images = gd_alloc((size_t)(n * n_elements));
-  s->dataset.labels = gd_alloc_zero((size_t)n);
   for (int64_t i = 0; i < n * n_elements; i++) s->dataset.images[i] = (uint8_t)(i * 37 % 251);
   s->indices = GD_NEW_ARRAY(uint32_t, n);
   for (int i = 0; i < n; i++) s->indices[i] = (uint32_t)i;

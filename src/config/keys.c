@@ -13,6 +13,8 @@ static const char *const samplers[] = {GD_SAMPLERS(GD_LIST_NAME) NULL};
 static const char *const sources[] = {GD_GENERATED_SOURCES(GD_LIST_NAME) NULL};
 static const char *const loss_weightings[] = {"none", "min_snr", NULL};
 static const char *const teachers[] = {"ema", "raw", NULL};
+static const char *const weightings[] = {"task", "none", NULL};
+static const char *const buffer_counts[] = {"total", "class", NULL};
 static const char *const rate_schedules[] = {"constant", "cosine", "linear", NULL};
 static const char *const precisions[] = {"float32", "bfloat16", NULL};
 static const char *const nonfinites[] = {"stop", "skip", NULL};
@@ -100,6 +102,8 @@ const gd_key gd_keys[] = {
     CHOICE(strategy.teacher, teachers, "ema", SAME,
         "What the teacher is a copy of: ema, the moving average of the parameters where training.ema_decay is above 0; "
         "raw, the parameters themselves."),
+    CHOICE(strategy.weighting, weightings, "task", SAME,
+        "Weights of the loss at task i. task: L_data / i + (1 - 1/i) lambda L_replay; none: L_data + lambda L_replay."),
 
     ROW("replay.sampler", GD_KEY_CHOICE, replay.sampling.sampler, 0, 0, samplers, "ddim", SAME,
         "Sampler of the teacher's images. For path diffusion: ddim, ddpm, dpmpp_2m, unipc, heun; for flow: euler (the "
@@ -127,6 +131,11 @@ const gd_key gd_keys[] = {
         "once per task."),
     NUMBER(INT, replay.pool_images, 1, 100000000, "10000", SAME,
         "Images in the pool of a task."),
+    NUMBER(INT, replay.buffer_images, 1, 100000000, "1000", SAME,
+        "Real images that experience_replay and experience_distillation keep of the earlier tasks, equally many of each "
+        "class; only their indices are stored."),
+    CHOICE(replay.buffer_per, buffer_counts, "total", SAME,
+        "What replay.buffer_images counts: total, all of them, which the classes share; class, those of each class."),
     NUMBER(INT, replay.limit_images, 0, 2147483647, "0", SAME,
         "Maximum number of images generated per task; 0: no limit."),
     NUMBER(INT, replay.limit_evaluations, 0, 2147483647, "0", SAME,

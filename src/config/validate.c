@@ -205,6 +205,21 @@ static gd_err check_coupling(const gd_config_reader *reader) {
   return GD_OK;
 }
 
+static int classes_of_tasks(const gd_config *config) {
+  int n = 0;
+  if (config->tasks.seeded) return gd_dataset_kind_get(config->dataset.name)->n_classes;
+  for (int t = 0; t < config->tasks.count; t++) n += config->tasks.n_classes[t];
+  return n;
+}
+
+static gd_err check_buffer(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  int n_classes = classes_of_tasks(config);
+  if (config->replay.buffer_per == GD_BUFFER_PER_CLASS || config->replay.buffer_images >= n_classes) return GD_OK;
+  return clash(reader, "replay.buffer_images", NULL, "must be at least the number of classes (%d), is '%d'", n_classes,
+               config->replay.buffer_images);
+}
+
 static gd_err check_slots(const gd_config_reader *reader, const char *key, int slots) {
   if ((slots & (slots - 1)) == 0) return GD_OK;
   return clash(reader, key, NULL, "must be a power of two, is '%d'", slots);
@@ -269,6 +284,7 @@ gd_err gd_config_validate(gd_config_reader *reader) {
       &config->replay.sampling));
   GD_TRY(check_replay_limit(reader));
   GD_TRY(check_coupling(reader));
+  GD_TRY(check_buffer(reader));
   GD_TRY(check_sampling(reader,
                         (sampling_keys){"evaluation.sampler", "evaluation.steps", "evaluation.eta",
                                         "evaluation.guidance", "evaluation.timesteps"},

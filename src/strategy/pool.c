@@ -304,7 +304,6 @@ static size_t pool_replay_nbytes(const gd_replay *replay) {
 
 static void pool_release(gd_replay *replay) {
   pool_replay *own = replay->own;
-  if (!own) return;
   gd_pool_destroy(&own->pool);
   gd_free(own->drawn);
   gd_free(own->numbers);

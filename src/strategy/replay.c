@@ -22,11 +22,14 @@ gd_err gd_replay_create(gd_replay **out, const gd_replay_setting *setting, int m
                         .shape = gd_net_shape(setting->net, 0),
                         .labels = gd_strategy_labels(setting->config, setting->task)};
   GD_REQUIRE(replay->source && max_n > 0);
-  gd_err err = gd_generator_create(&replay->teacher, setting->net, setting->schedule, max_n, setting->precision);
-  if (err == GD_OK)
+  gd_err err = GD_OK;
+  if (setting->teacher) {
+    GD_TRY(gd_generator_create(&replay->teacher, setting->net, setting->schedule, max_n, setting->precision));
     gd_generator_load(replay->teacher, setting->teacher);
-  else
-    gd_replay_destroy(&replay);
+  }
+  if (replay->source->create) replay->source->create(replay);
+done:
+  if (err != GD_OK) gd_replay_destroy(&replay);
   *out = replay;
   return err;
 }
@@ -34,7 +37,7 @@ gd_err gd_replay_create(gd_replay **out, const gd_replay_setting *setting, int m
 void gd_replay_destroy(gd_replay **replay) {
   gd_replay *r = *replay;
   if (!r) return;
-  if (r->source->release) r->source->release(r);
+  if (r->own) r->source->release(r);
   gd_generator_destroy(&r->teacher);
   gd_free(r);
   *replay = NULL;
@@ -78,7 +81,8 @@ gd_generator *gd_replay_teacher(const gd_replay *replay) {
 }
 
 size_t gd_replay_nbytes(const gd_replay *replay) {
-  return gd_generator_nbytes(replay->teacher) + (replay->source->nbytes ? replay->source->nbytes(replay) : 0);
+  size_t nbytes = replay->teacher ? gd_generator_nbytes(replay->teacher) : 0;
+  return nbytes + (replay->source->nbytes ? replay->source->nbytes(replay) : 0);
 }
 
 /* ---- Random numbers ---- */

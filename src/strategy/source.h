@@ -9,6 +9,7 @@ struct gd_replay_source {
   bool shares_rows;                                /* the images are the rows of the current batch */
   const char *folder;                              /* for its files, inside the run's; NULL: none */
   int64_t (*evaluations)(const gd_config *config); /* of the teacher, to make one image of a step */
+  void (*create)(gd_replay *replay);               /* replay->own */
   /* Generates images before a task, for which half of the limits are. Collective. */
   gd_err (*prepare)(gd_replay *replay, const char *folder, gd_replay_cost *cost);
   void (*begin_step)(gd_replay *replay);                             /* collective */
@@ -22,7 +23,7 @@ struct gd_replay {
   const gd_strategy *strategy;
   const gd_replay_source *source;
   gd_shape shape;
-  gd_generator *teacher; /* (max_n) images */
+  gd_generator *teacher; /* (max_n) images; NULL: none */
   const gd_replay_draws *given;
 
   gd_random key;         /* of the present step; purpose is filled in at each use */
@@ -32,7 +33,7 @@ struct gd_replay {
   void *own;             /* the source's */
 };
 
-extern const gd_replay_source gd_source_current, gd_source_noise;
+extern const gd_replay_source gd_source_current, gd_source_noise, gd_source_buffer;
 
 /* The source of a configuration's strategy; NULL: it replays nothing. Local. */
 const gd_replay_source *gd_replay_source_of(const gd_config *config);

@@ -22,6 +22,16 @@ const gd_strategy gd_strategy_generative_replay = {
 const gd_strategy gd_strategy_generative_distillation = {
     .data = GD_DATA_TASK, .replays_generated = true, .target = GD_TARGET_TEACHER};
 
+/* ---- Replay of real images ---- */
+
+const gd_strategy gd_strategy_experience_replay = {
+    .data = GD_DATA_TASK, .replay = &gd_source_buffer, .target = GD_TARGET_OBJECTIVE};
+
+const gd_strategy gd_strategy_experience_distillation = {
+    .data = GD_DATA_TASK, .replay = &gd_source_buffer, .target = GD_TARGET_TEACHER};
+
+/* ---- Distillation on other images ---- */
+
 const gd_strategy gd_strategy_lwf = {.data = GD_DATA_TASK, .replay = &gd_source_current, .target = GD_TARGET_TEACHER};
 
 const gd_strategy gd_strategy_gaussian = {
@@ -64,4 +74,13 @@ gd_label_cycle gd_strategy_labels(const gd_config *config, int n_tasks) {
 
 bool gd_strategy_replays(const gd_config *config) {
   return gd_replay_source_of(config) != NULL;
+}
+
+bool gd_strategy_has_teacher(const gd_config *config) {
+  const gd_strategy *strategy = gd_strategy_get(config->strategy.name);
+  return strategy->replays_generated || (strategy->replay && strategy->target == GD_TARGET_TEACHER);
+}
+
+bool gd_strategy_has_buffer(const gd_config *config) {
+  return gd_replay_source_of(config) == &gd_source_buffer;
 }

@@ -3,8 +3,10 @@
 
 #include <string.h>
 
-gd_loss_weights gd_loss_weigh(int task, bool replays, double lambda) {
+gd_loss_weights gd_loss_weigh(int task, bool replays, const gd_config *config) {
+  double lambda = config->strategy.lambda;
   if (!replays) return (gd_loss_weights){.data_divisor = 1, .replay = 0};
+  if (config->strategy.weighting == GD_WEIGHTING_NONE) return (gd_loss_weights){.data_divisor = 1, .replay = lambda};
   return (gd_loss_weights){.data_divisor = task, .replay = (1.0 - 1.0 / task) * lambda};
 }
 

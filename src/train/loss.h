@@ -9,9 +9,9 @@ typedef struct gd_loss_weights {
   double data_divisor, replay;
 } gd_loss_weights;
 
-/* At task `task` (from 1) L = L_data / task + (1 - 1 / task) lambda L_replay; L = L_data where nothing is replayed.
- * Local. Source: Masip et al. 2024. */
-gd_loss_weights gd_loss_weigh(int task, bool replays, double lambda);
+/* At task `task` (from 1) L = L_data / task + (1 - 1 / task) lambda L_replay (Masip et al. 2024), or with
+ * GD_WEIGHTING_NONE L = L_data + lambda L_replay; L = L_data where nothing is replayed. Local. */
+gd_loss_weights gd_loss_weigh(int task, bool replays, const gd_config *config);
 double gd_loss_total(gd_loss_weights weights, double loss_data, double loss_replay);
 
 enum { GD_LOSS_BINS = 20 }; /* equal parts of the timesteps */

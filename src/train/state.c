@@ -17,7 +17,7 @@ static bool has_average(const gd_trainer *t) {
 
 static const state_row rows[] = {
     {"model", offsetof(gd_trainer, params), false, NULL},
-    {"teacher", offsetof(gd_trainer, teacher), true, gd_trainer_replays},
+    {"teacher", offsetof(gd_trainer, teacher), true, gd_trainer_has_teacher},
     {"optimizer/m", offsetof(gd_trainer, m), true, NULL},
     {"optimizer/v", offsetof(gd_trainer, v), true, NULL},
     {"ema", offsetof(gd_trainer, ema), false, has_average},

@@ -99,7 +99,7 @@ static void fill_unit(void *context, gd_range slots, gd_plan *plan) {
 /* ---- Loss ---- */
 
 static gd_loss_weights loss_weights(const gd_trainer *t) {
-  return gd_loss_weigh(t->task + 1, gd_trainer_replays(t), t->config->strategy.lambda);
+  return gd_loss_weigh(t->task + 1, gd_trainer_replays(t), t->config);
 }
 
 // Where the bins of a half begin in the sums.

@@ -15,6 +15,10 @@ gd_generator *gd_trainer_generator(const gd_trainer *trainer) {
   return trainer->replay ? gd_replay_teacher(trainer->replay) : NULL;
 }
 
+bool gd_trainer_has_teacher(const gd_trainer *trainer) {
+  return trainer->task > 0 && gd_strategy_has_teacher(trainer->config);
+}
+
 bool gd_trainer_replays(const gd_trainer *trainer) {
   return trainer->task > 0 && gd_strategy_replays(trainer->config);
 }
@@ -113,6 +117,7 @@ static gd_err make_plans(gd_trainer *t) {
   if (n_replay == 0) n_replay = 1;
   gd_replay_setting setting = {.comm = t->comm,
                                .config = t->config,
+                               .dataset = t->dataset,
                                .schedule = t->schedule,
                                .net = t->net,
                                .precision = t->precision,

@@ -51,8 +51,9 @@ struct gd_trainer {
   int64_t bins_steps;
 };
 
-/* Whether images are replayed at this task. */
+/* Whether images are replayed at this task, and whether there is a teacher. */
 bool gd_trainer_replays(const gd_trainer *trainer);
+bool gd_trainer_has_teacher(const gd_trainer *trainer);
 
 /* Whether any step of the task has moved the parameters, in this process or before a resume. Local. */
 bool gd_trainer_has_learned(const gd_trainer *trainer);

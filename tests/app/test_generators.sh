@@ -8,42 +8,8 @@ set -eu
 
 write_config "$folder/run.yaml"
 sed -i 's/, eta: 0.5//' "$folder/run.yaml"
-settings=()
-
-# train_on RANKS NAME ARGUMENT...: trains in $folder/NAME with $settings; sets $trained to the parameter digest.
-train_on() {
-  local ranks=$1 name=$2 setting sets=()
-  shift 2
-  for setting in "${settings[@]}"; do sets+=(--set "$setting"); done
-  succeeds "$ranks" train "$folder/run.yaml" --set "output.directory=$folder/$name" "${sets[@]}" "$@"
-  trained=$(digest)
-}
-
-by_timestep() { # NAME: the lines of the errors by timestep
-  grep '"event": "loss_by_timestep"' "$folder/$1/metrics.jsonl"
-}
-
-# Every setting, in few runs: on one rank, on others, and resumed in the middle of a task on another number.
-references=()
-trial() { # NAME KEY=VALUE...
-  local name=$1 reference
-  shift
-  settings=("$@" output.checkpoint_steps=3 evaluation.samples=20)
-  train_on 1 "$name-1"
-  reference=$trained
-  case " ${references[*]} " in *" $reference "*) fail "$name: the parameters are those of an earlier trial" ;; esac
-  references+=("$reference")
-  for ranks in $(normally "2 3" 2); do
-    train_on "$ranks" "$name-$ranks"
-    [ "$trained" = "$reference" ] || fail "$name: on $ranks ranks the parameters are $trained, on one $reference"
-    cmp <(by_timestep "$name-1") <(by_timestep "$name-$ranks") || fail "$name: on $ranks ranks the errors by timestep differ"
-    same_images "$folder/$name-1/samples/samples-task03.h5" "$folder/$name-$ranks/samples/samples-task03.h5"
-  done
-  rm "$folder/$name-2/checkpoints/"checkpoint-task02-step000006.h5 "$folder/$name-2/checkpoints/"checkpoint-task03-*.h5
-  train_on 3 "$name-2" --resume
-  [ "$trained" = "$reference" ] || fail "$name: resumed, the parameters are $trained, uninterrupted $reference"
-  same_run "$folder/$name-1" "$folder/$name-2"
-}
+# shellcheck source=trials.sh
+. "$tests/app/trials.sh"
 
 trial v diffusion.prediction=v diffusion.loss_weight=min_snr training.schedule=cosine training.warmup=0.3 \
   training.weight_decay=0.1 replay.sampler=dpmpp_2m evaluation.sampler=unipc

@@ -68,9 +68,9 @@ static void types(void **state) {
       {"strategy: {lambda: .inf}\n", "bad.yaml:1: key 'strategy.lambda': must be a number, is '.inf'"},
       {"strategy: {lambda: 0x1p3}\n", "bad.yaml:1: key 'strategy.lambda': must be a number, is '0x1p3'"},
       {"dataset: {horizontal_flip: 1}\n", "bad.yaml:1: key 'dataset.horizontal_flip': must be true or false, is '1'"},
-      {"strategy: {name: ewc}\n",
+      {"strategy: {name: rehearsal}\n",
        "bad.yaml:1: key 'strategy.name': must be joint, cumulative, generative_distillation, "
-       "generative_replay, lwf, gaussian or finetune, is 'ewc'"},
+       "generative_replay, experience_distillation, experience_replay, lwf, gaussian or finetune, is 'rehearsal'"},
       {"training: {precision: float64}\n",
        "bad.yaml:1: key 'training.precision': must be float32 or bfloat16, is 'float64'"},
       {"seed: 1.5\n", "bad.yaml:1: key 'seed': must be a whole number, is '1.5'"},
@@ -263,6 +263,10 @@ static void sampling(void **state) {
       {"model: {conditional: true}\ntraining: {label_dropout: 0}\nreplay: {guidance: 0.5}\n",
        "bad.yaml:3: key 'replay.guidance': needs training.label_dropout above 0, so that the network learns the null "
        "class"},
+      {"replay: {buffer_images: 9}\n",
+       "bad.yaml:1: key 'replay.buffer_images': must be at least the number of classes (10), is '9'"},
+      {"replay: {buffer_per: task}\n", "bad.yaml:1: key 'replay.buffer_per': must be total or class, is 'task'"},
+      {"strategy: {weighting: both}\n", "bad.yaml:1: key 'strategy.weighting': must be task or none, is 'both'"},
       {"replay: {coupled: true}\n", "bad.yaml:1: key 'replay.coupled': is for diffusion.path flow, not diffusion"},
       {"diffusion: {path: flow}\nreplay: {coupled: true, limit_seconds: 5}\n",
        "bad.yaml:2: key 'replay.coupled': cannot be combined with replay.limit_seconds"},
