@@ -1,6 +1,6 @@
-# Read by the scripts of the studies, from the top folder: $program, and `launch COMMAND [ARGUMENT ...]` to run it on the
-# ranks of the job that they are in, or else on two ranks of one thread. GENDISTILL names another program than
-# build/release/gendistill.
+# Read by the scripts of the studies, from the top folder: $program; `launch COMMAND [ARGUMENT ...]` to run it on the ranks
+# of the job that they are in, or else on two ranks of one thread; `distance FILE` for the Fréchet distance in the output
+# of evaluate. GENDISTILL names another program than build/release/gendistill.
 # shellcheck shell=bash
 if [ -n "${SLURM_JOB_ID:-}" ]; then
   # shellcheck source=../launch.sh
@@ -9,3 +9,7 @@ else
   program=${GENDISTILL:-build/release/gendistill}
   launch() { tests/mpirun.sh 2 "$program" "$@"; }
 fi
+
+distance() { # what is behind "real" are the numbers of real images
+  sed -n 's/, "real": .*//; s/.*"frechet_resnet18": \([0-9.e+-]*\).*/\1/p' "$1"
+}

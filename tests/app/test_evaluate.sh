@@ -95,7 +95,7 @@ sed -n '3s/, "real": .*//; 3s/.*"subsets": {"sizes": \[\([^]]*\)\], "frechet": \
 # ---- One sample set
 set=$folder/run-1/samples/samples-task03.h5
 succeeds 2 evaluate "$set" --config "$folder/run-1/config.resolved.yaml"
-value=$(sed -n '3s/.*"frechet_resnet18": \([0-9.e+-]*\).*/\1/p' "$folder/run-1.evaluations")
+value=$(sed -n '3s/, "real": .*//; 3s/.*"frechet_resnet18": \([0-9.e+-]*\).*/\1/p' "$folder/run-1.evaluations")
 [ -n "$value" ] || fail "no distance after the third task"
 has "$folder/out" "\"frechet_resnet18\": $value" "evaluate SAMPLES"
 

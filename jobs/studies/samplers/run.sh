@@ -16,8 +16,8 @@ setting=${1:-cosine-ema}
 work=runs/samplers
 mkdir -p $work
 
-# distance OBJECTIVE SAMPLER STEPS SEED
-distance() {
+# measure OBJECTIVE SAMPLER STEPS SEED
+measure() {
   local run=runs/training/$1-$setting-seed$4 json=$work/$1-$2-$3-seed$4.json images=$work/images.h5 checkpoint
   checkpoint=$(find "$run/checkpoints" -name 'checkpoint-task01-*.h5' | sort | tail -n 1)
   if [ ! -s "$json" ]; then
@@ -25,7 +25,7 @@ distance() {
     launch evaluate $images --config "$run/config.resolved.yaml" >"$json.new"
     mv "$json.new" "$json"
   fi
-  sed -n 's/.*"frechet_resnet18": \([0-9.e+-]*\).*/\1/p' "$json"
+  distance "$json"
 }
 
 # steps SAMPLER EVALUATIONS: so many steps that the evaluations are at most these
@@ -52,7 +52,7 @@ rows=$(
     for sampler in $samplers; do
       for n in 2 4 6 8 10 20 50; do
         count=$(steps "$sampler" "$n")
-        a=$(distance "$objective" "$sampler" "$count" 42) b=$(distance "$objective" "$sampler" "$count" 69)
+        a=$(measure "$objective" "$sampler" "$count" 42) b=$(measure "$objective" "$sampler" "$count" 69)
         echo "$objective,$sampler,$count,$(evaluations "$sampler" "$count"),$a,$b"
       done
     done

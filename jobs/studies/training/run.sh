@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The study of training: joint training with constant and falling learning rates, with and without averaged parameters,
-# with three objectives, two seeds each; every model is measured with images of 10 and of 50 network evaluations. Run it
-# from the top folder of gendistill:
+# with three objectives, two seeds each; with the best of them also min-SNR weights for epsilon. Every model is measured
+# with images of 10 and of 50 network evaluations. Run it from the top folder of gendistill:
 #
 #   jobs/studies/training/run.sh [--set key=value]...
 #   sbatch --ntasks=2 --time=04:00:00 jobs/studies/training/run.sh
@@ -24,7 +24,7 @@ measure() {
     launch evaluate "$run/samples-$2.h5" --config "$run/config.resolved.yaml" >"$json.new"
     mv "$json.new" "$json"
   fi
-  sed -n 's/.*"frechet_resnet18": \([0-9.e+-]*\).*/\1/p' "$json"
+  distance "$json"
 }
 
 runs=()
@@ -32,14 +32,19 @@ table=runs/training/results.csv
 mkdir -p runs/training
 rows=$(
   for seed in 42 69; do
-    for objective in epsilon v flow; do
+    for objective in epsilon v flow epsilon_min_snr; do
       for schedule in constant cosine; do
         for average in raw ema; do
+          case $objective-$schedule-$average in
+            epsilon_min_snr-cosine-ema) ;;
+            epsilon_min_snr-*) continue ;;
+          esac
           run=runs/training/$objective-$schedule-$average-seed$seed
           sets=(--set "training.schedule=$schedule")
           [ $average = raw ] || sets+=(--set training.ema_decay=0.999)
           case $objective in
             flow) sets+=(--set diffusion.path=flow) ;;
+            epsilon_min_snr) sets+=(--set diffusion.loss_weight=min_snr) ;;
             *) sets+=(--set "diffusion.prediction=$objective") ;;
           esac
           launch train jobs/studies/training/joint.yaml --resume --set "seed=$seed" --set "output.directory=$run" \
