@@ -207,6 +207,10 @@ typedef enum gd_purpose {
   GD_RANDOM_BUFFER = 23,          /* which real images experience replay keeps; index = image */
   GD_RANDOM_BUFFER_ORDER = 24,    /* permutation in which they are replayed; step = pass */
   GD_RANDOM_REPLAY_FLIP = 25,     /* horizontal flips of them */
+  GD_RANDOM_FISHER_ORDER = 26,    /* permutation of a task's images for the Fisher information */
+  GD_RANDOM_FISHER_TIMESTEP = 27,
+  GD_RANDOM_FISHER_NOISE = 28,
+  GD_RANDOM_FISHER_DROPOUT = 29,
 } gd_purpose;
 
 /* Key of a stream (Philox4x32-10). A number depends on this key, the sample index and the element only, never on rank,

@@ -10,14 +10,23 @@
 
 /* All strategies by name, in the order of reports. A new one is one word here, and a gd_strategy gd_strategy_<name> in
  * src/strategy. */
-#define GD_STRATEGIES(ROW)                                                                                         \
-  ROW(joint)                                                                                                       \
-  ROW(cumulative)                                                                                                  \
-  ROW(generative_distillation) ROW(generative_replay) ROW(experience_distillation) ROW(experience_replay) ROW(lwf) \
-      ROW(gaussian) ROW(finetune)
+// clang-format off
+#define GD_STRATEGIES(ROW) \
+  ROW(joint) ROW(cumulative) ROW(generative_distillation) ROW(generative_replay) ROW(experience_distillation) \
+  ROW(experience_replay) ROW(lwf) ROW(gaussian) ROW(ewc) ROW(ewc_rank1) ROW(si) ROW(finetune)
+// clang-format on
 
 #define GD_STRATEGY_ID(name) GD_STRATEGY_##name,
 typedef enum gd_strategy_id { GD_STRATEGIES(GD_STRATEGY_ID) GD_N_STRATEGIES } gd_strategy_id;
+
+/* All regularisers by name. A new one is one word here, and a gd_regulariser gd_regulariser_<name> in src/strategy. */
+#define GD_REGULARISERS(ROW) ROW(ewc) ROW(ewc_rank1) ROW(si)
+
+#define GD_REGULARISER_ID(name) GD_REGULARISER_##name,
+typedef enum gd_regulariser_id { GD_NO_REGULARISER, GD_REGULARISERS(GD_REGULARISER_ID) } gd_regulariser_id;
+
+/* EWC's terms: one that is added up over the tasks, or one per task. */
+typedef enum gd_fisher_terms { GD_FISHER_ONLINE, GD_FISHER_PER_TASK } gd_fisher_terms;
 
 /* Where strategies that replay generated images take them from: a gd_replay_source gd_source_<name> in src/strategy. */
 #define GD_GENERATED_SOURCES(ROW) ROW(online) ROW(pool)
@@ -48,6 +57,12 @@ typedef struct gd_config {
     double lambda;
     gd_teacher teacher;
     gd_weighting weighting;
+    gd_regulariser_id regulariser;
+    double regulariser_lambda;
+    int fisher_images;
+    gd_fisher_terms fisher_terms;
+    double fisher_gamma; /* what is kept of the sum over earlier tasks */
+    double si_xi;        /* damping */
   } strategy;
   struct {
     gd_sampling sampling; /* keys sampler, steps, eta, timesteps */

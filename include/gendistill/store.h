@@ -51,7 +51,7 @@ gd_err gd_output_check_other(const char *option, const char *path, const char *o
 
 /* ---- Checkpoint ------------------------------------------------------------------------------ */
 
-enum { GD_CHECKPOINT_FORMAT = 1, GD_MAX_ARRAYS = 16 };
+enum { GD_CHECKPOINT_FORMAT = 1, GD_MAX_ARRAYS = 300, GD_MAX_NUMBERS = 256 };
 
 /* An array of a run's state, laid out by the parameter table. In a checkpoint it is the group /NAME with a dataset per
  * parameter; an array "optimizer/NAME" is one flat dataset. */
@@ -80,6 +80,8 @@ typedef struct gd_checkpoint {
   double replay_seconds; /* gone into the task's replay, where that is limited; otherwise 0 */
   uint64_t data_digest;  /* of the training images and labels; 0: not known */
   uint64_t digest;       /* gd_param_table_digest of the model; set by write and read */
+  int n_numbers;
+  double numbers[GD_MAX_NUMBERS]; /* of the regulariser */
   int n_arrays;
   gd_named_array arrays[GD_MAX_ARRAYS]; /* "model" is always there */
 } gd_checkpoint;

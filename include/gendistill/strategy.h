@@ -20,26 +20,12 @@ typedef enum gd_replay_target {
   GD_TARGET_TEACHER    /* what the teacher answers */
 } gd_replay_target;
 
-/* What a strategy's hooks see of the run. */
-typedef struct gd_strategy_view {
-  const gd_config *config;
-  int task; /* from 0 */
-  const gd_param_table *table;
-  const float *params; /* (total) */
-  int n_arrays;
-  gd_named_array arrays[GD_MAX_ARRAYS]; /* the run's state; hooks may change the values of their own */
-} gd_strategy_view;
-
 typedef struct gd_strategy {
   gd_data_scope data;
   bool replays_generated;         /* replays images of the teacher, from the source that key replay.source names */
   const gd_replay_source *replay; /* another source; NULL: none */
   gd_replay_target target;        /* of replay images */
-  /* Hooks, NULL where there is nothing to do. Local; they do the same on all ranks. */
-  void (*begin_task)(const gd_strategy_view *view);
-  double (*penalty)(const gd_strategy_view *view, float *gradient); /* adds its gradient, returns its loss */
-  void (*after_step)(const gd_strategy_view *view);
-  void (*end_task)(const gd_strategy_view *view); /* before the checkpoint at the end of the task */
+  gd_regulariser_id regulariser;  /* GD_NO_REGULARISER: that of key strategy.regulariser, if any */
 } gd_strategy;
 
 const gd_strategy *gd_strategy_get(gd_strategy_id id);
@@ -154,5 +140,57 @@ void gd_replay_give(gd_replay *replay, const gd_replay_draws *draws);
 
 gd_generator *gd_replay_teacher(const gd_replay *replay); /* for its profile; NULL: none */
 size_t gd_replay_nbytes(const gd_replay *replay);
+
+/* ---- Regularisers: penalties that keep parameters near those of earlier tasks ---------------------- */
+
+typedef struct gd_regulariser gd_regulariser;       /* strategy/regulariser.h */
+typedef struct gd_regularisation gd_regularisation; /* its state in a run */
+
+/* What the gradients of single images are taken of: strategy.fisher_images images of a task in a random order, each
+ * with a random timestep and noise; the network at these parameters. */
+typedef struct gd_image_gradients {
+  const gd_comm *comm;
+  const gd_config *config;
+  const gd_dataset *dataset;
+  const gd_schedule *schedule;
+  const gd_net *net;
+  gd_precision precision;
+  const float *params;
+  int task;               /* from 0 */
+  const uint32_t *images; /* (n_images) of the task, in the data set */
+  int64_t n_images;
+  const gd_batch *given; /* in place of what is drawn, for tests: strategy.fisher_images rows, noised; otherwise NULL */
+} gd_image_gradients;
+
+/* The regulariser of a configuration; NULL: none. Local. */
+const gd_regulariser *gd_regulariser_of(const gd_config *config);
+
+/* For parameters of `table`. NULL where the configuration has no regulariser. Keeps config. Local. */
+void gd_regularisation_create(gd_regularisation **out, const gd_config *config, const gd_param_table *table);
+void gd_regularisation_destroy(gd_regularisation **r); /* local; accepts NULL */
+
+/* Begins task `task` (from 0) with these parameters; allocates what its tasks before need: zeros. Local. */
+void gd_regularisation_begin_task(gd_regularisation *r, int task, const float *params);
+
+/* Adds the penalty's gradient to that of a step (total) and returns the penalty. The same on all ranks. Local. */
+double gd_regularisation_penalty(gd_regularisation *r, const float *params, float *gradient);
+
+/* A step has been made from where gd_regularisation_penalty was called. Local. */
+void gd_regularisation_after_step(gd_regularisation *r, const float *params);
+
+/* Takes what the later tasks need at the end of a task, before its checkpoint; nothing at the end of the last. *n: the
+ * images whose gradients were computed, each counted as often as that. Collective. GD_ERR_FAILED as
+ * gd_image_gradients_sum. */
+gd_err gd_regularisation_end_task(gd_regularisation *r, const gd_image_gradients *gradients, int64_t *n);
+
+/* Its arrays of state are added to the n that there are, as gd_named_array_add; returns how many there are then. Local.
+ */
+int gd_regularisation_list(const gd_regularisation *r, gd_named_array *arrays, int n);
+
+/* Its numbers go into a checkpoint, and with the arrays come from one. Local. GD_ERR_INPUT naming a missing array. */
+void gd_regularisation_save(const gd_regularisation *r, gd_checkpoint *checkpoint);
+gd_err gd_regularisation_restore(gd_regularisation *r, const char *path, const gd_checkpoint *checkpoint);
+
+size_t gd_regularisation_nbytes(const gd_regularisation *r); /* work arrays, besides the state */
 
 #endif

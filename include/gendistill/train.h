@@ -18,7 +18,7 @@ enum { GD_REQUEST_CHECKPOINT = 1, GD_REQUEST_STOP = 2 };
 
 /* What one step measured; the same on all ranks but for the seconds, which are this rank's. */
 typedef struct gd_step_metrics {
-  double loss, loss_data, loss_replay, gradient_norm;
+  double loss, loss_data, loss_replay, loss_penalty, gradient_norm;
   gd_replay_cost replay; /* of all ranks, but for the seconds: this rank's */
   double seconds_compute, seconds_reduction;
   unsigned requests; /* those of any rank */
@@ -48,8 +48,9 @@ gd_err gd_trainer_prepare(gd_trainer *trainer, int64_t n_steps, const char *fold
 gd_err gd_trainer_step(gd_trainer *trainer, int64_t step, const uint32_t *indices, int n, unsigned requests,
                        gd_step_metrics *out);
 
-/* Ends the task: the strategy's hook. Local, but every rank must do the same. */
-void gd_trainer_end_task(gd_trainer *trainer);
+/* Ends the task, whose images these are in the data set: the regulariser takes what it needs. *n_gradients: images
+ * whose gradients that took. Collective on comm. GD_ERR_FAILED where a gradient is not finite. */
+gd_err gd_trainer_end_task(gd_trainer *trainer, const uint32_t *images, int64_t n_images, int64_t *n_gradients);
 
 const gd_net *gd_trainer_net(const gd_trainer *trainer);
 size_t gd_trainer_nbytes(const gd_trainer *trainer);             /* memory this rank holds */

@@ -23,8 +23,10 @@ static gd_err print_dry_run(const gd_comm *comm, const gd_config *config) {
   else  // perhaps it is on the cluster only
     data = gd_format(" and the data set, which cannot be read: %s", gd_error_message());
   GD_TRY(gd_trainer_create(&trainer, comm, config, dataset));
-  for (int task = 0; task < n_tasks && task < 2; task++) {  // the second task adds the teacher
-    gd_trainer_begin_task(trainer, task);
+  const int tasks[] = {0, 1, n_tasks - 1};  // the second adds the teacher; some regularisers grow with each
+  for (int i = 0; i < 3; i++) {
+    if (tasks[i] >= n_tasks) continue;
+    gd_trainer_begin_task(trainer, tasks[i]);
     GD_TRY(gd_trainer_prepare(trainer, 1, NULL, &prepared));
   }
   const gd_param_table *table = gd_net_params(gd_trainer_net(trainer));

@@ -13,6 +13,8 @@ static const char *const samplers[] = {GD_SAMPLERS(GD_LIST_NAME) NULL};
 static const char *const sources[] = {GD_GENERATED_SOURCES(GD_LIST_NAME) NULL};
 static const char *const loss_weightings[] = {"none", "min_snr", NULL};
 static const char *const teachers[] = {"ema", "raw", NULL};
+static const char *const regularisers[] = {"none", GD_REGULARISERS(GD_LIST_NAME) NULL};
+static const char *const fisher_terms[] = {"online", "task", NULL};
 static const char *const weightings[] = {"task", "none", NULL};
 static const char *const buffer_counts[] = {"total", "class", NULL};
 static const char *const rate_schedules[] = {"constant", "cosine", "linear", NULL};
@@ -104,6 +106,20 @@ const gd_key gd_keys[] = {
         "raw, the parameters themselves."),
     CHOICE(strategy.weighting, weightings, "task", SAME,
         "Weights of the loss at task i. task: L_data / i + (1 - 1/i) lambda L_replay; none: L_data + lambda L_replay."),
+    CHOICE(strategy.regulariser, regularisers, "none", SAME,
+        "Penalty that keeps parameters near those of earlier tasks, with any strategy that learns task after task: ewc, "
+        "ewc_rank1, si. The strategies of these names are finetune with the penalty."),
+    NUMBER(REAL, strategy.regulariser_lambda, 0, 1e12, "1.0", SAME,
+        "Weight of the penalty."),
+    NUMBER(INT, strategy.fisher_images, 1, 100000000, "256", SAME,
+        "Images of a task from which ewc and ewc_rank1 estimate the Fisher information at its end."),
+    CHOICE(strategy.fisher_terms, fisher_terms, "online", SAME,
+        "Penalty of ewc. online: one term, from the newest parameters, with the sum of the tasks' Fisher information; task: "
+        "one term per task, each from the parameters at its end."),
+    NUMBER(REAL, strategy.fisher_gamma, 0, 1, "1.0", SAME,
+        "What online ewc keeps of the sum at each task: F <- F_new + gamma F_old."),
+    NUMBER(REAL, strategy.si_xi, 1e-12, 1e6, "0.1", SAME,
+        "Damping of si's importance, w / (change^2 + xi)."),
 
     ROW("replay.sampler", GD_KEY_CHOICE, replay.sampling.sampler, 0, 0, samplers, "ddim", SAME,
         "Sampler of the teacher's images. For path diffusion: ddim, ddpm, dpmpp_2m, unipc, heun; for flow: euler (the "

@@ -205,6 +205,23 @@ static gd_err check_coupling(const gd_config_reader *reader) {
   return GD_OK;
 }
 
+// A strategy of a regulariser's name has that one; where all tasks come at once there is nothing to keep.
+static gd_err check_regulariser(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  gd_strategy_id name = config->strategy.name;
+  gd_regulariser_id given = config->strategy.regulariser, own = GD_NO_REGULARISER;
+  if (name == GD_STRATEGY_ewc) own = GD_REGULARISER_ewc;
+  if (name == GD_STRATEGY_ewc_rank1) own = GD_REGULARISER_ewc_rank1;
+  if (name == GD_STRATEGY_si) own = GD_REGULARISER_si;
+  if (given == GD_NO_REGULARISER) return GD_OK;
+  if (name == GD_STRATEGY_joint)
+    return clash(reader, "strategy.regulariser", NULL, "must be none for strategy joint, which has one task");
+  if (own && own != given)
+    return clash(reader, "strategy.regulariser", NULL, "must be none for strategy %s, which is one itself",
+                 gd_strategy_name(name));
+  return GD_OK;
+}
+
 static int classes_of_tasks(const gd_config *config) {
   int n = 0;
   if (config->tasks.seeded) return gd_dataset_kind_get(config->dataset.name)->n_classes;
@@ -285,6 +302,7 @@ gd_err gd_config_validate(gd_config_reader *reader) {
   GD_TRY(check_replay_limit(reader));
   GD_TRY(check_coupling(reader));
   GD_TRY(check_buffer(reader));
+  GD_TRY(check_regulariser(reader));
   GD_TRY(check_sampling(reader,
                         (sampling_keys){"evaluation.sampler", "evaluation.steps", "evaluation.eta",
                                         "evaluation.guidance", "evaluation.timesteps"},

@@ -43,8 +43,10 @@ static void write_cost_rows(csv_row *row) {
   row->task = 0;
   write_number(row, "replay_images", cost->replay_images);
   write_number(row, "teacher_evaluations", cost->teacher_evaluations);
+  write_number(row, "gradients", cost->gradients);
   write_number(row, "seconds_compute", cost->seconds_compute);
   write_number(row, "seconds_replay", cost->seconds_replay);
+  write_number(row, "seconds_gradients", cost->seconds_gradients);
   write_number(row, "seconds_reduction", cost->seconds_reduction);
   write_number(row, "seconds_io", cost->seconds_io);
 }

@@ -225,22 +225,24 @@ static void write_counts(const gd_report *report, FILE *out) {
 static void write_cost(const gd_report *report, FILE *out) {
   fprintf(out,
           "\n## Cost of the training, mean of a group's runs\n\n"
-          "| strategy | steps | images/s | replay images | teacher evaluations | compute, s | replay, s | "
-          "reduction, s | files, s |");
-  write_rule(out, 9);
+          "| strategy | steps | images/s | replay images | teacher evaluations | single gradients | compute, s | "
+          "replay, s | gradients, s | reduction, s | files, s |");
+  write_rule(out, 11);
   for (int g = 0; g < report->n_groups; g++) {
     const gd_report_group *group = &report->groups[g];
     gd_report_cost cost = gd_report_group_cost(group);
-    double seconds = cost.seconds_compute + cost.seconds_replay + cost.seconds_reduction;
+    double seconds = cost.seconds_compute + cost.seconds_replay + cost.seconds_gradients + cost.seconds_reduction;
     fprintf(out, "|");
     write_cell(out, group->label);
-    fprintf(out, " %.0f | %.1f | %.0f | %.0f | %.1f | %.1f | %.1f | %.1f |\n", cost.steps,
-            seconds > 0 ? cost.images / seconds : 0, cost.replay_images, cost.teacher_evaluations, cost.seconds_compute,
-            cost.seconds_replay, cost.seconds_reduction, cost.seconds_io);
+    fprintf(out, " %.0f | %.1f | %.0f | %.0f | %.0f | %.1f | %.1f | %.1f | %.1f | %.1f |\n", cost.steps,
+            seconds > 0 ? cost.images / seconds : 0, cost.replay_images, cost.teacher_evaluations, cost.gradients,
+            cost.seconds_compute, cost.seconds_replay, cost.seconds_gradients, cost.seconds_reduction, cost.seconds_io);
   }
   fprintf(out,
           "\nImages/s: current images, without the time for files, sampling and metrics. Teacher evaluations: of one\n"
-          "image each, for replay images, pools and targets.\n");
+          "image each, for replay images, pools and targets. Single gradients: of one image each, forward and "
+          "backward, for\n"
+          "the Fisher information.\n");
 }
 
 /* ---- Protocol ---- */

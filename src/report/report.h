@@ -12,7 +12,8 @@
 /* Sums over the steps of a run, and over its replay pools. */
 typedef struct gd_report_cost {
   double steps, images, replay_images, teacher_evaluations;
-  double seconds_compute, seconds_replay, seconds_reduction, seconds_io;
+  double gradients; /* of single images, at the end of a task */
+  double seconds_compute, seconds_replay, seconds_gradients, seconds_reduction, seconds_io;
 } gd_report_cost;
 
 typedef struct gd_report_run {

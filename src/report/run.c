@@ -57,6 +57,11 @@ static void add_pool(gd_report_run *run, const json_t *line) {
   run->cost.seconds_replay += number_of(line, "seconds_replay");
 }
 
+static void add_gradients(gd_report_run *run, const json_t *line) {
+  run->cost.gradients += number_of(line, "gradients");
+  run->cost.seconds_gradients += number_of(line, "seconds_gradients");
+}
+
 static bool is_count(const json_t *object, const char *key) {
   json_int_t value = json_integer_value(json_object_get(object, key));
   return value >= 1 && value <= GD_MAX_CLASSES;
@@ -100,6 +105,7 @@ static const char *take_line(gd_report_run *run, json_t *line) {
     modernise_evaluation(line);
     add_evaluation(run, line);
   }
+  if (event && strcmp(event, "gradients") == 0) add_gradients(run, line);
   if (event && strcmp(event, "loss_by_timestep") == 0) {
     if (!json_is_array(json_object_get(line, "data"))) return "a loss by timestep without data";
     json_decref(run->timesteps);

@@ -90,6 +90,16 @@ static gd_err check_all_finite(const char *path, const gd_param_table *table, co
   return err;
 }
 
+typedef struct attribute_name {
+  char of[32];
+} attribute_name;
+
+static attribute_name number_name(int number) {
+  attribute_name name;
+  snprintf(name.of, sizeof name.of, "regulariser_%d", number + 1);
+  return name;
+}
+
 static gd_err write_position(gd_hdf5 *file, const gd_checkpoint *c) {
   gd_err err;
   GD_TRY(gd_hdf5_put_text(file, "kind", "checkpoint"));
@@ -106,6 +116,7 @@ static gd_err write_position(gd_hdf5 *file, const gd_checkpoint *c) {
   if (c->data_digest) GD_TRY(gd_hdf5_put_digest(file, "data_digest", c->data_digest));
   if (c->accuracy > 0) GD_TRY(gd_hdf5_put_double(file, "test_accuracy", c->accuracy));
   if (c->replay_seconds > 0) GD_TRY(gd_hdf5_put_double(file, "replay_seconds", c->replay_seconds));
+  for (int i = 0; i < c->n_numbers; i++) GD_TRY(gd_hdf5_put_double(file, number_name(i).of, c->numbers[i]));
 done:
   return gd_comm_agree(file->comm, err);
 }
@@ -197,6 +208,8 @@ static gd_err read_position(const gd_hdf5 *file, const gd_contents *contents, gd
     GD_TRY(gd_contents_double(file, contents, "test_accuracy", &out->accuracy));
   if (gd_contents_attribute(contents, "replay_seconds"))
     GD_TRY(gd_contents_double(file, contents, "replay_seconds", &out->replay_seconds));
+  for (int n = 0; n < GD_MAX_NUMBERS && gd_contents_attribute(contents, number_name(n).of); n++)
+    GD_TRY(gd_contents_double(file, contents, number_name(n).of, &out->numbers[out->n_numbers++]));
   out->task = (int)task - 1;
   out->epoch = (int)epoch;
   out->task_done = task_done == 1;

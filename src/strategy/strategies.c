@@ -37,6 +37,14 @@ const gd_strategy gd_strategy_lwf = {.data = GD_DATA_TASK, .replay = &gd_source_
 const gd_strategy gd_strategy_gaussian = {
     .data = GD_DATA_TASK, .replay = &gd_source_noise, .target = GD_TARGET_TEACHER};
 
+/* ---- Regularisation alone ---- */
+
+const gd_strategy gd_strategy_ewc = {.data = GD_DATA_TASK, .regulariser = GD_REGULARISER_ewc};
+
+const gd_strategy gd_strategy_ewc_rank1 = {.data = GD_DATA_TASK, .regulariser = GD_REGULARISER_ewc_rank1};
+
+const gd_strategy gd_strategy_si = {.data = GD_DATA_TASK, .regulariser = GD_REGULARISER_si};
+
 /* ---- Of a configuration ---- */
 
 const gd_strategy *gd_strategy_get(gd_strategy_id id) {

@@ -183,15 +183,17 @@ void gd_metrics_step(gd_metrics *m, const gd_position *p, int n_images, const gd
   double now = gd_seconds(), rate = n_images / (now - m->last_step);
   m->last_step = now;
   json_number text[] = {number_text(s->loss), number_text(s->loss_data), number_text(s->loss_replay),
-                        number_text(s->gradient_norm)};
+                        number_text(s->gradient_norm), number_text(s->loss_penalty)};
+  char penalty[64] = "";
+  if (s->loss_penalty != 0) snprintf(penalty, sizeof penalty, "\"loss_penalty\": %s, ", text[4].of);
   put_line(m,
            "{\"event\": \"step\", \"task\": %d, \"epoch\": %d, \"step\": %lld, \"global_step\": %lld, "
-           "\"loss\": %s, \"loss_data\": %s, \"loss_replay\": %s, \"gradient_norm\": %s, "
+           "\"loss\": %s, \"loss_data\": %s, \"loss_replay\": %s, %s\"gradient_norm\": %s, "
            "\"replay_images\": %lld, \"teacher_evaluations\": %lld, "
            "\"images_per_second\": %.4g, \"seconds_compute\": %.6f, \"seconds_replay\": %.6f, "
            "\"seconds_reduction\": %.6f, \"seconds_io\": %.6f%s}\n",
            p->task + 1, p->epoch + 1, (long long)p->step, (long long)p->global_step, text[0].of, text[1].of, text[2].of,
-           text[3].of, (long long)s->replay.images, (long long)s->replay.evaluations, rate, s->seconds_compute,
+           penalty, text[3].of, (long long)s->replay.images, (long long)s->replay.evaluations, rate, s->seconds_compute,
            s->replay.seconds, s->seconds_reduction, seconds_io, s->skipped ? ", \"skipped\": true" : "");
   show_progress(m, p, rate, s);
 }
@@ -203,6 +205,14 @@ void gd_metrics_pool(gd_metrics *m, const gd_position *p, const gd_replay_cost *
            "\"teacher_evaluations\": %lld, \"seconds_replay\": %.6f}\n",
            p->task + 1, (long long)p->global_step, (long long)pool->images, (long long)pool->evaluations,
            pool->seconds);
+}
+
+void gd_metrics_gradients(gd_metrics *m, const gd_position *p, int64_t n, double seconds) {
+  if (!m->file) return;
+  put_line(m,
+           "{\"event\": \"gradients\", \"task\": %d, \"global_step\": %lld, \"gradients\": %lld, "
+           "\"seconds_gradients\": %.6f}\n",
+           p->task + 1, (long long)p->global_step, (long long)n, seconds);
 }
 
 // "NAME": [mean of each bin, null where there are no images], "NAME_images": [their numbers]

@@ -21,6 +21,10 @@ int gd_metrics_reach(const char *path);
 void gd_metrics_step(gd_metrics *metrics, const gd_position *position, int n_images, const gd_step_metrics *step,
                      double seconds_io);
 
+/* One line for the gradients of n single images at the end of a task. Local; rank 0 writes. A failed write is kept
+ * likewise. */
+void gd_metrics_gradients(gd_metrics *metrics, const gd_position *position, int64_t n, double seconds);
+
 /* One line for the pool of a task's replay images, taken or made. Local; rank 0 writes. A failed write is kept
  * likewise. */
 void gd_metrics_pool(gd_metrics *metrics, const gd_position *position, const gd_replay_cost *pool);

@@ -47,6 +47,7 @@ gd_err gd_trainer_save(gd_trainer *t, const gd_position *position, uint64_t *dig
                      .data_digest = t->data_digest,
                      .replay_seconds = t->config->replay.limit_seconds > 0 ? t->replay_seconds : 0};
   c.n_arrays = gd_state_list(t, c.arrays);
+  if (t->regularisation) gd_regularisation_save(t->regularisation, &c);
   gd_err err = gd_checkpoint_write(t->comm, path, t->table, &c);
   *digest = c.digest;
   if (err == GD_OK) err = gd_checkpoint_prune(t->comm, folder, t->config->output.keep);

@@ -111,6 +111,16 @@ static gd_err prepare_task(gd_run *run, int64_t n_steps) {
   return err;
 }
 
+// The regulariser's share of the task.
+static gd_err end_task(gd_run *run, const uint32_t *images, int64_t n_images) {
+  double start = gd_seconds();
+  int64_t n_gradients;
+  gd_progress("gradients of single images");
+  gd_err err = gd_trainer_end_task(run->trainer, images, n_images, &n_gradients);
+  if (n_gradients > 0) gd_metrics_gradients(run->metrics, &run->position, n_gradients, gd_seconds() - start);
+  return err;
+}
+
 static gd_err run_task(gd_run *run, const uint32_t *images, int64_t n_images) {
   int64_t n_steps = steps_per_epoch(run, n_images);
   gd_position *p = &run->position;
@@ -120,8 +130,9 @@ static gd_err run_task(gd_run *run, const uint32_t *images, int64_t n_images) {
     err = run_epoch(run, images, n_images, n_steps);
     if (err != GD_OK) return err;
   }
+  err = end_task(run, images, n_images);
+  if (err != GD_OK) return err;
   p->task_done = true;
-  gd_trainer_end_task(run->trainer);
   err = save_checkpoint(run);
   return err == GD_OK ? gd_run_conclude_task(run) : err;
 }

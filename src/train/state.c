@@ -1,5 +1,5 @@
-/* The arrays of a run that checkpoints keep, one row each: checkpoints, the comparison of replicas, memory counts and
- * resuming go through this table. */
+/* The arrays of a run that checkpoints keep, one row each, and behind them the regulariser's: checkpoints, the
+ * comparison of replicas, memory counts and resuming go through this table. */
 #include <string.h>
 
 #include "train/trainer.h"
@@ -43,7 +43,7 @@ void gd_state_free(gd_trainer *t) {
 int gd_state_list(const gd_trainer *t, gd_named_array *arrays) {
   int n = 0;
   for (int i = 0; i < N_ROWS; i++) n = gd_named_array_add(arrays, n, rows[i].name, *array_of(t, &rows[i]));
-  return n;
+  return t->regularisation ? gd_regularisation_list(t->regularisation, arrays, n) : n;
 }
 
 static gd_err copy_array(gd_trainer *t, const state_row *row, const char *path, const gd_checkpoint *checkpoint) {
@@ -59,9 +59,11 @@ gd_err gd_state_restore(gd_trainer *t, const char *path, const gd_checkpoint *ch
   gd_err err = GD_OK;
   for (int i = 0; i < N_ROWS; i++)
     if (!rows[i].is_of_task) GD_TRY(copy_array(t, &rows[i], path, checkpoint));
+  if (t->regularisation) GD_TRY(gd_regularisation_restore(t->regularisation, path, checkpoint));
   if (checkpoint->task_done) goto done;        // the next task begins anew from these
   gd_trainer_begin_task(t, checkpoint->task);  // resets what the checkpoint holds
   for (int i = 0; i < N_ROWS; i++) GD_TRY(copy_array(t, &rows[i], path, checkpoint));
+  if (t->regularisation) GD_TRY(gd_regularisation_restore(t->regularisation, path, checkpoint));
   t->replay_seconds = checkpoint->replay_seconds;
 done:
   return err;

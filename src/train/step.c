@@ -16,6 +16,7 @@ typedef struct train_step {
   gd_batch current, replayed;  // of the present unit
   double unit_seconds;         // of the present unit's replay
   double replay_seconds;       // of all units so far
+  double penalty;              // of the regulariser
 } train_step;
 
 /* ---- Fill ---- */
@@ -147,10 +148,10 @@ static double total_loss(void *context, const float *sums) {
   return gd_loss_total(loss_weights(s->trainer), sums[SUM_LOSS_DATA], sums[SUM_LOSS_REPLAY]);
 }
 
-static double strategy_penalty(void *context, float *gradient) {
-  const gd_trainer *t = ((const train_step *)context)->trainer;
-  gd_strategy_view view = gd_trainer_view(t);
-  return t->strategy->penalty(&view, gradient);
+static double add_penalty(void *context, float *gradient) {
+  train_step *s = context;
+  s->penalty = gd_regularisation_penalty(s->trainer->regularisation, s->trainer->params, gradient);
+  return s->penalty;
 }
 
 /* ---- Step ---- */
@@ -171,10 +172,7 @@ static void after_step(gd_trainer *t, int64_t step, const float *sums) {
     double warm = (1.0 + (double)step) / (10.0 + (double)step);
     gd_ema_update(t->table, (float)fmin(t->config->training.ema_decay, warm), t->params, t->ema);
   }
-  if (t->strategy->after_step) {
-    gd_strategy_view view = gd_trainer_view(t);
-    t->strategy->after_step(&view);
-  }
+  if (t->regularisation) gd_regularisation_after_step(t->regularisation, t->params);
 }
 
 static double learning_rate(const gd_trainer *t, int64_t step) {
@@ -201,7 +199,7 @@ gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int
                           .fill = fill_unit,
                           .loss = unit_loss,
                           .total = total_loss,
-                          .penalty = t->strategy->penalty ? strategy_penalty : NULL};
+                          .penalty = t->regularisation ? add_penalty : NULL};
   gd_learner_result result;
   double start = gd_seconds();
   if (t->replay) {
@@ -212,6 +210,7 @@ gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int
   gd_err err = gd_learner_step(t->learner, step, learning_rate(t, step), &work, &result);
   take_sums(t, result.sums, out);
   out->loss = result.loss;
+  out->loss_penalty = s.penalty;
   out->gradient_norm = result.gradient_norm;
   out->replay.images = s.n_replay;
   out->replay.evaluations = gd_replay_evaluations(t->config, s.n_replay);

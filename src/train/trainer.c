@@ -72,6 +72,7 @@ gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config 
   gd_shape shape = gd_net_shape(t->net, 0);
   t->n_elements = (int64_t)shape.h * shape.w * shape.c;
   gd_state_allocate(t);
+  gd_regularisation_create(&t->regularisation, config, t->table);
   gd_param_table_initialise(t->table, config->seed, t->params);
   if (t->ema) memcpy(t->ema, t->params, (size_t)t->table->total * sizeof(float));
   create_learner(t);
@@ -90,6 +91,7 @@ void gd_trainer_destroy(gd_trainer **trainer) {
   if (!t) return;
   release_replay(t);
   gd_learner_destroy(&t->learner);
+  gd_regularisation_destroy(&t->regularisation);
   gd_state_free(t);
   gd_net_destroy(&t->net);
   gd_schedule_destroy(&t->schedule);
@@ -139,18 +141,6 @@ gd_err gd_trainer_prepare(gd_trainer *t, int64_t n_steps, const char *folder, gd
 
 /* ---- Tasks ---- */
 
-gd_strategy_view gd_trainer_view(const gd_trainer *t) {
-  gd_strategy_view view = {.config = t->config, .task = t->task, .table = t->table, .params = t->params};
-  view.n_arrays = gd_state_list(t, view.arrays);
-  return view;
-}
-
-static void call_hook(const gd_trainer *t, void (*hook)(const gd_strategy_view *view)) {
-  if (!hook) return;
-  gd_strategy_view view = gd_trainer_view(t);
-  hook(&view);
-}
-
 void gd_trainer_begin_task(gd_trainer *t, int task) {
   size_t nbytes = (size_t)t->table->total * sizeof(float);
   t->task = task;
@@ -160,11 +150,23 @@ void gd_trainer_begin_task(gd_trainer *t, int task) {
   memset(t->m, 0, nbytes);
   memset(t->v, 0, nbytes);
   t->replay_seconds = 0;
-  call_hook(t, t->strategy->begin_task);
+  if (t->regularisation) gd_regularisation_begin_task(t->regularisation, task, t->params);
 }
 
-void gd_trainer_end_task(gd_trainer *t) {
-  call_hook(t, t->strategy->end_task);
+gd_err gd_trainer_end_task(gd_trainer *t, const uint32_t *images, int64_t n_images, int64_t *n_gradients) {
+  *n_gradients = 0;
+  if (!t->regularisation) return GD_OK;
+  gd_image_gradients gradients = {.comm = t->comm,
+                                  .config = t->config,
+                                  .dataset = t->dataset,
+                                  .schedule = t->schedule,
+                                  .net = t->net,
+                                  .precision = t->precision,
+                                  .params = t->params,
+                                  .task = t->task,
+                                  .images = images,
+                                  .n_images = n_images};
+  return gd_regularisation_end_task(t->regularisation, &gradients, n_gradients);
 }
 
 bool gd_trainer_has_learned(const gd_trainer *t) {
@@ -182,6 +184,7 @@ int64_t gd_trainer_checkpoint_nbytes(const gd_trainer *t) {
 
 size_t gd_trainer_nbytes(const gd_trainer *t) {
   size_t nbytes = (size_t)gd_trainer_checkpoint_nbytes(t) + gd_learner_nbytes(t->learner);
+  if (t->regularisation) nbytes += gd_regularisation_nbytes(t->regularisation);
   if (t->replay) nbytes += gd_replay_nbytes(t->replay);
   if (t->dataset) nbytes += gd_dataset_nbytes(t->dataset);
   return nbytes;

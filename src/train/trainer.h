@@ -35,6 +35,8 @@ struct gd_trainer {
   float *teacher; /* NULL before the second task, and where the strategy has none */
   float *ema;     /* NULL where training.ema_decay is 0 */
 
+  gd_regularisation *regularisation; /* with arrays of state of its own; NULL: none */
+
   gd_learner *learner;
   int task;
   int64_t n_steps;       /* of the task */
@@ -57,9 +59,6 @@ bool gd_trainer_has_teacher(const gd_trainer *trainer);
 
 /* Whether any step of the task has moved the parameters, in this process or before a resume. Local. */
 bool gd_trainer_has_learned(const gd_trainer *trainer);
-
-/* What the strategy's hooks see. Local. */
-gd_strategy_view gd_trainer_view(const gd_trainer *trainer);
 
 /* ---- State ---- */
 

@@ -14,6 +14,42 @@ trial experience strategy.name=experience_replay replay.buffer_images=13 strateg
 trial experience-distillation strategy.name=experience_distillation replay.buffer_images=5 replay.buffer_per=class \
   model.conditional=true
 
+trial ewc strategy.name=ewc strategy.fisher_images=11 strategy.regulariser_lambda=1000 model.dropout=0.1
+trial ewc-tasks strategy.name=ewc strategy.fisher_images=11 strategy.regulariser_lambda=1000 strategy.fisher_terms=task
+trial rank1 strategy.name=ewc_rank1 strategy.fisher_images=40 strategy.regulariser_lambda=1000 diffusion.path=flow
+trial si strategy.name=si strategy.regulariser_lambda=1000
+trial distillation-rank1 strategy.regulariser=ewc_rank1 strategy.fisher_images=11 strategy.regulariser_lambda=100
+trial experience-ewc strategy.name=experience_replay replay.buffer_images=13 strategy.regulariser=ewc \
+  strategy.fisher_images=11 strategy.fisher_gamma=0.5 model.conditional=true
+
+# ---- Regularisers: the penalty from the second task on, gradients of single images at the end of all tasks but the last
+penalties() { # NAME TASK: steps of the task with a penalty
+  grep -c "\"event\": \"step\", \"task\": $2, .*\"loss_penalty\": [0-9]" "$folder/$1-1/metrics.jsonl" || true
+}
+for name in ewc ewc-tasks rank1 si distillation-rank1 experience-ewc; do
+  [ "$(penalties $name 1)" = 0 ] || fail "$name: a penalty in the first task"
+  [ "$(penalties $name 3)" -ge 5 ] || fail "$name: $(penalties $name 3) steps with a penalty in the third task"
+done
+gradients() { # NAME: their numbers
+  sed -n 's/.*"event": "gradients", "task": \([0-9]*\),.*"gradients": \([0-9]*\),.*/\1:\2/p' "$folder/$1-1/metrics.jsonl" | tr '\n' ' '
+}
+[ "$(gradients ewc)" = "1:11 2:11 " ] || fail "ewc: gradients $(gradients ewc)"
+[ "$(gradients rank1)" = "1:80 2:80 " ] || fail "rank1: gradients $(gradients rank1)"
+[ -z "$(gradients si)" ] || fail "si: gradients $(gradients si)"
+
+# ---- Memory: --dry-run counts what the last task has
+checkpoint_nbytes() { # NAME KEY=VALUE...: of the dry run
+  local sets=() setting
+  for setting in "${@:2}"; do sets+=(--set "$setting"); done
+  succeeds 1 train "$folder/run.yaml" --dry-run "${sets[@]}"
+  sed -n 's/# bytes per checkpoint: //p' "$folder/out"
+}
+array=$(($(checkpoint_nbytes finetune strategy.name=finetune training.ema_decay=0) / 3)) # parameters and two moments
+for counted in ewc:2 ewc_rank1:2 si:3 experience_replay:0 generative_distillation:1; do
+  nbytes=$(checkpoint_nbytes "${counted%:*}" "strategy.name=${counted%:*}" training.ema_decay=0)
+  [ "$nbytes" -eq $((array * (3 + ${counted#*:}))) ] || fail "${counted%:*}: $nbytes bytes, an array has $array"
+done
+
 # ---- Experience replay has no teacher; distillation on real images asks it for the targets
 of_last_step() { # NAME KEY
   sed -n "s/.*\"event\": \"step\".*\"$2\": \([0-9]*\).*/\1/p" "$folder/$1/metrics.jsonl" | tail -n 1

@@ -82,10 +82,10 @@ static void tables_hold_means_and_errors(void **state) {
   contains(text, "| generative_distillation | 1150 ± 150 | 4.500 ± 0.500 |");
   contains(text, "| images | T-shirt | Trouser |");
   contains(text, "| *test images* | 10 | 10 |");
-  contains(text, "| finetune | 60 | 128.0 | 0 | 0 | 30.0 | 15.0 | 15.0 | 0.0 |");
+  contains(text, "| finetune | 60 | 128.0 | 0 | 0 | 0 | 30.0 | 15.0 | 0.0 | 15.0 | 0.0 |");
   assert_true(strstr(text, "| joint |") < strstr(text, "| lwf |") &&
               strstr(text, "| lwf |") < strstr(text, "| finetune |"));
-  contains(text, "| lwf | 60 | 128.0 | 4000 | 12000 | 30.0 |");
+  contains(text, "| lwf | 60 | 128.0 | 4000 | 12000 | 0 | 30.0 |");
   assert_null(strstr(text, "cannot be compared"));
   gd_free(text);
   text = read_text(folder, "report/report.csv");
@@ -260,6 +260,24 @@ static void without_a_solver_its_panel_is_left_out(void **state) {
   test_folder_remove(folder);
 }
 
+static void gradients_are_counted(void **state) {
+  (void)state;
+  char *folder = test_folder_create();
+  fixture_run run = {"ewc", 1, 20, 1, 0.5, true};
+  fixture_make_run(folder, "a", &run, NULL);
+  for (int task = 1; task <= 2; task++) {
+    char *line = gd_format(
+        "{\"event\": \"gradients\", \"task\": %d, \"global_step\": %d, \"gradients\": 8, \"seconds_gradients\": 2}\n",
+        task, 20 * task);
+    append(folder, "a", line);
+    gd_free(line);
+  }
+  char *text = report_first(folder, 1);
+  contains(text, "| ewc | 60 | 120.0 | 0 | 0 | 16 | 30.0 | 15.0 | 4.0 | 15.0 | 0.0 |");
+  gd_free(text);
+  test_folder_remove(folder);
+}
+
 // A pool counts once per task, however often the run was resumed; without two different costs there is no picture.
 static void pools_are_counted(void **state) {
   (void)state;
@@ -276,7 +294,7 @@ static void pools_are_counted(void **state) {
     gd_free(pool);
   }
   char *text = report_first(folder, 1);
-  contains(text, "| lwf | 60 | 114.6 | 4000 | 12028 | 30.0 | 22.0 |");
+  contains(text, "| lwf | 60 | 114.6 | 4000 | 12028 | 0 | 30.0 | 22.0 |");
   assert_null(strstr(text, "(cost.png)"));
   gd_free(text);
   fixture_make_run(folder, "b", &run, NULL);
@@ -378,6 +396,7 @@ int main(void) {
       cmocka_unit_test(settings_tell_groups_apart),
       cmocka_unit_test(different_evaluation_settings_are_reported),
       cmocka_unit_test(without_a_solver_its_panel_is_left_out),
+      cmocka_unit_test(gradients_are_counted),
       cmocka_unit_test(pools_are_counted),
       cmocka_unit_test(unfinished_runs_stay_out_of_the_final_table),
       cmocka_unit_test(runs_without_evaluation_have_loss_and_images),

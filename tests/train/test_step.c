@@ -252,56 +252,6 @@ static void the_learning_rate_falls(void **state) {
   assert_true(fabs(moved[1] / moved[0] - 0.5) < 1e-3);
 }
 
-// What the hooks of a strategy have seen.
-static struct {
-  int n_begun, n_steps, n_ended, task;
-  float before[2];  // the first two parameters, when the task began
-} seen;
-
-static void hook_begin(const gd_strategy_view *view) {
-  seen.n_begun++;
-  seen.task = view->task;
-  memcpy(seen.before, view->params, sizeof seen.before);
-  assert_ptr_equal(gd_named_array_find(view->arrays, view->n_arrays, "model"), view->params);
-}
-
-// Pulls the first parameter up, the second one down.
-static double hook_penalty(const gd_strategy_view *view, float *gradient) {
-  (void)view;
-  gradient[0] -= 1000;
-  gradient[1] += 1000;
-  return 0.5;
-}
-
-static void hook_step(const gd_strategy_view *view) {
-  seen.n_steps++;
-  assert_true(view->params[0] > seen.before[0] && view->params[1] < seen.before[1]);
-}
-
-static void hook_end(const gd_strategy_view *view) {
-  seen.n_ended += view->task == seen.task;
-}
-
-static void the_hooks_of_a_strategy_are_called(void **state) {
-  (void)state;
-  static const gd_strategy hooked = {
-      .begin_task = hook_begin, .penalty = hook_penalty, .after_step = hook_step, .end_task = hook_end};
-  gd_fixture f;
-  gd_step_metrics metrics;
-  assert_ok(open_fixture(&f, "strategy.name=finetune"));
-  f.trainer->strategy = &hooked;
-  begin_task(f.trainer, 1);
-  assert_ok(gd_trainer_step(f.trainer, 1, f.indices, 6, 0, &metrics));
-  assert_true(fabs(metrics.loss - metrics.loss_data - 0.5) < 1e-6);
-  assert_true(metrics.gradient_norm > 1000);
-  gd_trainer_end_task(f.trainer);
-  assert_true(seen.n_begun == 1 && seen.n_steps == 1 && seen.n_ended == 1 && seen.task == 1);
-  uint64_t mine = gd_param_table_digest(f.trainer->table, f.trainer->params), first = mine;
-  MPI_Bcast(&first, 1, MPI_UINT64_T, 0, test_comm->mpi);
-  assert_true(mine == first);
-  close_fixture(&f);
-}
-
 // One bit differs in one rank's parameters, moments or teacher: no checkpoint is written.
 static void replicas_that_differ_are_not_saved(void **state) {
   (void)state;
@@ -363,7 +313,6 @@ int main(void) {
                                      cmocka_unit_test(the_average_warms_up_in_each_task),
                                      cmocka_unit_test(the_teacher_is_the_average_or_not),
                                      cmocka_unit_test(the_learning_rate_falls),
-                                     cmocka_unit_test(the_hooks_of_a_strategy_are_called),
                                      cmocka_unit_test(replicas_that_differ_are_not_saved),
                                      cmocka_unit_test(configurations_that_do_not_fit)};
   return GD_TEST_MAIN(tests);
