@@ -211,6 +211,7 @@ typedef enum gd_purpose {
   GD_RANDOM_FISHER_TIMESTEP = 27,
   GD_RANDOM_FISHER_NOISE = 28,
   GD_RANDOM_FISHER_DROPOUT = 29,
+  GD_RANDOM_REPLAY_LEVEL = 30, /* where on the sampler's way trajectory distillation stands */
 } gd_purpose;
 
 /* Key of a stream (Philox4x32-10). A number depends on this key, the sample index and the element only, never on rank,

@@ -12,8 +12,9 @@
  * src/strategy. */
 // clang-format off
 #define GD_STRATEGIES(ROW) \
-  ROW(joint) ROW(cumulative) ROW(generative_distillation) ROW(generative_replay) ROW(experience_distillation) \
-  ROW(experience_replay) ROW(lwf) ROW(gaussian) ROW(ewc) ROW(ewc_rank1) ROW(si) ROW(finetune)
+  ROW(joint) ROW(cumulative) ROW(generative_distillation) ROW(trajectory_distillation) ROW(partial_distillation) \
+  ROW(generative_replay) ROW(experience_distillation) ROW(experience_replay) ROW(lwf) ROW(gaussian) \
+  ROW(gaussian_symmetry) ROW(ewc) ROW(ewc_rank1) ROW(si) ROW(finetune)
 // clang-format on
 
 #define GD_STRATEGY_ID(name) GD_STRATEGY_##name,
@@ -68,6 +69,8 @@ typedef struct gd_config {
     gd_sampling sampling; /* keys sampler, steps, eta, timesteps */
     bool coupled;         /* images are noised with the noise that they were generated from */
     int batch;            /* replay images per step over all ranks; 0: as many as training.batch_size */
+    bool growing;         /* so many for each earlier task */
+    double skip_snr;      /* images below this signal-to-noise ratio are not sampled; 0: off */
     gd_generated_source_id source;
     int pool_images;   /* of a pool */
     int buffer_images; /* of a buffer of real images */

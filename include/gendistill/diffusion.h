@@ -93,6 +93,9 @@ void gd_schedule_add_noise(const gd_schedule *schedule, int t, int64_t n, const 
  */
 void gd_schedule_noise(const gd_schedule *schedule, int t, int64_t n, float *x, float *target);
 
+/* Signal-to-noise ratio at timestep t, alpha^2 / sigma^2. Local. */
+double gd_schedule_snr(const gd_schedule *schedule, int t);
+
 /* Weight of the squared error of an image at timestep t in the loss. Local. */
 double gd_schedule_loss_weight(const gd_schedule *schedule, int t);
 
@@ -152,6 +155,12 @@ const char *gd_sampler_name(gd_sampler_id id);
 /* The default of a path. */
 gd_sampler_id gd_sampler_of_path(gd_path_id path);
 
+/* Whether the sampler evaluates the network once per step, with steps to choose. */
+bool gd_sampler_is_simple(gd_sampler_id id);
+
+/* The timesteps at which the steps begin, (sampling->steps); `sampling` must be settled. Local. */
+void gd_sampling_timesteps(const gd_sampling *sampling, int timesteps, int *out);
+
 /* `sampling` with the steps and eta that its sampler really takes. Local. */
 gd_sampling gd_sampling_settle(gd_sampling sampling, int timesteps);
 
@@ -174,6 +183,8 @@ typedef struct gd_sampling_calls {
   /* The network's output for n images x of n_elements floats each, all at time `time`; same shape, valid until the next
    * call. */
   const float *(*predict)(void *context, const float *x, float time);
+  /* The same for n of the images, each at its own time (n); `images`: their numbers. For gd_sample_partly. */
+  const float *(*predict_some)(void *context, int n, const int *images, const float *x, const float *times);
   void *predict_context;
   /* Writes the z of sampling step k for image i of the batch, n_elements floats. Used where sd > 0 only. */
   void (*noise)(void *context, int k, int image, float *z);
@@ -191,5 +202,12 @@ typedef struct gd_nonfinite_sample {
  * steps <= timesteps. Stops after the first step that leaves a value that is not finite, which the result names. */
 gd_nonfinite_sample gd_sample(const gd_schedule *schedule, const gd_sampling *sampling, const gd_sampling_calls *calls,
                               int n_images, int64_t n_elements, float *x);
+
+/* Samples each image a part of the way: x holds x_T on entry. Without `ends`, image i makes the first steps[i] of the
+ * sampler's steps: it stands where the next one begins. With `ends`, it goes to timestep ends[i] in steps[i] evenly
+ * spaced steps, or fewer where there are fewer timesteps. For samplers that evaluate the network once per step
+ * (gd_sampler_is_simple). Local. */
+void gd_sample_partly(const gd_schedule *schedule, const gd_sampling *sampling, const gd_sampling_calls *calls,
+                      int n_images, int64_t n_elements, const int *steps, const int *ends, float *x);
 
 #endif

@@ -29,6 +29,7 @@ typedef struct gd_sampler_noise {
   /* Whether key.step is the training step. If so, the sampling step goes into the upper bits of the image's index;
    * otherwise it becomes key.step. */
   bool step_is_taken;
+  const int *rows; /* (n) places of the images in the stream, from `first`, where they are not in a row; or NULL */
 } gd_sampler_noise;
 
 /* Images for a network: n of them, each with its label where the network is conditional; otherwise label is NULL. */
@@ -42,6 +43,10 @@ typedef struct gd_generator_input {
  * as that of gd_sample. */
 gd_nonfinite_sample gd_generator_sample(gd_generator *generator, const gd_sampling *sampling,
                                         const gd_generator_input *in, const gd_sampler_noise *noise);
+
+/* The same, but each image a part of the way only, as gd_sample_partly: without guidance. Local. */
+void gd_generator_sample_partly(gd_generator *generator, const gd_sampling *sampling, const gd_generator_input *in,
+                                const gd_sampler_noise *noise, const int *steps, const int *ends);
 
 /* The network's output for in->n <= batch images, each at its own time t (n); valid until the next call. Local. */
 const float *gd_generator_predict(gd_generator *generator, const gd_generator_input *in, const float *t);

@@ -58,11 +58,11 @@ typedef struct gd_replay_cost {
   double seconds;
 } gd_replay_cost;
 
-/* Maximum number of replay images of a step, in a task of n_steps > 0. Local. */
-int gd_replay_max_images(const gd_config *config, int64_t n_steps);
+/* Maximum number of replay images of a step, in task `task` (from 0) of n_steps > 0 steps. Local. */
+int gd_replay_max_images(const gd_config *config, int task, int64_t n_steps);
 
-/* Teacher evaluations for n replay images of a step: generating them, unless they are from a pool, and their targets.
- * Local. */
+/* Teacher evaluations for n replay images of a step, or their mean where it varies: generating them, unless they are
+ * from a pool, and their targets. Local. */
 int64_t gd_replay_evaluations(const gd_config *config, int64_t n);
 
 /* ---- Replay -------------------------------------------------------------------------------------- */
@@ -127,9 +127,19 @@ void gd_replay_destroy(gd_replay **replay);
  * and GD_ERR_FAILED as gd_sample_images and gd_sample_set_write. */
 gd_err gd_replay_prepare(gd_replay *replay, const char *folder, gd_replay_cost *cost);
 
-/* Begins step `step` (from 1), which has n_current images, and of whose task `seconds` have gone into replay. Returns
- * the number of its replay images over all ranks. Collective on comm. */
-int gd_replay_begin_step(gd_replay *replay, int64_t step, int n_current, double seconds);
+/* A step of a task as its replay sees it. */
+typedef struct gd_replay_step {
+  int64_t number;          /* from 1 */
+  int n_current;           /* current images over all ranks */
+  const uint32_t *current; /* (n_current) which they are in the data set, for replay.skip_snr */
+  double seconds;          /* that have gone into the replay of the task's steps so far */
+} gd_replay_step;
+
+/* Begins a step. Returns the number of its replay images over all ranks. Collective on comm. */
+int gd_replay_begin_step(gd_replay *replay, const gd_replay_step *step);
+
+/* Teacher evaluations for the step, over all ranks. Local. */
+int64_t gd_replay_step_evaluations(const gd_replay *replay);
 
 /* Replay images `images` of the step, which are of this rank's slots: x, t, labels and targets. Where the rows are
  * shared, x, t, labels, timesteps and weights are the current batch's already. Local. */

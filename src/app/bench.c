@@ -211,7 +211,7 @@ gd_err gd_command_bench(const gd_comm *comm, int argc, char **argv) {
   // a step with a whole replay batch is what is timed; a pool of one batch serves for that
   config->replay.limit_images = config->replay.limit_evaluations = 0;
   config->replay.limit_seconds = 0;
-  config->replay.pool_images = gd_replay_max_images(config, 1);
+  config->replay.pool_images = gd_replay_max_images(config, 1, 1);
   b.config = config;
   b.repeats = (int)repeats;
   b.precision = gd_precision_agree(comm, config->training.precision);

@@ -48,7 +48,7 @@ static gd_err run_train_step(void *context) {
 // ---- Work of a stage, in forward runs of an image
 
 static double gd_step_runs(const gd_config *config) {
-  int n_replay = gd_replay_max_images(config, 1);
+  int n_replay = gd_replay_max_images(config, 1, 1);
   double n_current = config->training.batch_size, teacher = (double)gd_replay_evaluations(config, n_replay);
   if (!gd_strategy_replays(config)) return 3 * n_current;
   if (gd_replay_shares_rows(config)) return 3 * n_current + teacher;  // the student's rows serve both

@@ -142,6 +142,11 @@ const gd_key gd_keys[] = {
     NUMBER(INT, replay.batch, 0, 65536, "0", SAME,
         "Replay images per training step, over all ranks; 0: as many as training.batch_size. lwf requires 0 or that "
         "number."),
+    VALUE(BOOL, replay.growing, "false", SAME,
+        "Multiply the replay images per training step by the number of earlier tasks. Not for lwf."),
+    NUMBER(REAL, replay.skip_snr, 0, 1e6, "0.0", SAME,
+        "Do not sample an image whose timestep has a signal-to-noise ratio below this, where the noised image hardly depends "
+        "on it: take a current image; 0: sample all. For generative_distillation and generative_replay with source online."),
     CHOICE(replay.source, sources, "online", SAME,
         "online: the teacher generates new images for each step; pool: the images come from a pool that it generates "
         "once per task."),

@@ -205,6 +205,39 @@ static gd_err check_coupling(const gd_config_reader *reader) {
   return GD_OK;
 }
 
+// Strategies that take images a part of the sampler's way.
+static gd_err check_partial(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  gd_strategy_id name = config->strategy.name;
+  const gd_sampling *sampling = &config->replay.sampling;
+  if (name != GD_STRATEGY_trajectory_distillation && name != GD_STRATEGY_partial_distillation) return GD_OK;
+  const char *strategy = gd_strategy_name(name);
+  if (!gd_sampler_is_simple(sampling->sampler))
+    return clash(reader, "replay.sampler", "strategy.name",
+                 "must evaluate the network once per step for strategy %s: %s does not, or takes all timesteps",
+                 strategy, gd_sampler_name(sampling->sampler));
+  if (sampling->guidance > 0) return clash(reader, "replay.guidance", NULL, "must be 0 for strategy %s", strategy);
+  if (config->replay.source != GD_GENERATED_SOURCE_online)
+    return clash(reader, "replay.source", NULL, "must be online for strategy %s", strategy);
+  if (name == GD_STRATEGY_partial_distillation && sampling->n_timesteps > 0)
+    return clash(reader, "replay.timesteps", NULL, "is not for strategy %s, which goes to random timesteps", strategy);
+  return GD_OK;
+}
+
+static gd_err check_amount(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  gd_strategy_id name = config->strategy.name;
+  bool samples = name == GD_STRATEGY_generative_distillation || name == GD_STRATEGY_generative_replay;
+  if (config->replay.growing && name == GD_STRATEGY_lwf)
+    return clash(reader, "replay.growing", NULL, "is not for strategy lwf, which replays the current batch");
+  if (config->replay.skip_snr == 0) return GD_OK;
+  if (!samples || config->replay.source != GD_GENERATED_SOURCE_online)
+    return clash(reader, "replay.skip_snr", NULL,
+                 "is for generative_distillation and generative_replay with replay.source online");
+  if (config->replay.coupled) return clash(reader, "replay.skip_snr", NULL, "cannot be combined with replay.coupled");
+  return GD_OK;
+}
+
 // A strategy of a regulariser's name has that one; where all tasks come at once there is nothing to keep.
 static gd_err check_regulariser(const gd_config_reader *reader) {
   const gd_config *config = reader->config;
@@ -303,6 +336,8 @@ gd_err gd_config_validate(gd_config_reader *reader) {
   GD_TRY(check_coupling(reader));
   GD_TRY(check_buffer(reader));
   GD_TRY(check_regulariser(reader));
+  GD_TRY(check_partial(reader));
+  GD_TRY(check_amount(reader));
   GD_TRY(check_sampling(reader,
                         (sampling_keys){"evaluation.sampler", "evaluation.steps", "evaluation.eta",
                                         "evaluation.guidance", "evaluation.timesteps"},

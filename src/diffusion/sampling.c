@@ -28,6 +28,18 @@ gd_sampler_id gd_sampler_of_path(gd_path_id path) {
   return (gd_sampler_id)id;
 }
 
+bool gd_sampler_is_simple(gd_sampler_id id) {
+  const gd_sampler *sampler = gd_sampler_get(id);
+  return sampler->evaluations == gd_sampling_one_per_step && !sampler->takes_all_timesteps;
+}
+
+void gd_sampling_timesteps(const gd_sampling *sampling, int timesteps, int *out) {
+  if (sampling->n_timesteps > 0)
+    memcpy(out, sampling->timesteps, (size_t)sampling->steps * sizeof *out);
+  else
+    gd_timesteps_trailing(timesteps, sampling->steps, out);
+}
+
 gd_sampling gd_sampling_settle(gd_sampling sampling, int timesteps) {
   const gd_sampler *sampler = gd_sampler_get(sampling.sampler);
   if (sampling.n_timesteps > 0) sampling.steps = sampling.n_timesteps;
@@ -68,7 +80,7 @@ void gd_sampling_add_noise(gd_sampling_state *state, float sd) {
   const float *z = state->z;
   for (int image = 0; sd > 0.0f && image < state->n_images; image++) {
     float *x = state->x + image * state->n_elements;
-    state->calls->noise(state->calls->noise_context, state->k, image, state->z);
+    state->calls->noise(state->calls->noise_context, state->k, state->first_image + image, state->z);
 #pragma omp simd
     for (int64_t i = 0; i < state->n_elements; i++) x[i] += sd * z[i];
   }
@@ -120,20 +132,16 @@ static void place_steps(gd_sampling_state *state, const gd_sampling *sampling) {
   bool listed = sampling->n_timesteps > 0;
   state->timesteps = GD_NEW_ARRAY(int, n);
   state->ends = GD_NEW_ARRAY(int, n);
-  if (listed)
-    memcpy(state->timesteps, sampling->timesteps, (size_t)n * sizeof(int));
-  else
-    gd_timesteps_trailing(state->schedule->timesteps, n, state->timesteps);
+  gd_sampling_timesteps(sampling, state->schedule->timesteps, state->timesteps);
   for (int k = 0; k < n; k++) {
     state->ends[k] = k < n - 1 ? state->timesteps[k + 1] : -1;
     if (state->sampler->strides && !listed) state->ends[k] = state->timesteps[k] - stride;
   }
 }
 
-static void begin_sampling(gd_sampling_state *state, const gd_sampling *sampling) {
+static void make_buffers(gd_sampling_state *state) {
   const gd_sampler *sampler = state->sampler;
   int64_t count = state->n_images * state->n_elements;
-  place_steps(state, sampling);
   state->x0 = new_floats(count);
   state->eps = new_floats(count);
   state->z = new_floats(state->n_elements);
@@ -179,7 +187,8 @@ gd_nonfinite_sample gd_sample(const gd_schedule *schedule, const gd_sampling *sa
                              .n_images = n_images,
                              .n_elements = n_elements,
                              .x = x};
-  begin_sampling(&state, &settled);
+  place_steps(&state, &settled);
+  make_buffers(&state);
   for (; state.k < state.n_steps && nonfinite.image < 0; state.k++) {
     run_step(&state);
     int64_t at = gd_first_nonfinite(x, n_images * n_elements);
@@ -189,4 +198,100 @@ gd_nonfinite_sample gd_sample(const gd_schedule *schedule, const gd_sampling *sa
   }
   end_sampling(&state);
   return nonfinite;
+}
+
+/* ---- A part of the way: every image has a state of its own ---- */
+
+typedef struct partial_work {
+  gd_sampling_state *states;  // (n_images)
+  int *steps;                 // (n_images) that the image makes
+  int *images;                // (n) that make the present step
+  float *x, *times;           // (n) where they are
+} partial_work;
+
+// Evenly spaced steps from T to timestep `end`; fewer where there are fewer timesteps.
+static void place_steps_to(gd_sampling_state *state, int end) {
+  int last = state->schedule->timesteps - 1, span = last - end;
+  if (span < state->n_steps) state->n_steps = span;
+  state->timesteps = GD_NEW_ARRAY(int, state->n_steps + 1);
+  state->ends = GD_NEW_ARRAY(int, state->n_steps + 1);
+  for (int k = 0; k < state->n_steps; k++) {
+    state->timesteps[k] = last - (int)((int64_t)k * span / state->n_steps);
+    state->ends[k] = last - (int)((int64_t)(k + 1) * span / state->n_steps);
+  }
+}
+
+// The output of one image, which is there already.
+static const float *take_output(void *context, const float *x, float time) {
+  (void)x;
+  (void)time;
+  return context;
+}
+
+static void step_image(gd_sampling_state *state, int k, const float *output) {
+  gd_sampling_calls calls = *state->calls;
+  const gd_sampling_calls *before = state->calls;
+  calls.predict = take_output;
+  calls.predict_context = (void *)output;
+  state->calls = &calls;
+  state->k = k;
+  run_step(state);
+  state->calls = before;
+}
+
+// Step k of those images that make it; returns how many.
+static int step_images(partial_work *w, int n_images, int k) {
+  int n = 0;
+  for (int i = 0; i < n_images; i++) {
+    gd_sampling_state *state = &w->states[i];
+    if (k >= w->steps[i]) continue;
+    w->images[n] = i;
+    w->times[n] = sampling_level(state, state->timesteps[k]).time;
+    memcpy(w->x + n * state->n_elements, state->x, (size_t)state->n_elements * sizeof(float));
+    n++;
+  }
+  if (n == 0) return 0;
+  const gd_sampling_calls *calls = w->states[0].calls;
+  const float *outputs = calls->predict_some(calls->predict_context, n, w->images, w->x, w->times);
+  for (int i = 0; i < n; i++) {
+    gd_sampling_state *state = &w->states[w->images[i]];
+    step_image(state, k, outputs + i * state->n_elements);
+  }
+  return n;
+}
+
+void gd_sample_partly(const gd_schedule *schedule, const gd_sampling *sampling, const gd_sampling_calls *calls,
+                      int n_images, int64_t n_elements, const int *steps, const int *ends, float *x) {
+  GD_REQUIRE(gd_sampler_is_simple(sampling->sampler));
+  partial_work w = {.states = GD_NEW_ARRAY(gd_sampling_state, n_images),
+                    .steps = GD_NEW_ARRAY(int, n_images),
+                    .images = GD_NEW_ARRAY(int, n_images),
+                    .times = GD_NEW_ARRAY(float, n_images),
+                    .x = new_floats(n_images * n_elements)};
+  for (int i = 0; i < n_images; i++) {
+    gd_sampling_state *state = &w.states[i];
+    *state = (gd_sampling_state){.schedule = schedule,
+                                 .sampler = gd_sampler_get(sampling->sampler),
+                                 .calls = calls,
+                                 .eta = sampling->eta,
+                                 .n_steps = ends ? steps[i] : sampling->steps,
+                                 .first_image = i,
+                                 .n_images = 1,
+                                 .n_elements = n_elements,
+                                 .x = x + i * n_elements};
+    if (ends)
+      place_steps_to(state, ends[i]);
+    else
+      place_steps(state, sampling);
+    make_buffers(state);
+    w.steps[i] = ends ? state->n_steps : steps[i];
+  }
+  for (int k = 0; step_images(&w, n_images, k) > 0; k++)
+    ;
+  for (int i = 0; i < n_images; i++) end_sampling(&w.states[i]);
+  gd_free(w.states);
+  gd_free(w.steps);
+  gd_free(w.images);
+  gd_free(w.times);
+  gd_free(w.x);
 }

@@ -13,6 +13,7 @@ struct gd_sampling_state {
   int *timesteps, *ends;    /* (n_steps) where each step begins and ends; -1: no noise */
   gd_noise_level now, next; /* where the step begins and ends */
   gd_noise_level past[2];   /* where the step before it, and the one before that, began */
+  int first_image;          /* number of the first image, for its noise */
   int n_images;
   int64_t n_elements; /* of an image */
   float *x;           /* (n_images, n_elements), in place */

@@ -91,6 +91,11 @@ void gd_schedule_noise(const gd_schedule *schedule, int t, int64_t n, float *x, 
   }
 }
 
+double gd_schedule_snr(const gd_schedule *schedule, int t) {
+  gd_noise_level level = gd_schedule_level(schedule, t);
+  return (double)level.alpha_squared / ((double)level.sigma * level.sigma);
+}
+
 double gd_schedule_loss_weight(const gd_schedule *schedule, int t) {
   const double limit = 5;  // recommended by the method's paper
   if (schedule->loss_weight == GD_WEIGHT_NONE) return 1;

@@ -113,7 +113,7 @@ static const float *call_predict(void *context, const float *x, float time) {
 static void call_noise(void *context, int k, int image, float *z) {
   const generator_call *call = context;
   gd_random key = call->noise->key;
-  uint64_t index = (uint64_t)(call->noise->first + image);
+  uint64_t index = (uint64_t)(call->noise->first + (call->noise->rows ? call->noise->rows[image] : image));
   if (call->noise->step_is_taken)
     index |= (uint64_t)k << 24;
   else
@@ -136,4 +136,24 @@ gd_nonfinite_sample gd_generator_sample(gd_generator *g, const gd_sampling *samp
                                         const gd_sampler_noise *noise) {
   generator_call call = {.generator = g, .noise = noise};
   return gd_generator_sample_with(g, sampling, in, call_noise, &call);
+}
+
+static const float *call_predict_some(void *context, int n, const int *images, const float *x, const float *times) {
+  generator_call *call = context;
+  gd_generator_input in = {.n = n, .x = (float *)x};
+  if (call->in->label) {
+    for (int i = 0; i < n; i++) call->t[i] = call->in->label[images[i]];
+    in.label = call->t;
+  }
+  return gd_generator_predict(call->generator, &in, times);
+}
+
+void gd_generator_sample_partly(gd_generator *g, const gd_sampling *sampling, const gd_generator_input *in,
+                                const gd_sampler_noise *noise, const int *steps, const int *ends) {
+  GD_REQUIRE(sampling->guidance == 0);
+  generator_call call = {.generator = g, .in = in, .t = GD_NEW_ARRAY(float, in->n), .noise = noise};
+  gd_sampling_calls calls = {
+      .predict_some = call_predict_some, .predict_context = &call, .noise = call_noise, .noise_context = &call};
+  gd_sample_partly(g->schedule, sampling, &calls, in->n, g->n_elements, steps, ends, in->x);
+  gd_free(call.t);
 }

@@ -2,7 +2,8 @@
 #include "strategy/source.h"
 
 static bool generates_images(const gd_config *config) {
-  return gd_strategy_get(config->strategy.name)->replays_generated;
+  const gd_replay_source *source = gd_replay_source_of(config);
+  return source && source->generates;
 }
 
 static bool has_pool(const gd_config *config) {
@@ -52,9 +53,10 @@ static int64_t images_of_task(const gd_config *config) {
   return lesser(n, evaluations / per_image);
 }
 
-int gd_replay_max_images(const gd_config *config, int64_t n_steps) {
+int gd_replay_max_images(const gd_config *config, int task, int64_t n_steps) {
   GD_REQUIRE(n_steps > 0);
   int64_t n = images_of_task(config), batch = config->replay.batch ? config->replay.batch : config->training.batch_size;
+  if (config->replay.growing && task > 1) batch *= task;
   return (int)lesser(n / n_steps + (n % n_steps > 0), batch);
 }
 
@@ -63,8 +65,9 @@ static int64_t share_of_steps(int64_t n, int64_t step, int64_t n_steps) {
   return n / n_steps * step + n % n_steps * step / n_steps;
 }
 
-int gd_replay_images(const gd_config *config, int64_t step, int64_t n_steps, double seconds) {
-  int64_t n = images_of_task(config), maximum = gd_replay_max_images(config, n_steps);
+int gd_replay_images(const gd_replay_setting *of, int64_t step, double seconds) {
+  const gd_config *config = of->config;
+  int64_t n_steps = of->n_steps, n = images_of_task(config), maximum = gd_replay_max_images(config, of->task, n_steps);
   double limit = generates_images(config) ? config->replay.limit_seconds : 0;
   if (has_pool(config)) limit -= gd_replay_pool_seconds(config);
   if (limit > 0 && seconds > limit * (double)(step - 1) / (double)n_steps) return 0;

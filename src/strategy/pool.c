@@ -257,7 +257,7 @@ static gd_err pool_prepare(gd_replay *replay, const char *folder, gd_replay_cost
                              .task = of->task,
                              .labels = replay->labels,
                              .digest = gd_param_table_digest(gd_net_params(of->net), of->teacher)};
-  gd_range mine = rank_images(replay, of->comm->rank, gd_replay_max_images(of->config, of->n_steps));
+  gd_range mine = rank_images(replay, of->comm->rank, gd_replay_max_images(of->config, of->task, of->n_steps));
   pool_replay *own = replay->own = GD_NEW(pool_replay);
   char *path = gd_pool_path(folder, of->task);
   gd_err err = gd_generator_create(&request.teacher, of->net, of->schedule, GD_IMAGE_CHUNK, of->precision);
@@ -310,7 +310,8 @@ static void pool_release(gd_replay *replay) {
   gd_free(own);
 }
 
-const gd_replay_source gd_source_pool = {.folder = "pools",
+const gd_replay_source gd_source_pool = {.generates = true,
+                                         .folder = "pools",
                                          .prepare = pool_prepare,
                                          .begin_step = pool_begin_step,
                                          .fill = pool_fill,

@@ -48,13 +48,20 @@ gd_err gd_replay_prepare(gd_replay *replay, const char *folder, gd_replay_cost *
   return replay->source->prepare ? replay->source->prepare(replay, folder, cost) : GD_OK;
 }
 
-int gd_replay_begin_step(gd_replay *replay, int64_t step, int n_current, double seconds) {
+int gd_replay_begin_step(gd_replay *replay, const gd_replay_step *step) {
   const gd_replay_setting *of = &replay->of;
-  replay->key = (gd_random){.seed = of->config->seed, .task = (uint32_t)of->task, .step = (uint32_t)step};
-  replay->n_images = replay->source->shares_rows ? n_current : gd_replay_images(of->config, step, of->n_steps, seconds);
-  replay->n_before = (step - 1) * gd_replay_max_images(of->config, of->n_steps);
+  replay->step = *step;
+  replay->key = (gd_random){.seed = of->config->seed, .task = (uint32_t)of->task, .step = (uint32_t)step->number};
+  replay->n_images = replay->source->shares_rows ? step->n_current : gd_replay_images(of, step->number, step->seconds);
+  replay->n_before = (step->number - 1) * gd_replay_max_images(of->config, of->task, of->n_steps);
   if (replay->source->begin_step) replay->source->begin_step(replay);
   return replay->n_images;
+}
+
+int64_t gd_replay_step_evaluations(const gd_replay *replay) {
+  int64_t n = replay->n_images;
+  if (!replay->source->step_evaluations) return gd_replay_evaluations(replay->of.config, n);
+  return replay->source->step_evaluations(replay) + (replay->strategy->target == GD_TARGET_TEACHER ? n : 0);
 }
 
 static gd_random replay_key(const gd_replay *replay, gd_purpose purpose) {
@@ -114,12 +121,15 @@ void gd_replay_draw_start(const gd_replay *replay, gd_range images, gd_batch *ba
   draw_normal(replay, GD_RANDOM_REPLAY_START, given, images, batch->n_elements, batch->x);
 }
 
-void gd_replay_draw_timesteps(const gd_replay *replay, gd_range images, gd_batch *batch) {
+int gd_replay_timestep(const gd_replay *replay, int64_t image) {
+  if (replay->given) return replay->given->timesteps[image];
   gd_random key = replay_key(replay, GD_RANDOM_REPLAY_TIMESTEP);
+  return (int)gd_random_below(key, (uint64_t)image, (uint32_t)replay->of.schedule->timesteps);
+}
+
+void gd_replay_draw_timesteps(const gd_replay *replay, gd_range images, gd_batch *batch) {
   for (int64_t i = images.begin; i < images.end; i++)
-    batch->timesteps[i - images.begin] =
-        replay->given ? replay->given->timesteps[i]
-                      : (int)gd_random_below(key, (uint64_t)i, (uint32_t)replay->of.schedule->timesteps);
+    batch->timesteps[i - images.begin] = gd_replay_timestep(replay, i);
 }
 
 void gd_replay_draw_noise(const gd_replay *replay, gd_range images, gd_batch *batch) {

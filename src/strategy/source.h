@@ -6,10 +6,12 @@
 
 /* Where replay images come from. Functions may be NULL where there is nothing to do. */
 struct gd_replay_source {
-  bool shares_rows;                                /* the images are the rows of the current batch */
-  const char *folder;                              /* for its files, inside the run's; NULL: none */
-  int64_t (*evaluations)(const gd_config *config); /* of the teacher, to make one image of a step */
-  void (*create)(gd_replay *replay);               /* replay->own */
+  bool shares_rows;                                     /* the images are the rows of the current batch */
+  bool generates;                                       /* the teacher samples the images: limits hold */
+  const char *folder;                                   /* for its files, inside the run's; NULL: none */
+  int64_t (*evaluations)(const gd_config *config);      /* of the teacher, to make one image of a step, or their mean */
+  int64_t (*step_evaluations)(const gd_replay *replay); /* for all images of the present step; NULL: as evaluations */
+  void (*create)(gd_replay *replay);                    /* replay->own */
   /* Generates images before a task, for which half of the limits are. Collective. */
   gd_err (*prepare)(gd_replay *replay, const char *folder, gd_replay_cost *cost);
   void (*begin_step)(gd_replay *replay);                             /* collective */
@@ -26,7 +28,8 @@ struct gd_replay {
   gd_generator *teacher; /* (max_n) images; NULL: none */
   const gd_replay_draws *given;
 
-  gd_random key;         /* of the present step; purpose is filled in at each use */
+  gd_replay_step step;   /* the present one */
+  gd_random key;         /* of it; purpose is filled in at each use */
   int n_images;          /* of the present step, over all ranks */
   int64_t n_before;      /* images of the task's earlier steps, at most */
   gd_label_cycle labels; /* of the earlier tasks' classes */
@@ -46,19 +49,21 @@ void gd_batch_set_times(gd_batch *batch, const gd_schedule *schedule);
 /* The labels of a conditional network, all old classes in turn. Local. */
 void gd_replay_draw_labels(const gd_replay *replay, gd_range images, gd_batch *batch);
 
-/* Normal numbers to start from in x; random timesteps; noise added to the x_0 in x: new noise, or what a source has
- * written into target where replay.coupled is on. Each image's numbers follow from its place in the step. Local. */
+/* Normal numbers to start from in x; random timesteps, of one image and of several; noise added to the x_0 in x: new
+ * noise, or what a source has written into target where replay.coupled is on. Each image's numbers follow from its
+ * place in the step. Local. */
 void gd_replay_draw_start(const gd_replay *replay, gd_range images, gd_batch *batch);
+int gd_replay_timestep(const gd_replay *replay, int64_t image);
 void gd_replay_draw_timesteps(const gd_replay *replay, gd_range images, gd_batch *batch);
 void gd_replay_draw_noise(const gd_replay *replay, gd_range images, gd_batch *batch);
 
 /* ---- Limits ---- */
 
-/* Replay images of step `step` (from 1) of the n_steps of a task, of which `seconds` have gone into its steps' replay
- * so far. Where images are generated, limits hold: the images that replay.limit_images and replay.limit_evaluations
- * allow a task are spread evenly over its steps, and a step that finds more than its share of replay.limit_seconds
- * spent has none. Half of the limits of evaluations and seconds are for the pool, where there is one. Local. */
-int gd_replay_images(const gd_config *config, int64_t step, int64_t n_steps, double seconds);
+/* Replay images of step `step` (from 1) of a task, of whose steps' replay `seconds` have been spent so far. Where
+ * images are generated, limits hold: the images that replay.limit_images and replay.limit_evaluations allow a task are
+ * spread evenly over its steps, and a step that finds more than its share of replay.limit_seconds spent has none. Half
+ * of the limits of evaluations and seconds are for the pool, where there is one. Local. */
+int gd_replay_images(const gd_replay_setting *of, int64_t step, double seconds);
 
 /* Images generated before a task, and how long that may take at most, 0: any time. Local. */
 int64_t gd_replay_pool_images(const gd_config *config);

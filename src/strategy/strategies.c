@@ -86,7 +86,8 @@ bool gd_strategy_replays(const gd_config *config) {
 
 bool gd_strategy_has_teacher(const gd_config *config) {
   const gd_strategy *strategy = gd_strategy_get(config->strategy.name);
-  return strategy->replays_generated || (strategy->replay && strategy->target == GD_TARGET_TEACHER);
+  const gd_replay_source *source = gd_replay_source_of(config);
+  return source && (source->generates || strategy->target == GD_TARGET_TEACHER);
 }
 
 bool gd_strategy_has_buffer(const gd_config *config) {

@@ -204,7 +204,8 @@ gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int
   double start = gd_seconds();
   if (t->replay) {
     gd_replay_give(t->replay, t->given ? &t->given->replay : NULL);
-    s.n_replay = gd_replay_begin_step(t->replay, step, n, t->replay_seconds);
+    gd_replay_step replay_step = {.number = step, .n_current = n, .current = indices, .seconds = t->replay_seconds};
+    s.n_replay = gd_replay_begin_step(t->replay, &replay_step);
     out->replay.seconds = gd_seconds() - start;
   }
   gd_err err = gd_learner_step(t->learner, step, learning_rate(t, step), &work, &result);
@@ -213,7 +214,7 @@ gd_err gd_trainer_step(gd_trainer *t, int64_t step, const uint32_t *indices, int
   out->loss_penalty = s.penalty;
   out->gradient_norm = result.gradient_norm;
   out->replay.images = s.n_replay;
-  out->replay.evaluations = gd_replay_evaluations(t->config, s.n_replay);
+  out->replay.evaluations = t->replay ? gd_replay_step_evaluations(t->replay) : 0;
   if (err == GD_OK)
     after_step(t, step, result.sums);
   else

@@ -103,7 +103,7 @@ void gd_trainer_destroy(gd_trainer **trainer) {
 static int replay_batch(const gd_trainer *t) {
   if (!gd_trainer_replays(t)) return 0;
   return gd_replay_shares_rows(t->config) ? t->config->training.batch_size
-                                          : gd_replay_max_images(t->config, t->n_steps);
+                                          : gd_replay_max_images(t->config, t->task, t->n_steps);
 }
 
 // Plans and work arrays for the present task: without replay rows where nothing is replayed.

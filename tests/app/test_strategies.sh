@@ -14,6 +14,10 @@ trial experience strategy.name=experience_replay replay.buffer_images=13 strateg
 trial experience-distillation strategy.name=experience_distillation replay.buffer_images=5 replay.buffer_per=class \
   model.conditional=true
 
+trial trajectory strategy.name=trajectory_distillation replay.steps=4 replay.sampler=dpmpp_2m replay.growing=true
+trial partial strategy.name=partial_distillation replay.eta=0.5 model.conditional=true
+trial skip replay.skip_snr=0.1 replay.eta=0.3
+trial symmetry strategy.name=gaussian_symmetry diffusion.path=flow
 trial ewc strategy.name=ewc strategy.fisher_images=11 strategy.regulariser_lambda=1000 model.dropout=0.1
 trial ewc-tasks strategy.name=ewc strategy.fisher_images=11 strategy.regulariser_lambda=1000 strategy.fisher_terms=task
 trial rank1 strategy.name=ewc_rank1 strategy.fisher_images=40 strategy.regulariser_lambda=1000 diffusion.path=flow
@@ -66,5 +70,11 @@ near='function near(a, b) { return a - b < 1e-5 && b - a < 1e-5 }'
 losses experience-1 | awk "$near { exit !(\$3 > 0 && near(\$1, \$2 + 0.75 * \$3)) }" || fail "weights of weighting none"
 losses experience-distillation-1 | awk "$near { exit !(\$3 > 0 && near(\$1, \$2 / 3 + 0.5 * \$3)) }" ||
   fail "weights of weighting task"
+# ---- Distillation at less cost: growing replay has twice the images in the third task; the third step has levels 1 to 4
+[ "$(of_last_step trajectory-1 replay_images)" = 12 ] || fail "not twelve replay images with replay.growing"
+[ "$(of_last_step trajectory-1 teacher_evaluations)" = 30 ] || fail "trajectory: not 12 images of 2.5 evaluations"
+[ "$(of_last_step partial-1 teacher_evaluations)" = 18 ] || fail "partial: not 6 images of 3 evaluations"
+skipped=$(of_last_step skip-1 teacher_evaluations) # 6 targets, and 2 evaluations for each image that is sampled
+[ "$skipped" -ge 6 ] && [ "$skipped" -lt 18 ] && [ $((skipped % 2)) = 0 ] || fail "skip: $skipped evaluations"
 h5ls "$folder/experience-1/checkpoints/checkpoint-task02-step000003.h5" >"$folder/arrays"
 if grep -q teacher "$folder/arrays"; then fail "a checkpoint of experience replay holds a teacher"; fi

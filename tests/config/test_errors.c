@@ -70,7 +70,8 @@ static void types(void **state) {
       {"dataset: {horizontal_flip: 1}\n", "bad.yaml:1: key 'dataset.horizontal_flip': must be true or false, is '1'"},
       {"strategy: {name: rehearsal}\n",
        "bad.yaml:1: key 'strategy.name': must be joint, cumulative, generative_distillation, "
-       "generative_replay, experience_distillation, experience_replay, lwf, gaussian, ewc, ewc_rank1, si or finetune, "
+       "trajectory_distillation, partial_distillation, generative_replay, experience_distillation, experience_replay, "
+       "lwf, gaussian, gaussian_symmetry, ewc, ewc_rank1, si or finetune, "
        "is 'rehearsal'"},
       {"training: {precision: float64}\n",
        "bad.yaml:1: key 'training.precision': must be float32 or bfloat16, is 'float64'"},
@@ -267,6 +268,30 @@ static void sampling(void **state) {
       {"replay: {buffer_images: 9}\n",
        "bad.yaml:1: key 'replay.buffer_images': must be at least the number of classes (10), is '9'"},
       {"replay: {buffer_per: task}\n", "bad.yaml:1: key 'replay.buffer_per': must be total or class, is 'task'"},
+      {"strategy: {name: lwf}\nreplay: {growing: true}\n",
+       "bad.yaml:2: key 'replay.growing': is not for strategy lwf, which replays the current batch"},
+      {"strategy: {name: gaussian}\nreplay: {skip_snr: 0.01}\n",
+       "bad.yaml:2: key 'replay.skip_snr': is for generative_distillation and generative_replay with replay.source "
+       "online"},
+      {"replay: {skip_snr: 0.01, source: pool}\n",
+       "bad.yaml:1: key 'replay.skip_snr': is for generative_distillation and generative_replay with replay.source "
+       "online"},
+      {"diffusion: {path: flow}\nreplay: {skip_snr: 0.01, coupled: true}\n",
+       "bad.yaml:2: key 'replay.skip_snr': cannot be combined with replay.coupled"},
+      {"strategy: {name: trajectory_distillation}\nreplay: {sampler: heun}\n",
+       "bad.yaml:2: key 'replay.sampler': must evaluate the network once per step for strategy "
+       "trajectory_distillation: heun "
+       "does not, or takes all timesteps"},
+      {"strategy: {name: partial_distillation}\nreplay: {sampler: ddpm}\n",
+       "bad.yaml:2: key 'replay.sampler': must evaluate the network once per step for strategy partial_distillation: "
+       "ddpm "
+       "does not, or takes all timesteps"},
+      {"strategy: {name: trajectory_distillation}\nmodel: {conditional: true}\nreplay: {guidance: 1}\n",
+       "bad.yaml:3: key 'replay.guidance': must be 0 for strategy trajectory_distillation"},
+      {"strategy: {name: partial_distillation}\nreplay: {source: pool}\n",
+       "bad.yaml:2: key 'replay.source': must be online for strategy partial_distillation"},
+      {"strategy: {name: partial_distillation}\nreplay: {timesteps: [899, 499]}\n",
+       "bad.yaml:2: key 'replay.timesteps': is not for strategy partial_distillation, which goes to random timesteps"},
       {"strategy: {regulariser: l2}\n",
        "bad.yaml:1: key 'strategy.regulariser': must be none, ewc, ewc_rank1 or si, is 'l2'"},
       {"strategy: {name: ewc, regulariser: si}\n",

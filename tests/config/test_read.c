@@ -84,8 +84,10 @@ static const char full[] =
     "        norm_num_groups: 3, dropout: 0.1, conditional: true}\n"
     "diffusion: {prediction: x0, loss_weight: min_snr, timesteps: 50, beta_start: 1e-3, beta_end: "
     "0.1234567890123456789, zero_terminal_snr: false}\n"
-    "strategy: {name: lwf, lambda: 0.1, teacher: raw}\n"
-    "replay: {sampler: ddpm, guidance: 0.5, batch: 10}\n"
+    "strategy: {name: gaussian, lambda: 0.1, teacher: raw, weighting: none, regulariser: ewc, regulariser_lambda: "
+    "0.3,\n"
+    "           fisher_images: 12, fisher_terms: task, fisher_gamma: 0.5, si_xi: 0.2}\n"
+    "replay: {sampler: ddpm, guidance: 0.5, batch: 10, growing: true, buffer_images: 50, buffer_per: class}\n"
     "training: {epochs: 3, batch_size: 4, learning_rate: 3.3333333333333335e-5, gradient_clip: 0, reduction: fast,\n"
     "           slots: 4, ema_decay: 0.999, schedule: linear, warmup: 0.1, weight_decay: 0.01, label_dropout: 0.2,\n"
     "           init: weights.h5}\n"
@@ -175,7 +177,7 @@ static void dump_is_plain_yaml(void **state) {
   assert_non_null(strstr(dump, "\n  block_out_channels: [12, 24]  #"));
   assert_non_null(strstr(dump, "\n  attention: [true, false]  #"));
   assert_non_null(strstr(dump, "\n  lambda: 0.1  #"));
-  assert_non_null(strstr(dump, "\n  name: lwf  #"));
+  assert_non_null(strstr(dump, "\n  name: gaussian  #"));
   gd_free(dump);
   gd_config_destroy(&config);
 }

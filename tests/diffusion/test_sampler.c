@@ -30,7 +30,8 @@ static gd_schedule *make_schedule(int timesteps, bool zero_terminal_snr) {
 static gd_nonfinite_sample sample(const gd_schedule *schedule, const gd_sampling *sampling,
                                   const float *(*predict)(void *, const float *, float), void *predict_context,
                                   void (*noise)(void *, int, int, float *), void *noise_context, float *x) {
-  gd_sampling_calls calls = {predict, predict_context, noise, noise_context};
+  gd_sampling_calls calls = {
+      .predict = predict, .predict_context = predict_context, .noise = noise, .noise_context = noise_context};
   return gd_sample(schedule, sampling, &calls, IMAGES, ELEMENTS, x);
 }
 

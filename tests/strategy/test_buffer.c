@@ -149,7 +149,8 @@ static void steps_go_through_the_buffer(void **state) {
   batch.t = t;
   for (int step = 1; step <= STEPS; step++) {
     gd_replay_give(replay, &draws);
-    assert_int_equal(gd_replay_begin_step(replay, step, BATCH, 0), BATCH);
+    gd_replay_step present = {.number = step, .n_current = BATCH};
+    assert_int_equal(gd_replay_begin_step(replay, &present), BATCH);
     gd_replay_fill(replay, (gd_range){0, 3}, &batch);  // as two ranks would
     float first[3 * N_ELEMENTS];
     memcpy(first, x, sizeof first);

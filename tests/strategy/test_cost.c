@@ -17,13 +17,18 @@ typedef struct spent {
   int minimum, maximum;  // images per step
 } spent;
 
+static int images_of_step(const gd_config *config, int step, double seconds) {
+  gd_replay_setting setting = {.config = config, .task = 1, .n_steps = N_STEPS};
+  return gd_replay_images(&setting, step, seconds);
+}
+
 // The replay of a whole task, at so many seconds per image.
 static spent spend(const gd_config *config, double seconds_per_image) {
   spent out = {.minimum = 1 << 30};
   double seconds = 0;
   for (int step = 1; step <= N_STEPS; step++) {
-    int n = gd_replay_images(config, step, N_STEPS, seconds);
-    assert_true(n >= 0 && n <= gd_replay_max_images(config, N_STEPS));
+    int n = images_of_step(config, step, seconds);
+    assert_true(n >= 0 && n <= gd_replay_max_images(config, 1, N_STEPS));
     seconds += n * seconds_per_image;
     out.images += n;
     out.evaluations += gd_replay_evaluations(config, n);
@@ -91,14 +96,36 @@ static void seconds_are_spread_over_the_task(void **state) {
   assert_true(s.images >= 1000 && s.images <= 1000 + BATCH);
   int after_half = 0;
   for (int step = N_STEPS / 2 + 2; step <= N_STEPS; step++)  // 5 s are spent by the middle: later steps have a share
-    after_half += gd_replay_images(config, step, N_STEPS, 5.0) > 0;
+    after_half += images_of_step(config, step, 5.0) > 0;
   assert_int_equal(after_half, N_STEPS / 2 - 1);
-  assert_int_equal(gd_replay_images(config, N_STEPS / 2, N_STEPS, 5.1), 0);
+  assert_int_equal(images_of_step(config, N_STEPS / 2, 5.1), 0);
   gd_config_destroy(&config);
   config = make_config("replay.limit_seconds=10", "replay.source=pool", NULL);
   assert_true(gd_replay_pool_seconds(config) == 5);
   s = spend(config, 0.01);
   assert_true(s.images >= 500 && s.images <= 500 + BATCH);
+  gd_config_destroy(&config);
+}
+
+// A task has so many replay images per step for each task before it.
+static void growing_replay(void **state) {
+  (void)state;
+  gd_config *config = make_config("replay.growing=true", NULL, NULL);
+  for (int task = 1; task < 5; task++) assert_int_equal(gd_replay_max_images(config, task, N_STEPS), task * BATCH);
+  gd_config_destroy(&config);
+  config = make_config("replay.growing=true", "replay.limit_images=900", NULL);
+  assert_int_equal(gd_replay_max_images(config, 4, N_STEPS), 3);  // the limit is for the task
+  gd_config_destroy(&config);
+}
+
+// A part of the way: N steps to a random timestep, or (N + 1) / 2 on average with the target, rounded up.
+static void a_part_of_the_way_costs_less(void **state) {
+  (void)state;
+  gd_config *config = make_config("strategy.name=trajectory_distillation", "replay.steps=10", NULL);
+  assert_int_equal(gd_replay_evaluations(config, 100), 600);
+  gd_config_destroy(&config);
+  config = make_config("strategy.name=partial_distillation", "replay.steps=10", NULL);
+  assert_int_equal(gd_replay_evaluations(config, 100), 1100);
   gd_config_destroy(&config);
 }
 
@@ -118,6 +145,8 @@ int main(void) {
       cmocka_unit_test(images_and_evaluations_are_spread_evenly),
       cmocka_unit_test(a_pool_leaves_half_of_the_evaluations_to_the_targets),
       cmocka_unit_test(seconds_are_spread_over_the_task),
+      cmocka_unit_test(growing_replay),
+      cmocka_unit_test(a_part_of_the_way_costs_less),
       cmocka_unit_test(limits_are_for_generated_images),
   };
   return GD_TEST_MAIN(tests);

@@ -94,7 +94,8 @@ static void strategy_holds(void **state) {
   gd_replay_draws draws = {.start = gaussian ? noise : start, .timesteps = timesteps, .noise = noise};
   if (gd_replay_shares_rows(f.config)) fill_current(&f);
   gd_replay_give(f.replay, &draws);
-  assert_int_equal(gd_replay_begin_step(f.replay, 1, N, 0), N);
+  gd_replay_step step = {.number = 1, .n_current = N};
+  assert_int_equal(gd_replay_begin_step(f.replay, &step), N);
   gd_replay_fill(f.replay, (gd_range){0, N}, &f.batch);
   check_array(&f, "replay_input", f.x, 1e-4);
   check_array(&f, "replay_target", f.batch.target, 1e-4);
