@@ -12,7 +12,7 @@
  * src/strategy. */
 // clang-format off
 #define GD_STRATEGIES(ROW) \
-  ROW(joint) ROW(cumulative) ROW(generative_distillation) ROW(trajectory_distillation) ROW(partial_distillation) \
+  ROW(joint) ROW(cumulative) ROW(isolated) ROW(generative_distillation) ROW(trajectory_distillation) ROW(partial_distillation) \
   ROW(generative_replay) ROW(experience_distillation) ROW(experience_replay) ROW(lwf) ROW(gaussian) \
   ROW(gaussian_symmetry) ROW(ewc) ROW(ewc_rank1) ROW(si) ROW(finetune)
 // clang-format on

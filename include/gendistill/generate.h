@@ -72,7 +72,9 @@ typedef struct gd_sample_request {
   gd_random start, noise;     /* keys of x_T, and of the sampler's noise, whose step is the sampling step */
   const float *initial_noise; /* x_T (first + n_global, C, H, W), or NULL */
   const gd_label_cycle *labels;
-  int64_t first; /* number of the first image */
+  int n_networks; /* 0: the generator has its parameters; otherwise image i is of network i % n_networks ... */
+  const float *const *networks; /* ... with these parameters */
+  int64_t first;                /* number of the first image */
   int64_t n_global;
   double seconds; /* begin no more images after this time; 0: no limit */
 } gd_sample_request;
@@ -96,13 +98,15 @@ bool gd_sample_set_is_like(const gd_sample_set *set, const gd_sample_set *other)
 typedef struct gd_sample_order {
   const gd_net *net;
   const float *params;
-  uint64_t digest;            /* of the checkpoint, for the file */
-  uint32_t task;              /* from 0; part of the random numbers' keys */
-  const float *initial_noise; /* x_T (first + evaluation.samples, C, H, W), or NULL; if given, x_0 is written too */
-  gd_label_cycle labels;      /* of a conditional network */
-  int64_t first;              /* number of the first image; 0 but for a part of a set */
-  const char *path;           /* of the HDF5 file */
-  const char *png_path;       /* of a picture of the first images; NULL: none */
+  int n_earlier;               /* networks of earlier tasks, which make as many images each; 0 but for isolated */
+  const float *const *earlier; /* (n_earlier) their parameters */
+  uint64_t digest;             /* of the checkpoint, for the file */
+  uint32_t task;               /* from 0; part of the random numbers' keys */
+  const float *initial_noise;  /* x_T (first + evaluation.samples, C, H, W), or NULL; if given, x_0 is written too */
+  gd_label_cycle labels;       /* of a conditional network */
+  int64_t first;               /* number of the first image; 0 but for a part of a set */
+  const char *path;            /* of the HDF5 file */
+  const char *png_path;        /* of a picture of the first images; NULL: none */
 } gd_sample_order;
 
 /* Generates evaluation.samples images as the section `evaluation` says, and writes them. Collective on comm. GD_STOPPED

@@ -93,6 +93,11 @@ void gd_checkpoint_add(gd_checkpoint *checkpoint, const char *name, float *value
 /* The parameters to sample with: the average "ema" where there is one, else "model". Local. */
 const float *gd_checkpoint_sampling_params(const gd_checkpoint *checkpoint);
 
+/* Where each task has a network of its own, those of the earlier tasks are the arrays of this name and the task's
+ * number (from 1). Fills `networks`, in the order of the tasks; returns how many there are. Local. */
+#define GD_NETWORK_PREFIX "network_"
+int gd_checkpoint_networks(const gd_checkpoint *checkpoint, const float *networks[GD_MAX_ARRAYS]);
+
 /* "checkpoint-task02-step001234.h5" (task from 1) in `directory`; new string, gd_free. Local. */
 char *gd_checkpoint_path(const char *directory, int task, int64_t step);
 

@@ -25,6 +25,7 @@ typedef struct gd_strategy {
   bool replays_generated;         /* replays images of the teacher, from the source that key replay.source names */
   const gd_replay_source *replay; /* another source; NULL: none */
   gd_replay_target target;        /* of replay images */
+  bool isolates;                  /* each task has a network of its own */
   gd_regulariser_id regulariser;  /* GD_NO_REGULARISER: that of key strategy.regulariser, if any */
 } gd_strategy;
 

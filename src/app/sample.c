@@ -140,6 +140,7 @@ gd_err gd_command_sample(const gd_comm *comm, int argc, char **argv) {
   gd_config *config = NULL;
   gd_net *net = NULL;
   float *noise = NULL;
+  const float *earlier[GD_MAX_ARRAYS];
   gd_label_cycle labels;
   GD_TRY(gd_comm_agree(comm, parse_sample(argc, argv, &o)));
   GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? check_outputs(&o) : GD_OK));
@@ -152,6 +153,8 @@ gd_err gd_command_sample(const gd_comm *comm, int argc, char **argv) {
   GD_TRY(gd_comm_agree(comm, choose_labels(&o, config, checkpoint.task, &labels)));
   gd_sample_order order = {.net = net,
                            .params = gd_checkpoint_sampling_params(&checkpoint),
+                           .n_earlier = gd_checkpoint_networks(&checkpoint, earlier),
+                           .earlier = earlier,
                            .digest = checkpoint.digest,
                            .task = (uint32_t)checkpoint.task,
                            .initial_noise = noise,

@@ -205,6 +205,20 @@ static gd_err check_coupling(const gd_config_reader *reader) {
   return GD_OK;
 }
 
+static gd_err check_isolated(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  if (config->strategy.name != GD_STRATEGY_isolated) return GD_OK;
+  if (config->model.conditional)
+    return clash(reader, "model.conditional", NULL,
+                 "must be false for strategy isolated: its networks know their tasks");
+  if (strcmp(config->training.init, "none") != 0)
+    return clash(reader, "training.init", NULL, "must be none for strategy isolated, which begins anew with each task");
+  if (config->strategy.regulariser != GD_NO_REGULARISER)
+    return clash(reader, "strategy.regulariser", NULL,
+                 "must be none for strategy isolated, whose networks have nothing to keep");
+  return GD_OK;
+}
+
 // Strategies that take images a part of the sampler's way.
 static gd_err check_partial(const gd_config_reader *reader) {
   const gd_config *config = reader->config;
@@ -336,6 +350,7 @@ gd_err gd_config_validate(gd_config_reader *reader) {
   GD_TRY(check_coupling(reader));
   GD_TRY(check_buffer(reader));
   GD_TRY(check_regulariser(reader));
+  GD_TRY(check_isolated(reader));
   GD_TRY(check_partial(reader));
   GD_TRY(check_amount(reader));
   GD_TRY(check_sampling(reader,

@@ -24,20 +24,29 @@ static void take_noise(const float *noise, int64_t index, gd_shape shape, float 
     for (int64_t p = 0; p < pixels; p++) out[p * shape.c + c] = noise[(index * shape.c + c) * pixels + p];
 }
 
-// The images `range` of the set, at most a chunk of them: x (range, H, W, C).
-static gd_err sample_chunk(gd_generator *generator, const gd_sample_request *request, gd_range range, float *x) {
+// Images of the set, at most a chunk of them.
+typedef struct sample_chunk {
+  int n;
+  int rows[GD_IMAGE_CHUNK];  // their places among this rank's
+  int64_t first;             // number of this rank's first image
+} sample_chunk;
+
+// x (n, H, W, C)
+static gd_err generate_chunk(gd_generator *generator, const gd_sample_request *request, const sample_chunk *chunk,
+                             float *x) {
   gd_shape shape = request->shape;
   int64_t n_elements = (int64_t)shape.h * shape.w * shape.c;
-  gd_sampler_noise noise = {.key = request->noise, .first = range.begin};
+  gd_sampler_noise noise = {.key = request->noise, .first = chunk->first, .rows = chunk->rows};
   float labels[GD_IMAGE_CHUNK];
-  gd_generator_input in = {.n = (int)(range.end - range.begin), .x = x, .label = request->labels->n ? labels : NULL};
-  for (int64_t i = range.begin; i < range.end; i++) {
-    float *image = x + (i - range.begin) * n_elements;
+  gd_generator_input in = {.n = chunk->n, .x = x, .label = request->labels->n ? labels : NULL};
+  for (int i = 0; i < chunk->n; i++) {
+    float *image = x + i * n_elements;
+    int64_t number = chunk->first + chunk->rows[i];
     if (request->initial_noise)
-      take_noise(request->initial_noise, i, shape, image);
+      take_noise(request->initial_noise, number, shape, image);
     else
-      gd_random_normal(request->start, (uint64_t)i, (size_t)n_elements, image);
-    if (in.label) labels[i - range.begin] = (float)gd_label_at(request->labels, i);
+      gd_random_normal(request->start, (uint64_t)number, (size_t)n_elements, image);
+    if (in.label) labels[i] = (float)gd_label_at(request->labels, number);
   }
   gd_nonfinite_sample nonfinite = gd_generator_sample(generator, request->sampling, &in, &noise);
   if (nonfinite.image < 0) return GD_OK;
@@ -45,7 +54,7 @@ static gd_err sample_chunk(gd_generator *generator, const gd_sample_request *req
       GD_ERR_FAILED,
       "generated image %lld is not finite after sampling step %d (timestep %d): the network's parameters do "
       "not suit these images, or the training has diverged",
-      (long long)(range.begin + nonfinite.image), nonfinite.step + 1, nonfinite.timestep);
+      (long long)(chunk->first + chunk->rows[nonfinite.image]), nonfinite.step + 1, nonfinite.timestep);
 }
 
 // (n, H, W, C) -> (n, C, H, W)
@@ -71,31 +80,64 @@ static bool time_is_over(const gd_comm *comm, double start, double seconds) {
   return passed >= seconds;
 }
 
-gd_err gd_sample_images(const gd_comm *comm, gd_generator *generator, const gd_sample_request *request, uint8_t *images,
-                        float *x_0, int64_t *n_done) {
+// The rows from `row` on of this rank's n that network `network` makes, at most a chunk; returns the row behind them.
+static int64_t next_chunk(const gd_sample_request *request, int network, int64_t row, int64_t n, sample_chunk *chunk) {
+  int n_networks = request->n_networks > 0 ? request->n_networks : 1;
+  chunk->n = 0;
+  for (; row < n && chunk->n < GD_IMAGE_CHUNK; row++)
+    if ((chunk->first + row) % n_networks == network) chunk->rows[chunk->n++] = (int)row;
+  return row;
+}
+
+typedef struct sample_output {
+  uint8_t *images;
+  float *x_0;  // or NULL
+} sample_output;
+
+static void store_chunk(const gd_sample_request *request, const sample_chunk *chunk, const float *x,
+                        sample_output out) {
+  int64_t n_elements = (int64_t)request->shape.h * request->shape.w * request->shape.c;
+  for (int i = 0; i < chunk->n; i++) {
+    int64_t at = chunk->rows[i] * n_elements;
+    to_bytes(x + i * n_elements, n_elements, out.images + at);
+    if (out.x_0) channels_first(x + i * n_elements, 1, request->shape, out.x_0 + at);
+  }
+}
+
+// All images of one network.
+static gd_err sample_network(const gd_comm *comm, gd_generator *generator, const gd_sample_request *request,
+                             int network, sample_output out, int64_t *n_done) {
   gd_err err = GD_OK;
-  gd_shape shape = request->shape;
-  int64_t n_elements = (int64_t)shape.h * shape.w * shape.c, n_global = request->n_global;
-  gd_range local = gd_range_images(comm, n_global);
-  int64_t longest = gd_range_chunks(n_global, GD_IMAGE_CHUNK, comm->size, 0).end;  // the first rank's
-  float *x = GD_NEW_ARRAY(float, GD_IMAGE_CHUNK *n_elements);
+  gd_range local = gd_range_images(comm, request->n_global);
+  sample_chunk chunk = {.first = request->first + local.begin};
+  float *x = GD_NEW_ARRAY(float, GD_IMAGE_CHUNK *(int64_t)request->shape.h * request->shape.w * request->shape.c);
   double start = gd_seconds();
-  *n_done = 0;
-  for (int64_t first = 0; first < longest && !time_is_over(comm, start, request->seconds); first += GD_IMAGE_CHUNK) {
-    gd_range range = {local.begin + first, local.begin + first + GD_IMAGE_CHUNK};
-    if (range.end > local.end) range.end = local.end;
-    int64_t n = range.end - range.begin;
-    gd_range numbers = {request->first + range.begin, request->first + range.end};
-    if (n > 0) err = sample_chunk(generator, request, numbers, x);
-    if (n > 0 && err == GD_OK) {
-      to_bytes(x, n * n_elements, images + first * n_elements);
-      if (x_0) channels_first(x, n, shape, x_0 + first * n_elements);
-      *n_done += n;
+  int64_t row = 0, n = local.end - local.begin;
+  for (bool more = true; more && !time_is_over(comm, start, request->seconds);) {
+    row = next_chunk(request, network, row, n, &chunk);
+    if (chunk.n > 0) err = generate_chunk(generator, request, &chunk, x);
+    if (chunk.n > 0 && err == GD_OK) {
+      store_chunk(request, &chunk, x, out);
+      *n_done += chunk.n;
     }
     GD_TRY(gd_comm_agree(comm, err == GD_OK ? gd_stop_check() : err));
+    more = row < n;
+    MPI_Allreduce(MPI_IN_PLACE, &more, 1, MPI_C_BOOL, MPI_LOR, comm->mpi);
   }
 done:
   gd_free(x);
+  return err;
+}
+
+gd_err gd_sample_images(const gd_comm *comm, gd_generator *generator, const gd_sample_request *request, uint8_t *images,
+                        float *x_0, int64_t *n_done) {
+  gd_err err = GD_OK;
+  sample_output out = {images, x_0};
+  *n_done = 0;
+  for (int k = 0; k < (request->n_networks > 0 ? request->n_networks : 1) && err == GD_OK; k++) {
+    if (request->n_networks > 0) gd_generator_load(generator, request->networks[k]);
+    err = sample_network(comm, generator, request, k, out, n_done);
+  }
   return err;
 }
 

@@ -45,14 +45,20 @@ static gd_err generate_set(const gd_comm *comm, const gd_config *config, const g
                                .first = order->first,
                                .n_global = config->evaluation.samples};
   int64_t n_done;
+  const float **networks = GD_NEW_ARRAY(const float *, order->n_earlier + 1);
   gd_precision precision = gd_precision_agree(comm, config->training.precision);
   request.start.purpose = GD_RANDOM_SAMPLE_START;
   request.noise.purpose = GD_RANDOM_SAMPLE_NOISE;
   gd_schedule_create(&schedule, &config->diffusion);
   GD_TRY(gd_comm_agree(comm, gd_generator_create(&generator, order->net, schedule, GD_IMAGE_CHUNK, precision)));
   gd_generator_load(generator, order->params);
+  for (int k = 0; k < order->n_earlier; k++) networks[k] = order->earlier[k];
+  networks[order->n_earlier] = order->params;
+  request.networks = networks;
+  request.n_networks = order->n_earlier ? order->n_earlier + 1 : 0;
   err = gd_sample_images(comm, generator, &request, images, x_0, &n_done);
 done:
+  gd_free(networks);
   gd_generator_destroy(&generator);
   gd_schedule_destroy(&schedule);
   return err;

@@ -4,6 +4,7 @@
  * checkpoints a folder holds is in checkpoint_list.c. */
 #include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "gendistill/store.h"
@@ -38,6 +39,17 @@ void gd_checkpoint_add(gd_checkpoint *checkpoint, const char *name, float *value
 const float *gd_checkpoint_sampling_params(const gd_checkpoint *checkpoint) {
   const float *ema = gd_checkpoint_array(checkpoint, "ema");
   return ema ? ema : gd_checkpoint_array(checkpoint, "model");
+}
+
+int gd_checkpoint_networks(const gd_checkpoint *checkpoint, const float *networks[GD_MAX_ARRAYS]) {
+  int n = 0;
+  for (const float *values = checkpoint->arrays[0].values; values && n < GD_MAX_ARRAYS;) {
+    char name[32];
+    snprintf(name, sizeof name, GD_NETWORK_PREFIX "%d", n + 1);
+    values = gd_checkpoint_array(checkpoint, name);
+    if (values) networks[n++] = values;
+  }
+  return n;
 }
 
 void gd_checkpoint_clear(gd_checkpoint *checkpoint) {

@@ -14,6 +14,8 @@ const gd_strategy gd_strategy_joint = {.data = GD_DATA_ALL};
 
 const gd_strategy gd_strategy_cumulative = {.data = GD_DATA_SO_FAR};
 
+const gd_strategy gd_strategy_isolated = {.data = GD_DATA_TASK, .isolates = true};
+
 /* ---- Replay (Masip et al. 2024) ---- */
 
 const gd_strategy gd_strategy_generative_replay = {

@@ -30,15 +30,25 @@ static bool has_current_samples(const gd_run *run, int task, uint64_t digest) {
   return current;
 }
 
-static gd_err write_samples(gd_run *run, int task, const float *params, uint64_t digest) {
+// The network or networks that a task's sample set is made with.
+typedef struct sampling_networks {
+  const float *params;
+  uint64_t digest;
+  int n_earlier;
+  const float *const *earlier;
+} sampling_networks;
+
+static gd_err write_samples(gd_run *run, int task, sampling_networks with) {
   const gd_config *config = run->config;
-  if (config->evaluation.samples == 0 || has_current_samples(run, task, digest)) return GD_OK;
+  if (config->evaluation.samples == 0 || has_current_samples(run, task, with.digest)) return GD_OK;
   double start = gd_seconds();
   gd_progress("sample set");
   char *path = gd_sample_set_path(config->output.directory, task), *png = picture_path(run, task);
   gd_sample_order order = {.net = run->trainer->net,
-                           .params = params,
-                           .digest = digest,
+                           .params = with.params,
+                           .n_earlier = with.n_earlier,
+                           .earlier = with.earlier,
+                           .digest = with.digest,
                            .task = (uint32_t)task,
                            .labels = gd_strategy_labels(config, gd_strategy_tasks_seen(config, task)),
                            .path = path,
@@ -53,10 +63,10 @@ static gd_err write_samples(gd_run *run, int task, const float *params, uint64_t
   return err;
 }
 
-static gd_err conclude_task(gd_run *run, int task, const float *params, uint64_t digest) {
+static gd_err conclude_task(gd_run *run, int task, sampling_networks with) {
   char *json = NULL;
   gd_err err;
-  GD_TRY(write_samples(run, task, params, digest));
+  GD_TRY(write_samples(run, task, with));
   if (!run->after_task) goto done;
   gd_progress("measures");
   GD_TRY(run->after_task(run->after_task_context, task, &json));
@@ -68,8 +78,11 @@ done:
 }
 
 gd_err gd_run_conclude_task(gd_run *run) {
-  const float *params = run->trainer->ema ? run->trainer->ema : run->trainer->params;
-  return conclude_task(run, run->position.task, params, run->digest);
+  const gd_trainer *t = run->trainer;
+  sampling_networks with = {
+      .params = t->ema ? t->ema : t->params, .digest = run->digest, .earlier = (const float *const *)t->networks};
+  while (t->networks[with.n_earlier]) with.n_earlier++;
+  return conclude_task(run, run->position.task, with);
 }
 
 /* ---- Of earlier tasks ---- */
@@ -139,7 +152,14 @@ static gd_err renew_task(gd_run *run, int task) {
   if (err != GD_OK || !path) return err;
   gd_log(GD_LOG_INFO, "task %d: results made again from %s, as the configuration says", task + 1, path);
   err = gd_checkpoint_read(run->comm, path, run->trainer->table, &checkpoint);
-  if (err == GD_OK) err = conclude_task(run, task, gd_checkpoint_sampling_params(&checkpoint), checkpoint.digest);
+  if (err == GD_OK) {
+    const float *earlier[GD_MAX_ARRAYS];
+    sampling_networks with = {.params = gd_checkpoint_sampling_params(&checkpoint),
+                              .digest = checkpoint.digest,
+                              .n_earlier = gd_checkpoint_networks(&checkpoint, earlier),
+                              .earlier = earlier};
+    err = conclude_task(run, task, with);
+  }
   gd_checkpoint_clear(&checkpoint);
   gd_free(path);
   return err;

@@ -1,4 +1,5 @@
-/* The arrays of a run that checkpoints keep, one row each, and behind them the regulariser's: checkpoints, the
+/* The arrays of a run that checkpoints keep, one row each, and behind them the networks of earlier tasks and the
+ * regulariser's: checkpoints, the
  * comparison of replicas, memory counts and resuming go through this table. */
 #include <string.h>
 
@@ -43,6 +44,7 @@ void gd_state_free(gd_trainer *t) {
 int gd_state_list(const gd_trainer *t, gd_named_array *arrays) {
   int n = 0;
   for (int i = 0; i < N_ROWS; i++) n = gd_named_array_add(arrays, n, rows[i].name, *array_of(t, &rows[i]));
+  n = gd_networks_list(t, arrays, n);
   return t->regularisation ? gd_regularisation_list(t->regularisation, arrays, n) : n;
 }
 
@@ -55,15 +57,21 @@ static gd_err copy_array(gd_trainer *t, const state_row *row, const char *path, 
   return GD_OK;
 }
 
+static gd_err restore_others(gd_trainer *t, const char *path, const gd_checkpoint *checkpoint) {
+  gd_err err = gd_networks_restore(t, path, checkpoint);
+  if (err == GD_OK && t->regularisation) err = gd_regularisation_restore(t->regularisation, path, checkpoint);
+  return err;
+}
+
 gd_err gd_state_restore(gd_trainer *t, const char *path, const gd_checkpoint *checkpoint) {
   gd_err err = GD_OK;
   for (int i = 0; i < N_ROWS; i++)
     if (!rows[i].is_of_task) GD_TRY(copy_array(t, &rows[i], path, checkpoint));
-  if (t->regularisation) GD_TRY(gd_regularisation_restore(t->regularisation, path, checkpoint));
+  GD_TRY(restore_others(t, path, checkpoint));
   if (checkpoint->task_done) goto done;        // the next task begins anew from these
   gd_trainer_begin_task(t, checkpoint->task);  // resets what the checkpoint holds
   for (int i = 0; i < N_ROWS; i++) GD_TRY(copy_array(t, &rows[i], path, checkpoint));
-  if (t->regularisation) GD_TRY(gd_regularisation_restore(t->regularisation, path, checkpoint));
+  GD_TRY(restore_others(t, path, checkpoint));
   t->replay_seconds = checkpoint->replay_seconds;
 done:
   return err;

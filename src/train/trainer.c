@@ -92,6 +92,7 @@ void gd_trainer_destroy(gd_trainer **trainer) {
   release_replay(t);
   gd_learner_destroy(&t->learner);
   gd_regularisation_destroy(&t->regularisation);
+  gd_networks_free(t);
   gd_state_free(t);
   gd_net_destroy(&t->net);
   gd_schedule_destroy(&t->schedule);
@@ -145,6 +146,7 @@ void gd_trainer_begin_task(gd_trainer *t, int task) {
   size_t nbytes = (size_t)t->table->total * sizeof(float);
   t->task = task;
   gd_state_allocate(t);
+  gd_networks_begin_task(t, task);
   bool averaged = t->ema && t->config->strategy.teacher == GD_TEACHER_EMA;
   if (t->teacher) memcpy(t->teacher, averaged ? t->ema : t->params, nbytes);
   memset(t->m, 0, nbytes);

@@ -35,6 +35,7 @@ struct gd_trainer {
   float *teacher; /* NULL before the second task, and where the strategy has none */
   float *ema;     /* NULL where training.ema_decay is 0 */
 
+  float *networks[GD_MAX_CLASSES];   /* (total) of earlier tasks, to sample with; NULL: there is none */
   gd_regularisation *regularisation; /* with arrays of state of its own; NULL: none */
 
   gd_learner *learner;
@@ -71,6 +72,18 @@ int gd_state_list(const gd_trainer *trainer, gd_named_array *arrays);
 
 /* Makes the state that of the checkpoint at `path`, task begun. Local. GD_ERR_INPUT naming a missing array. */
 gd_err gd_state_restore(gd_trainer *trainer, const char *path, const gd_checkpoint *checkpoint);
+
+/* ---- Networks of earlier tasks ---- */
+
+/* Where each task has a network of its own: keeps that of the task before and makes a new one. Local. */
+void gd_networks_begin_task(gd_trainer *trainer, int task);
+
+/* Adds their arrays to the n that there are, as gd_named_array_add; returns how many there are then. Local. */
+int gd_networks_list(const gd_trainer *trainer, gd_named_array *arrays, int n);
+
+/* Takes those of the checkpoint at `path`. Local. GD_ERR_INPUT naming a missing array. */
+gd_err gd_networks_restore(gd_trainer *trainer, const char *path, const gd_checkpoint *checkpoint);
+void gd_networks_free(gd_trainer *trainer);
 
 /* ---- Weights to begin with ---- */
 

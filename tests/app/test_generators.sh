@@ -55,9 +55,6 @@ images_of() { # HALF: images in all bins of the last line
 [ "$(images_of replay)" -eq 18 ] || fail "$(images_of replay) replay images in the bins"
 
 # ---- One image of a set alone; other samplers
-image() { # FILE INDEX: the bytes of an image of a set
-  h5dump -d /images -s "$2,0,0,0" -c 1,8,8,1 -y -w 0 "$1" | sed -n '/^ *DATA {/,/}/p' | head -n 66
-}
 for name in v-1 flow-1 conditional-1; do
   checkpoint=$folder/$name/checkpoints/checkpoint-task03-step000006.h5
   succeeds 1 sample --checkpoint "$checkpoint" --index 17 --output "$folder/one.h5"

@@ -18,6 +18,7 @@ trial trajectory strategy.name=trajectory_distillation replay.steps=4 replay.sam
 trial partial strategy.name=partial_distillation replay.eta=0.5 model.conditional=true
 trial skip replay.skip_snr=0.1 replay.eta=0.3
 trial symmetry strategy.name=gaussian_symmetry diffusion.path=flow
+trial isolated strategy.name=isolated
 trial ewc strategy.name=ewc strategy.fisher_images=11 strategy.regulariser_lambda=1000 model.dropout=0.1
 trial ewc-tasks strategy.name=ewc strategy.fisher_images=11 strategy.regulariser_lambda=1000 strategy.fisher_terms=task
 trial rank1 strategy.name=ewc_rank1 strategy.fisher_images=40 strategy.regulariser_lambda=1000 diffusion.path=flow
@@ -49,10 +50,18 @@ checkpoint_nbytes() { # NAME KEY=VALUE...: of the dry run
   sed -n 's/# bytes per checkpoint: //p' "$folder/out"
 }
 array=$(($(checkpoint_nbytes finetune strategy.name=finetune training.ema_decay=0) / 3)) # parameters and two moments
-for counted in ewc:2 ewc_rank1:2 si:3 experience_replay:0 generative_distillation:1; do
+for counted in ewc:2 ewc_rank1:2 si:3 isolated:2 experience_replay:0 generative_distillation:1; do
   nbytes=$(checkpoint_nbytes "${counted%:*}" "strategy.name=${counted%:*}" training.ema_decay=0)
   [ "$nbytes" -eq $((array * (3 + ${counted#*:}))) ] || fail "${counted%:*}: $nbytes bytes, an array has $array"
 done
+
+# ---- isolated: image i of a set is of network i % 3, and a set can be made from the last checkpoint alone
+last=$folder/isolated-1/checkpoints/checkpoint-task03-step000006.h5
+succeeds 2 sample --checkpoint "$last" --count 20 --output "$folder/all.h5"
+"$fixture" compare "$folder/all.h5" /images "$folder/isolated-1/samples/samples-task03.h5" /images 0 ||
+  fail "sample makes other images than the run"
+succeeds 1 sample --checkpoint "$last" --index 4 --output "$folder/one.h5" # of the second network
+[ "$(image "$folder/one.h5" 0)" = "$(image "$folder/all.h5" 4)" ] || fail "image 4 alone is another"
 
 # ---- Experience replay has no teacher; distillation on real images asks it for the targets
 of_last_step() { # NAME KEY

@@ -39,3 +39,7 @@ trial() { # NAME KEY=VALUE...
   [ "$trained" = "$reference" ] || fail "$name: resumed, the parameters are $trained, uninterrupted $reference"
   same_run "$folder/$name-1" "$folder/$name-2"
 }
+
+image() { # FILE INDEX: the bytes of an image of a set
+  h5dump -d /images -s "$2,0,0,0" -c 1,8,8,1 -y -w 0 "$1" | sed -n '/^ *DATA {/,/}/p' | head -n 66
+}

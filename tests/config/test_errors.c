@@ -69,7 +69,7 @@ static void types(void **state) {
       {"strategy: {lambda: 0x1p3}\n", "bad.yaml:1: key 'strategy.lambda': must be a number, is '0x1p3'"},
       {"dataset: {horizontal_flip: 1}\n", "bad.yaml:1: key 'dataset.horizontal_flip': must be true or false, is '1'"},
       {"strategy: {name: rehearsal}\n",
-       "bad.yaml:1: key 'strategy.name': must be joint, cumulative, generative_distillation, "
+       "bad.yaml:1: key 'strategy.name': must be joint, cumulative, isolated, generative_distillation, "
        "trajectory_distillation, partial_distillation, generative_replay, experience_distillation, experience_replay, "
        "lwf, gaussian, gaussian_symmetry, ewc, ewc_rank1, si or finetune, "
        "is 'rehearsal'"},
@@ -292,6 +292,13 @@ static void sampling(void **state) {
        "bad.yaml:2: key 'replay.source': must be online for strategy partial_distillation"},
       {"strategy: {name: partial_distillation}\nreplay: {timesteps: [899, 499]}\n",
        "bad.yaml:2: key 'replay.timesteps': is not for strategy partial_distillation, which goes to random timesteps"},
+      {"strategy: {name: isolated}\nmodel: {conditional: true}\n",
+       "bad.yaml:2: key 'model.conditional': must be false for strategy isolated: its networks know their tasks"},
+      {"strategy: {name: isolated}\ntraining: {init: w.h5}\n",
+       "bad.yaml:2: key 'training.init': must be none for strategy isolated, which begins anew with each task"},
+      {"strategy: {name: isolated, regulariser: si}\n",
+       "bad.yaml:1: key 'strategy.regulariser': must be none for strategy isolated, whose networks have nothing to "
+       "keep"},
       {"strategy: {regulariser: l2}\n",
        "bad.yaml:1: key 'strategy.regulariser': must be none, ewc, ewc_rank1 or si, is 'l2'"},
       {"strategy: {name: ewc, regulariser: si}\n",
