@@ -44,6 +44,9 @@ typedef enum gd_weighting { GD_WEIGHTING_TASK, GD_WEIGHTING_NONE } gd_weighting;
 /* What replay.buffer_images counts: all images of the buffer, or those of each class. */
 typedef enum gd_buffer_per { GD_BUFFER_TOTAL, GD_BUFFER_PER_CLASS } gd_buffer_per;
 
+/* Cross entropy of the generated images' soft labels; as the reference has it, with the two softmaxes swapped. */
+typedef enum gd_solver_loss { GD_SOLVER_STANDARD, GD_SOLVER_REFERENCE } gd_solver_loss;
+
 typedef enum gd_nonfinite { GD_NONFINITE_STOP, GD_NONFINITE_SKIP } gd_nonfinite;
 typedef enum gd_extractor { GD_RESNET18, GD_INCEPTION_V3 } gd_extractor;
 
@@ -116,6 +119,7 @@ typedef struct gd_config {
   } classifier;
   struct {
     int epochs; /* 0: no solver */
+    gd_solver_loss loss;
     int batch_size;
     double learning_rate;
     double temperature;

@@ -72,12 +72,13 @@ gd_err gd_learner_agree(gd_learner *learner, gd_err local);
 
 /* ---- Classifiers --------------------------------------------------------------------------------- */
 
-enum { GD_CLASSIFICATION_MAX_INPUTS = 4 };
+enum { GD_CLASSIFICATION_MAX_INPUTS = 4, GD_CLASSIFICATION_MAX_CLASSES = 256 };
 
 /* One training image, filled in by the caller. */
 typedef struct gd_classification_row {
   float *inputs[GD_CLASSIFICATION_MAX_INPUTS]; /* one image of each of the network's inputs */
-  float *target;                               /* (n_classes) probabilities */
+  float *target;                               /* (n_classes) probabilities; swapped: their logarithms */
+  bool swapped;                                /* cross entropy of the target under the output; false at first */
   double weight;                               /* of this row in the loss; 0 at first */
   double temperature;                          /* T; 1 at first */
 } gd_classification_row;
@@ -96,7 +97,7 @@ gd_err gd_classification_create(gd_classification **out, const gd_comm *comm, co
 void gd_classification_destroy(gd_classification **classification); /* collective */
 
 /* One Adam step on the rows 0 .. n_rows-1. The loss is the sum over rows of
- * weight T^2 CE(target, softmax(logits / T)).
+ * weight T^2 CE(target, softmax(logits / T)), or with the two swapped.
  * Slots that have fewer rows than others are padded with rows of weight zero, which batch normalisation would see: with
  * it, n_rows must be the n_rows of create and divide by n_slots. *loss is 0 on idle ranks. Collective among the ranks
  * that are not idle, so errors need an agreement afterwards. GD_ERR_FAILED where the loss is not finite; GD_STOPPED

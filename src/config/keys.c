@@ -17,6 +17,7 @@ static const char *const regularisers[] = {"none", GD_REGULARISERS(GD_LIST_NAME)
 static const char *const fisher_terms[] = {"online", "task", NULL};
 static const char *const weightings[] = {"task", "none", NULL};
 static const char *const buffer_counts[] = {"total", "class", NULL};
+static const char *const solver_losses[] = {"standard", "reference", NULL};
 static const char *const rate_schedules[] = {"constant", "cosine", "linear", NULL};
 static const char *const precisions[] = {"float32", "bfloat16", NULL};
 static const char *const nonfinites[] = {"stop", "skip", NULL};
@@ -251,6 +252,9 @@ const gd_key gd_keys[] = {
         "Learning rate of Adam."),
     NUMBER(REAL, solver.temperature, 0.01, 1000, "2.0", FREE,
         "Temperature of the soft labels by the previous solver."),
+    CHOICE(solver.loss, solver_losses, "standard", FREE,
+        "Loss of generated images. standard: cross entropy of the soft labels; reference: with the two softmaxes swapped, as "
+        "in the code of the paper's authors."),
 
     VALUE(TEXT, output.directory, "none", FREE,
         "Folder of the run. The default is runs/NAME_gd, where NAME is dataset.name."),

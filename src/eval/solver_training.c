@@ -64,7 +64,7 @@ void gd_solver_training_destroy(gd_solver_training **solver) {
 typedef struct replay_pool {
   int64_t n;
   float *images;  // (n, size, size, channels) in [-1, 1]
-  float *labels;  // (n, n_classes) probabilities at the temperature
+  float *labels;  // (n, n_classes) as soften_logits makes them
   uint64_t digest;
 } replay_pool;
 
@@ -87,11 +87,16 @@ static float *gather_rows(const gd_comm *comm, int64_t n, int64_t width, const f
   return all;
 }
 
-static void soften_logits(float *logits, int n, double temperature) {
-  double total = 0;
+// Logits to probabilities at the temperature, or to their logarithms.
+static void soften_logits(const gd_solver_training *s, float *logits) {
+  int n = s->train->n_classes;
+  double total = 0, temperature = s->config->solver.temperature;
   float largest = logits[gd_largest(logits, n)];
   for (int c = 0; c < n; c++) total += exp((logits[c] - largest) / temperature);
-  for (int c = 0; c < n; c++) logits[c] = (float)(exp((logits[c] - largest) / temperature) / total);
+  for (int c = 0; c < n; c++) {
+    double log_p = (logits[c] - largest) / temperature - log(total);
+    logits[c] = (float)(s->config->solver.loss == GD_SOLVER_REFERENCE ? log_p : exp(log_p));
+  }
 }
 
 // The pool of task `task` > 0, labelled by the present solver.
@@ -109,7 +114,7 @@ static gd_err make_pool(gd_solver_training *s, int task, replay_pool *out) {
   gd_pixels_normalise(bytes, n_local * n_elements, images);
   gd_images view = {.held = bytes, .held_size = set.h, .size = set.h, .channels = set.c};
   gd_extract(s->plan, s->net, n_local, &view, logits);
-  for (int64_t i = 0; i < n_local; i++) soften_logits(logits + i * n_classes, n_classes, s->config->solver.temperature);
+  for (int64_t i = 0; i < n_local; i++) soften_logits(s, logits + i * n_classes);
   out->n = set.n_global;
   out->images = gather_rows(s->comm, out->n, n_elements, images);
   out->digest = gd_digest(out->images, (size_t)(out->n * n_elements) * sizeof(float), 0);
@@ -168,6 +173,7 @@ static void fill_solver_row(void *context, int64_t row, gd_classification_row *o
   memcpy(out->target, t->pool->labels + picked * train->n_classes, (size_t)train->n_classes * sizeof(float));
   out->weight = (1 - real_share) / (double)t->n_replay;
   out->temperature = t->s->config->solver.temperature;
+  out->swapped = t->s->config->solver.loss == GD_SOLVER_REFERENCE;
 }
 
 static gd_err train_solver_epoch(gd_classification *classification, task_training *t, const uint32_t *order,
@@ -227,9 +233,10 @@ static char *describe_solver(const gd_solver_training *s, int task, const replay
   return gd_format(
       "solver of task: %d\nreal images: %016" PRIx64 "\nreplay: %lld %016" PRIx64 "\nsolver before: %016" PRIx64
       "\nseed: %llu\nepochs: %d\nbatch_size: %d\nlearning_rate: %.17g\n"
-      "temperature: %.17g\nslots: %d\n",
+      "temperature: %.17g\nslots: %d\n%s",
       task + 1, real, (long long)pool->n, pool->digest, s->of.n_arrays ? s->of.digest : 0, (unsigned long long)c->seed,
-      c->solver.epochs, c->solver.batch_size, c->solver.learning_rate, c->solver.temperature, c->training.slots);
+      c->solver.epochs, c->solver.batch_size, c->solver.learning_rate, c->solver.temperature, c->training.slots,
+      c->solver.loss == GD_SOLVER_REFERENCE ? "loss: reference\n" : "");
 }
 
 // Takes the stored solver if it is the one described. Collective on comm.
@@ -339,8 +346,9 @@ json_t *gd_solver_training_json(const gd_solver_training *s) {
     sum += s->accuracy[t];
     n_known++;
   }
-  return json_pack("{s:i, s:i, s:I, s:f, s:o, s:o, s:o}", "epochs", s->config->solver.epochs, "batch_size",
-                   s->config->solver.batch_size, "replay_images", (json_int_t)s->n_replay, "temperature",
+  const char *loss = s->config->solver.loss == GD_SOLVER_REFERENCE ? "reference" : "standard";
+  return json_pack("{s:s, s:i, s:i, s:I, s:f, s:o, s:o, s:o}", "loss", loss, "epochs", s->config->solver.epochs,
+                   "batch_size", s->config->solver.batch_size, "replay_images", (json_int_t)s->n_replay, "temperature",
                    s->config->solver.temperature, "task_accuracy", accuracy, "average_accuracy",
                    gd_real_or_null(n_known ? sum / n_known : NAN), "forgetting",
                    gd_real_or_null(gd_forgetting(n_before, s->best, s->accuracy)));

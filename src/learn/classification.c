@@ -72,11 +72,26 @@ void gd_classification_destroy(gd_classification **classification) {
 
 /* ---- Step ---- */
 
+// -sum p log q with p of the network's output and q of the target.
+static double swapped_loss(const gd_classification_row *row, int n, const double *p, float *gradient) {
+  double loss = 0;
+  for (int c = 0; c < n; c++) loss -= p[c] * (double)row->target[c];
+  for (int c = 0; c < n; c++)
+    gradient[c] = (float)(row->weight * row->temperature * p[c] * (-(double)row->target[c] - loss));
+  return row->weight * row->temperature * row->temperature * loss;
+}
+
 double gd_classification_row_loss(const gd_classification_row *row, int n, const float *logits, float *gradient) {
   double t = row->temperature, largest = logits[0], total = 0, loss = 0;
   for (int c = 1; c < n; c++)
     if (logits[c] > largest) largest = logits[c];
   for (int c = 0; c < n; c++) total += exp((logits[c] - largest) / t);
+  if (row->swapped) {
+    double p[GD_CLASSIFICATION_MAX_CLASSES];
+    GD_REQUIRE(n <= GD_CLASSIFICATION_MAX_CLASSES);
+    for (int c = 0; c < n; c++) p[c] = exp((logits[c] - largest) / t) / total;
+    return swapped_loss(row, n, p, gradient);
+  }
   for (int c = 0; c < n; c++) {
     double log_p = (logits[c] - largest) / t - log(total);
     loss -= (double)row->target[c] * log_p;

@@ -262,6 +262,7 @@ static const char *const protocol_keys[] = {"features",
                                             "ema",
                                             "seed",
                                             "solver.epochs",
+                                            "solver.loss",
                                             "solver.temperature"};
 enum { N_PROTOCOL_KEYS = sizeof protocol_keys / sizeof *protocol_keys };
 

@@ -164,6 +164,7 @@ static void ranges(void **state) {
       {"model: {block_out_channels: [64, 128, 256, 16385]}\n",
        "bad.yaml:1: key 'model.block_out_channels': must be between 2 and 16384, is '16385'"},
       {"tasks: {count: 257}\n", "bad.yaml:1: key 'tasks.count': must be between 1 and 256, is '257'"},
+      {"solver: {loss: swapped}\n", "bad.yaml:1: key 'solver.loss': must be standard or reference, is 'swapped'"},
       {"solver: {temperature: 0}\n", "bad.yaml:1: key 'solver.temperature': must be between 0.01 and 1000, is '0'"},
       {"training: {warmup: 1.5}\n", "bad.yaml:1: key 'training.warmup': must be between 0 and 1, is '1.5'"},
       {"training: {weight_decay: -1}\n", "bad.yaml:1: key 'training.weight_decay': must be between 0 and 10, is '-1'"},

@@ -64,6 +64,31 @@ static void fill_golden(void *context, int64_t i, gd_classification_row *row) {
   row->temperature = t;
 }
 
+// T^2 sum -softmax(student / T) log_softmax(teacher / T): by hand, and its gradient by finite differences.
+static void swapped_loss_is_the_references(void **state) {
+  (void)state;
+  enum { N = 3 };
+  const double t = 2, teacher[N] = {1, -2, 0.5};
+  float target[N], gradient[N], other[N], logits[N] = {0.3f, 1.5f, -0.7f};
+  double total = 0, sum = 0, expected = 0;
+  for (int c = 0; c < N; c++) total += exp(teacher[c] / t);
+  for (int c = 0; c < N; c++) target[c] = (float)(teacher[c] / t - log(total));
+  for (int c = 0; c < N; c++) sum += exp((double)logits[c] / t);
+  for (int c = 0; c < N; c++) expected -= exp((double)logits[c] / t) / sum * (double)target[c] * t * t * 0.5;
+  gd_classification_row row = {.target = target, .swapped = true, .weight = 0.5, .temperature = t};
+  assert_true(fabs(gd_classification_row_loss(&row, N, logits, gradient) - expected) < 1e-6);
+  for (int c = 0; c < N; c++) {
+    const float h = 1e-2f;
+    float value = logits[c];
+    logits[c] = value + h;
+    double above = gd_classification_row_loss(&row, N, logits, other);
+    logits[c] = value - h;
+    double below = gd_classification_row_loss(&row, N, logits, other);
+    logits[c] = value;
+    assert_true(fabs((above - below) / (2 * (double)h) - (double)gradient[c]) < 1e-4);
+  }
+}
+
 static void loss_of_the_solver_is_pytorchs(void **state) {
   (void)state;
   gd_net *net;
@@ -140,8 +165,11 @@ static void idle_ranks_have_the_parameters_too(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(gradient_agrees_with_differences),   cmocka_unit_test(large_logits_stay_finite),
-      cmocka_unit_test(loss_of_the_solver_is_pytorchs),     cmocka_unit_test(it_learns_the_same_on_any_number_of_ranks),
+      cmocka_unit_test(gradient_agrees_with_differences),
+      cmocka_unit_test(large_logits_stay_finite),
+      cmocka_unit_test(swapped_loss_is_the_references),
+      cmocka_unit_test(loss_of_the_solver_is_pytorchs),
+      cmocka_unit_test(it_learns_the_same_on_any_number_of_ranks),
       cmocka_unit_test(idle_ranks_have_the_parameters_too),
   };
   return GD_TEST_MAIN(tests);
