@@ -9,39 +9,16 @@
 
 enum { FISHER, ANCHOR };
 
-/* ---- Penalty: lambda / 2 sum F (p - a)^2 ---- */
-
-typedef struct ewc_work {
-  const float *fisher, *anchor, *params;
-  float *gradient, lambda;
-} ewc_work;
-
-static double ewc_block(const void *context, int64_t begin, int64_t end) {
-  const ewc_work *w = context;
-  double sum = 0;
-  for (int64_t i = begin; i < end; i++) {
-    float change = w->params[i] - w->anchor[i], pull = w->fisher[i] * change;
-    sum += (double)pull * change;
-    w->gradient[i] += w->lambda * pull;
-  }
-  return sum;
-}
-
 static double ewc_penalty(gd_regularisation *r, const float *params, float *gradient) {
-  double lambda = r->config->strategy.regulariser_lambda;
-  ewc_work work = {r->arrays[FISHER].values, r->arrays[ANCHOR].values, params, gradient, (float)lambda};
-  double constant = r->n_numbers ? r->numbers[0] : 0;
-  return lambda / 2 * (gd_regulariser_sum(r->total, ewc_block, &work) + constant);
+  double half = r->config->strategy.regulariser_lambda / 2, constant = r->n_numbers ? r->numbers[0] : 0;
+  return gd_regulariser_spring(r->total, half, r->arrays[FISHER].values, r->arrays[ANCHOR].values, params, gradient) +
+         half * constant;
 }
 
 /* ---- End of a task ---- */
 
-typedef struct ewc_fisher {
-  int64_t total;
-} ewc_fisher;
-
 static void add_squares(void *context, const float *gradient, float *sum) {
-  int64_t total = ((const ewc_fisher *)context)->total;
+  int64_t total = ((const gd_regularisation *)context)->total;
 #pragma omp parallel for simd
   for (int64_t i = 0; i < total; i++) sum[i] += gradient[i] * gradient[i];
 }
@@ -69,8 +46,7 @@ static void renew_term(gd_regularisation *r, const float *fisher, const float *p
 
 static gd_err ewc_end_task(gd_regularisation *r, const gd_image_gradients *gradients, int64_t *n) {
   float *fisher = GD_NEW_ARRAY(float, r->total);
-  ewc_fisher context = {r->total};
-  gd_gradient_sum what = {.rows = 1, .n = r->total, .add = add_squares, .context = &context};
+  gd_gradient_sum what = {.rows = 1, .n = r->total, .add = add_squares, .context = r};
   gd_err err = gd_image_gradients_sum(gradients, &what, fisher);
   *n = r->config->strategy.fisher_images;
   for (int64_t i = 0; i < r->total; i++) fisher[i] /= (float)*n;

@@ -6,28 +6,12 @@
 
 enum { ROWS = 16 }; /* images at a time for the mean gradient */
 
-typedef struct rank1_work {
-  const float *a, *b;
-} rank1_work;
-
-static double product_block(const void *context, int64_t begin, int64_t end) {
-  const rank1_work *w = context;
-  double sum = 0;
-  for (int64_t i = begin; i < end; i++) sum += (double)w->a[i] * w->b[i];
-  return sum;
-}
-
-static double scalar_product(int64_t n, const float *a, const float *b) {
-  rank1_work work = {a, b};
-  return gd_regulariser_sum(n, product_block, &work);
-}
-
 // lambda / 2 sum over the tasks of (u.p - u.p_task)^2
 static double rank1_penalty(gd_regularisation *r, const float *params, float *gradient) {
   double lambda = r->config->strategy.regulariser_lambda, sum = 0;
   for (int task = 0; task < r->task; task++) {
     const float *u = gd_regularisation_of_task(r, task);
-    double change = scalar_product(r->total, u, params) - r->numbers[task];
+    double change = gd_regulariser_product(r->total, u, params) - r->numbers[task];
     float pull = (float)(lambda * change);
     sum += change * change;
 #pragma omp parallel for simd
@@ -38,20 +22,16 @@ static double rank1_penalty(gd_regularisation *r, const float *params, float *gr
 
 /* ---- End of a task ---- */
 
-typedef struct rank1_mean {
-  int64_t total;
-  const float *mean; /* NULL: not known yet */
-} rank1_mean;
-
 static void add_gradient(void *context, const float *gradient, float *sum) {
-  int64_t total = ((const rank1_mean *)context)->total;
+  int64_t total = ((const gd_regularisation *)context)->total;
 #pragma omp parallel for simd
   for (int64_t i = 0; i < total; i++) sum[i] += gradient[i];
 }
 
+// With the mean gradient, which is there already.
 static void add_squared_product(void *context, const float *gradient, float *sum) {
-  const rank1_mean *m = context;
-  double product = scalar_product(m->total, m->mean, gradient);
+  gd_regularisation *r = context;
+  double product = gd_regulariser_product(r->total, gd_regularisation_of_task(r, r->task), gradient);
   *sum += (float)(product * product);
 }
 
@@ -59,15 +39,15 @@ static gd_err rank1_end_task(gd_regularisation *r, const gd_image_gradients *gra
   float *u = gd_regularisation_of_task(r, r->task), squares;
   gd_err err;
   int n_images = r->config->strategy.fisher_images;
-  rank1_mean context = {r->total, u};
-  gd_gradient_sum mean = {.rows = ROWS, .n = r->total, .add = add_gradient, .context = &context};
-  gd_gradient_sum variance = {.rows = 1, .n = 1, .add = add_squared_product, .context = &context};
+  gd_gradient_sum mean = {.rows = ROWS, .n = r->total, .add = add_gradient, .context = r};
+  gd_gradient_sum variance = {.rows = 1, .n = 1, .add = add_squared_product, .context = r};
   GD_TRY(gd_image_gradients_sum(gradients, &mean, u));
   for (int64_t i = 0; i < r->total; i++) u[i] /= (float)n_images;
   GD_TRY(gd_image_gradients_sum(gradients, &variance, &squares));
-  double norm2 = scalar_product(r->total, u, u), root = norm2 > 0 ? sqrt((double)squares / n_images) / norm2 : 0;
+  double norm2 = gd_regulariser_product(r->total, u, u),
+         root = norm2 > 0 ? sqrt((double)squares / n_images) / norm2 : 0;
   for (int64_t i = 0; i < r->total; i++) u[i] *= (float)root;
-  r->numbers[r->task] = scalar_product(r->total, u, gradients->params);
+  r->numbers[r->task] = gd_regulariser_product(r->total, u, gradients->params);
   r->n_numbers = r->task + 1;
   *n = 2 * (int64_t)n_images;
 done:

@@ -120,19 +120,40 @@ gd_err gd_regularisation_end_task(gd_regularisation *r, const gd_image_gradients
   return r->kind->end_task(r, gradients, n);
 }
 
-/* ---- Sums ---- */
+/* ---- Sums over the parameters, in blocks that do not depend on the number of threads ---- */
 
-double gd_regulariser_sum(int64_t n, double (*f)(const void *context, int64_t begin, int64_t end),
-                          const void *context) {
-  enum { BLOCK = 8192 };
-  int64_t n_blocks = (n + BLOCK - 1) / BLOCK;
-  double total = 0, *sums = GD_NEW_ARRAY(double, n_blocks + 1);
-#pragma omp parallel for
-  for (int64_t b = 0; b < n_blocks; b++) {
-    int64_t begin = b * BLOCK;
-    sums[b] = f(context, begin, begin + BLOCK < n ? begin + BLOCK : n);
-  }
+enum { BLOCK = 8192 };
+
+static double add_blocks(const double *sums, int64_t n_blocks) {
+  double total = 0;
   for (int64_t b = 0; b < n_blocks; b++) total += sums[b];
+  return total;
+}
+
+double gd_regulariser_spring(int64_t n, double factor, const float *strength, const float *anchor, const float *params,
+                             float *gradient) {
+  int64_t n_blocks = (n + BLOCK - 1) / BLOCK;
+  double *sums = GD_NEW_ARRAY(double, n_blocks + 1);
+  float slope = (float)(2 * factor);
+#pragma omp parallel for
+  for (int64_t b = 0; b < n_blocks; b++)
+    for (int64_t i = b * BLOCK; i < n && i < (b + 1) * BLOCK; i++) {
+      float change = params[i] - anchor[i], pull = strength[i] * change;
+      sums[b] += (double)pull * change;
+      gradient[i] += slope * pull;
+    }
+  double total = factor * add_blocks(sums, n_blocks);
+  gd_free(sums);
+  return total;
+}
+
+double gd_regulariser_product(int64_t n, const float *a, const float *b) {
+  int64_t n_blocks = (n + BLOCK - 1) / BLOCK;
+  double *sums = GD_NEW_ARRAY(double, n_blocks + 1);
+#pragma omp parallel for
+  for (int64_t block = 0; block < n_blocks; block++)
+    for (int64_t i = block * BLOCK; i < n && i < (block + 1) * BLOCK; i++) sums[block] += (double)a[i] * b[i];
+  double total = add_blocks(sums, n_blocks);
   gd_free(sums);
   return total;
 }

@@ -34,7 +34,11 @@ struct gd_regularisation {
 /* The first array of a task (from 0). Local. */
 float *gd_regularisation_of_task(gd_regularisation *r, int task);
 
-/* Sum over i of f(i), in blocks that do not depend on the number of threads. Local. */
-double gd_regulariser_sum(int64_t n, double (*f)(const void *context, int64_t begin, int64_t end), const void *context);
+/* factor sum strength (params - anchor)^2 over n parameters; adds its gradient to `gradient`. Local. */
+double gd_regulariser_spring(int64_t n, double factor, const float *strength, const float *anchor, const float *params,
+                             float *gradient);
+
+/* a.b of n numbers each. Local. */
+double gd_regulariser_product(int64_t n, const float *a, const float *b);
 
 #endif

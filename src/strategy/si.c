@@ -12,28 +12,9 @@ static void si_begin_task(gd_regularisation *r, const float *params) {
   memcpy(r->arrays[ANCHOR].values, params, (size_t)r->total * sizeof(float));
 }
 
-/* ---- Penalty: lambda sum omega (p - a)^2 ---- */
-
-typedef struct si_work {
-  const float *omega, *anchor, *params;
-  float *gradient, lambda;
-} si_work;
-
-static double si_block(const void *context, int64_t begin, int64_t end) {
-  const si_work *w = context;
-  double sum = 0;
-  for (int64_t i = begin; i < end; i++) {
-    float change = w->params[i] - w->anchor[i], pull = w->omega[i] * change;
-    sum += (double)pull * change;
-    w->gradient[i] += 2 * w->lambda * pull;
-  }
-  return sum;
-}
-
 static double si_penalty(gd_regularisation *r, const float *params, float *gradient) {
-  double lambda = r->config->strategy.regulariser_lambda;
-  si_work work = {r->arrays[OMEGA].values, r->arrays[ANCHOR].values, params, gradient, (float)lambda};
-  return lambda * gd_regulariser_sum(r->total, si_block, &work);
+  return gd_regulariser_spring(r->total, r->config->strategy.regulariser_lambda, r->arrays[OMEGA].values,
+                               r->arrays[ANCHOR].values, params, gradient);
 }
 
 /* ---- Importance ---- */
