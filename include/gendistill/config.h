@@ -47,6 +47,10 @@ typedef enum gd_buffer_per { GD_BUFFER_TOTAL, GD_BUFFER_PER_CLASS } gd_buffer_pe
 /* Cross entropy of the generated images' soft labels; as the reference has it, with the two softmaxes swapped. */
 typedef enum gd_solver_loss { GD_SOLVER_STANDARD, GD_SOLVER_REFERENCE } gd_solver_loss;
 
+/* Where a solver's generated images come from: the sample set after the task before, or the generator, for each step.
+ */
+typedef enum gd_solver_replay { GD_SOLVER_SAMPLE_SET, GD_SOLVER_FRESH } gd_solver_replay;
+
 typedef enum gd_nonfinite { GD_NONFINITE_STOP, GD_NONFINITE_SKIP } gd_nonfinite;
 typedef enum gd_extractor { GD_RESNET18, GD_INCEPTION_V3 } gd_extractor;
 
@@ -120,6 +124,7 @@ typedef struct gd_config {
   struct {
     int epochs; /* 0: no solver */
     gd_solver_loss loss;
+    gd_solver_replay replay;
     int batch_size;
     double learning_rate;
     double temperature;

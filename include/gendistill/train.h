@@ -83,6 +83,10 @@ void gd_run_destroy(gd_run **run);
  * GD_ERR_INPUT: checkpoints that cannot be used, or are of other settings or data. */
 gd_err gd_run_train(gd_run *run, gd_after_task after_task, void *context, uint64_t *digest);
 
+/* The checkpoint at the end of task `task` (from 0) of the run in `directory`: its path (new string; NULL: not there)
+ * and header (gd_checkpoint_clear). Collective on comm. GD_ERR_FAILED where the folder cannot be read. */
+gd_err gd_run_end_of_task(const gd_comm *comm, const char *directory, int task, char **path, gd_checkpoint *header);
+
 /* Puts `n` evaluations (one line each) into RUN/metrics.jsonl in place of those that are there. Local, for the job that
  * holds the folder's lock; the file appears whole. GD_ERR_FAILED naming the file. */
 gd_err gd_metrics_replace_evaluations(const char *run, int n, char *const *lines);

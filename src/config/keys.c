@@ -17,6 +17,7 @@ static const char *const regularisers[] = {"none", GD_REGULARISERS(GD_LIST_NAME)
 static const char *const fisher_terms[] = {"online", "task", NULL};
 static const char *const weightings[] = {"task", "none", NULL};
 static const char *const buffer_counts[] = {"total", "class", NULL};
+static const char *const solver_replays[] = {"sample_set", "fresh", NULL};
 static const char *const solver_losses[] = {"standard", "reference", NULL};
 static const char *const rate_schedules[] = {"constant", "cosine", "linear", NULL};
 static const char *const precisions[] = {"float32", "bfloat16", NULL};
@@ -252,6 +253,9 @@ const gd_key gd_keys[] = {
         "Learning rate of Adam."),
     NUMBER(REAL, solver.temperature, 0.01, 1000, "2.0", FREE,
         "Temperature of the soft labels by the previous solver."),
+    CHOICE(solver.replay, solver_replays, "sample_set", FREE,
+        "Generated images of the earlier classes. sample_set: the images of the sample set after the task before; fresh: the "
+        "generator makes new ones for each step, as evaluation samples, as in the code of the paper's authors."),
     CHOICE(solver.loss, solver_losses, "standard", FREE,
         "Loss of generated images. standard: cross entropy of the soft labels; reference: with the two softmaxes swapped, as "
         "in the code of the paper's authors."),

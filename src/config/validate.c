@@ -208,6 +208,9 @@ static gd_err check_coupling(const gd_config_reader *reader) {
 static gd_err check_isolated(const gd_config_reader *reader) {
   const gd_config *config = reader->config;
   if (config->strategy.name != GD_STRATEGY_isolated) return GD_OK;
+  if (config->solver.replay == GD_SOLVER_FRESH)
+    return clash(reader, "solver.replay", NULL,
+                 "must be sample_set for strategy isolated, which has several generators");
   if (config->model.conditional)
     return clash(reader, "model.conditional", NULL,
                  "must be false for strategy isolated: its networks know their tasks");

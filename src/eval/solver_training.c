@@ -9,6 +9,7 @@
 #include "eval/cache.h"
 #include "eval/extract.h"
 #include "eval/json.h"
+#include "eval/solver_replay.h"
 #include "gendistill/eval.h"
 #include "gendistill/learn.h"
 #include "gendistill/model.h"
@@ -59,79 +60,11 @@ void gd_solver_training_destroy(gd_solver_training **solver) {
   *solver = NULL;
 }
 
-/* ---- Replay: generated images and what the solver before made of them ---- */
-
-typedef struct replay_pool {
-  int64_t n;
-  float *images;  // (n, size, size, channels) in [-1, 1]
-  float *labels;  // (n, n_classes) as soften_logits makes them
-  uint64_t digest;
-} replay_pool;
-
-static void clear_pool(replay_pool *pool) {
-  gd_free(pool->images);
-  gd_free(pool->labels);
-  *pool = (replay_pool){0};
-}
-
-// Every rank gets all rows of `width` floats, of which each has its gd_range_images. Collective on comm.
-static float *gather_rows(const gd_comm *comm, int64_t n, int64_t width, const float *mine) {
-  float *all = GD_NEW_ARRAY(float, n *width);
-  for (int rank = 0; rank < comm->size; rank++) {
-    gd_range part = gd_range_chunks(n, GD_IMAGE_CHUNK, comm->size, rank);
-    int64_t count = (part.end - part.begin) * width;
-    float *place = all + part.begin * width;
-    if (rank == comm->rank && count) memcpy(place, mine, (size_t)count * sizeof *mine);
-    gd_comm_broadcast(comm, place, count, MPI_FLOAT, rank);
-  }
-  return all;
-}
-
-// Logits to probabilities at the temperature, or to their logarithms.
-static void soften_logits(const gd_solver_training *s, float *logits) {
-  int n = s->train->n_classes;
-  double total = 0, temperature = s->config->solver.temperature;
-  float largest = logits[gd_largest(logits, n)];
-  for (int c = 0; c < n; c++) total += exp((logits[c] - largest) / temperature);
-  for (int c = 0; c < n; c++) {
-    double log_p = (logits[c] - largest) / temperature - log(total);
-    logits[c] = (float)(s->config->solver.loss == GD_SOLVER_REFERENCE ? log_p : exp(log_p));
-  }
-}
-
-// The pool of task `task` > 0, labelled by the present solver.
-static gd_err make_pool(gd_solver_training *s, int task, replay_pool *out) {
-  gd_sample_set set;
-  uint8_t *bytes = NULL;
-  char *path = gd_sample_set_path(s->config->output.directory, task - 1);
-  gd_err err;
-  GD_TRY(gd_sample_set_read(s->comm, path, &set, &bytes));
-  if (set.h != s->train->size || set.w != set.h || set.c != s->train->channels || set.n_global < 1)
-    GD_TRY(gd_error(GD_ERR_INPUT, "%s: holds no images of the configuration's size, which the solver replays", path));
-  int n_classes = s->train->n_classes;
-  int64_t n_local = set.local.end - set.local.begin, n_elements = (int64_t)set.h * set.w * set.c;
-  float *images = GD_NEW_ARRAY(float, n_local *n_elements), *logits = GD_NEW_ARRAY(float, n_local *n_classes);
-  gd_pixels_normalise(bytes, n_local * n_elements, images);
-  gd_images view = {.held = bytes, .held_size = set.h, .size = set.h, .channels = set.c};
-  gd_extract(s->plan, s->net, n_local, &view, logits);
-  for (int64_t i = 0; i < n_local; i++) soften_logits(s, logits + i * n_classes);
-  out->n = set.n_global;
-  out->images = gather_rows(s->comm, out->n, n_elements, images);
-  out->digest = gd_digest(out->images, (size_t)(out->n * n_elements) * sizeof(float), 0);
-  out->labels = gather_rows(s->comm, out->n, n_classes, logits);
-  gd_free(images);
-  gd_free(logits);
-done:
-  gd_free(bytes);
-  gd_free(path);
-  return err;
-}
-
 /* ---- Training on one task ---- */
 
 typedef struct task_training {
   const gd_solver_training *s;
-  const replay_pool *pool;
+  gd_solver_replay_source *replay;  // NULL: none
   gd_shape masks[3];
   double task;             // from 1
   uint32_t step;           // of the task
@@ -167,13 +100,22 @@ static void fill_solver_row(void *context, int64_t row, gd_classification_row *o
     out->weight = real_share / (double)t->n_real;
     return;
   }
-  int64_t picked = gd_random_below(solver_key(t, GD_RANDOM_SOLVER_REPLAY), (uint64_t)row, (uint32_t)t->pool->n);
-  size_t n_elements = (size_t)train->size * (size_t)train->size * (size_t)train->channels;
-  memcpy(out->inputs[0], t->pool->images + (size_t)picked * n_elements, n_elements * sizeof(float));
-  memcpy(out->target, t->pool->labels + picked * train->n_classes, (size_t)train->n_classes * sizeof(float));
+  gd_solver_replay_fill(t->replay, row, out);
   out->weight = (1 - real_share) / (double)t->n_replay;
-  out->temperature = t->s->config->solver.temperature;
-  out->swapped = t->s->config->solver.loss == GD_SOLVER_REFERENCE;
+}
+
+// The generated rows of the step that are this rank's. Collective where images are generated.
+static gd_err begin_replay(task_training *t) {
+  const gd_comm *comm = t->s->comm;
+  int n_slots = t->s->config->training.slots;
+  if (!t->replay) return GD_OK;
+  gd_range mine = {0, 0};
+  if (comm->rank < n_slots) {
+    int n_ranks = comm->size < n_slots ? comm->size : n_slots;
+    mine = gd_rank_rows(n_ranks, comm->rank, n_slots, t->n_real + t->n_replay);
+  }
+  gd_err err = gd_solver_replay_begin_step(t->replay, t->step, t->n_real, t->n_replay, mine);
+  return t->s->config->solver.replay == GD_SOLVER_FRESH ? gd_comm_agree(comm, err) : err;
 }
 
 static gd_err train_solver_epoch(gd_classification *classification, task_training *t, const uint32_t *order,
@@ -184,23 +126,25 @@ static gd_err train_solver_epoch(gd_classification *classification, task_trainin
     int64_t left = n - first;
     t->images = order + first;
     t->n_real = left < config->solver.batch_size ? left : config->solver.batch_size;
-    t->n_replay = t->pool->n ? config->solver.batch_size : 0;
-    gd_err err = gd_classification_step(classification, config->solver.learning_rate, t->n_real + t->n_replay,
-                                        fill_solver_row, t, &loss);
+    t->n_replay = t->replay ? config->solver.batch_size : 0;
+    gd_err err = begin_replay(t);
+    if (err == GD_OK)
+      err = gd_classification_step(classification, config->solver.learning_rate, t->n_real + t->n_replay,
+                                   fill_solver_row, t, &loss);
     if (err != GD_OK) return gd_error_context(err, "solver, task %d", (int)t->task);
     t->step++;
   }
   return GD_OK;
 }
 
-static gd_err train_solver(const gd_solver_training *s, int task, const replay_pool *pool, float **params) {
+static gd_err train_solver(const gd_solver_training *s, int task, gd_solver_replay_source *replay, float **params) {
   gd_err err;
   gd_net *net = NULL;
   gd_classification *classification = NULL;
-  int64_t n, n_rows = s->config->solver.batch_size * (pool->n ? 2 : 1);
+  int64_t n, n_rows = s->config->solver.batch_size * (replay ? 2 : 1);
   uint32_t *images = gd_strategy_images(s->config, s->train, s->split, task, &n);
   uint32_t *order = GD_NEW_ARRAY(uint32_t, n);
-  task_training t = {.s = s, .pool = pool, .task = task + 1};
+  task_training t = {.s = s, .replay = replay, .task = task + 1};
   gd_solver_create(&net, s->train->size, s->train->channels, s->train->n_classes, true);
   for (int i = 0; i < 3; i++) t.masks[i] = gd_net_input_shape(net, i + 1);
   GD_TRY(gd_classification_create(&classification, s->comm, net, s->config->training.slots, n_rows, s->config->seed,
@@ -224,19 +168,18 @@ done:
 /* ---- Stored solvers ---- */
 
 // What the solver of a task is made from; a stored one that says something else is of no use.
-static char *describe_solver(const gd_solver_training *s, int task, const replay_pool *pool) {
+static char *describe_solver(const gd_solver_training *s, int task, const char *replay) {
   const gd_config *c = s->config;
   int64_t n;
   uint32_t *images = gd_strategy_images(c, s->train, s->split, task, &n);
   uint64_t real = gd_digest(images, (size_t)n * sizeof *images, gd_dataset_digest(s->train));
   gd_free(images);
-  return gd_format(
-      "solver of task: %d\nreal images: %016" PRIx64 "\nreplay: %lld %016" PRIx64 "\nsolver before: %016" PRIx64
-      "\nseed: %llu\nepochs: %d\nbatch_size: %d\nlearning_rate: %.17g\n"
-      "temperature: %.17g\nslots: %d\n%s",
-      task + 1, real, (long long)pool->n, pool->digest, s->of.n_arrays ? s->of.digest : 0, (unsigned long long)c->seed,
-      c->solver.epochs, c->solver.batch_size, c->solver.learning_rate, c->solver.temperature, c->training.slots,
-      c->solver.loss == GD_SOLVER_REFERENCE ? "loss: reference\n" : "");
+  return gd_format("solver of task: %d\nreal images: %016" PRIx64 "\nreplay: %s\nsolver before: %016" PRIx64
+                   "\nseed: %llu\nepochs: %d\nbatch_size: %d\nlearning_rate: %.17g\n"
+                   "temperature: %.17g\nslots: %d\n%s",
+                   task + 1, real, replay, s->of.n_arrays ? s->of.digest : 0, (unsigned long long)c->seed,
+                   c->solver.epochs, c->solver.batch_size, c->solver.learning_rate, c->solver.temperature,
+                   c->training.slots, c->solver.loss == GD_SOLVER_REFERENCE ? "loss: reference\n" : "");
 }
 
 // Takes the stored solver if it is the one described. Collective on comm.
@@ -252,12 +195,12 @@ static bool find_solver(gd_solver_training *s, const char *path, const char *des
   return usable;
 }
 
-static gd_err train_and_store(gd_solver_training *s, int task, const replay_pool *pool, const char *path,
+static gd_err train_and_store(gd_solver_training *s, int task, gd_solver_replay_source *replay, const char *path,
                               const char *description) {
   double start = gd_seconds();
   float *params = NULL;
   char *folder = gd_format("%s/solver", s->config->output.directory);
-  gd_err err = train_solver(s, task, pool, &params);
+  gd_err err = train_solver(s, task, replay, &params);
   if (err == GD_OK) {
     gd_checkpoint_clear(&s->of);
     s->of = (gd_checkpoint){.task = task,
@@ -313,18 +256,23 @@ static void measure_tasks(gd_solver_training *s) {
 static gd_err next_task(gd_solver_training *s) {
   gd_err err = GD_OK;
   int task = s->task + 1;
-  replay_pool pool = {0};
+  gd_solver_replay_source *replay = NULL;
   bool replays = task > 0 && gd_strategy_get(s->config->strategy.name)->data == GD_DATA_TASK;
   char *path = gd_format("%s/solver/solver-task%02d.h5", s->config->output.directory, task + 1), *description = NULL;
-  if (replays) GD_TRY(make_pool(s, task, &pool));
-  description = describe_solver(s, task, &pool);
-  if (!find_solver(s, path, description)) GD_TRY(train_and_store(s, task, &pool, path, description));
+  char *source = NULL;
+  gd_solver_replay_setting setting = {
+      .comm = s->comm, .config = s->config, .train = s->train, .plan = s->plan, .net = s->net, .task = task};
+  s->n_replay = 0;
+  if (replays) GD_TRY(gd_solver_replay_create(&replay, &setting));
+  source = replay ? gd_solver_replay_describe(replay, &s->n_replay) : gd_format("0 %016x", 0);
+  description = describe_solver(s, task, source);
+  if (!find_solver(s, path, description)) GD_TRY(train_and_store(s, task, replay, path, description));
   gd_plan_load(s->plan, gd_checkpoint_array(&s->of, "model"));
   s->task = task;
-  s->n_replay = pool.n;
   measure_tasks(s);
 done:
-  clear_pool(&pool);
+  gd_solver_replay_destroy(&replay);
+  gd_free(source);
   gd_free(path);
   gd_free(description);
   return err;
@@ -347,9 +295,10 @@ json_t *gd_solver_training_json(const gd_solver_training *s) {
     n_known++;
   }
   const char *loss = s->config->solver.loss == GD_SOLVER_REFERENCE ? "reference" : "standard";
-  return json_pack("{s:s, s:i, s:i, s:I, s:f, s:o, s:o, s:o}", "loss", loss, "epochs", s->config->solver.epochs,
-                   "batch_size", s->config->solver.batch_size, "replay_images", (json_int_t)s->n_replay, "temperature",
-                   s->config->solver.temperature, "task_accuracy", accuracy, "average_accuracy",
-                   gd_real_or_null(n_known ? sum / n_known : NAN), "forgetting",
+  const char *replay = s->config->solver.replay == GD_SOLVER_FRESH ? "fresh" : "sample_set";
+  return json_pack("{s:s, s:s, s:i, s:i, s:I, s:f, s:o, s:o, s:o}", "loss", loss, "replay", replay, "epochs",
+                   s->config->solver.epochs, "batch_size", s->config->solver.batch_size, "replay_images",
+                   (json_int_t)s->n_replay, "temperature", s->config->solver.temperature, "task_accuracy", accuracy,
+                   "average_accuracy", gd_real_or_null(n_known ? sum / n_known : NAN), "forgetting",
                    gd_real_or_null(gd_forgetting(n_before, s->best, s->accuracy)));
 }

@@ -263,6 +263,7 @@ static const char *const protocol_keys[] = {"features",
                                             "seed",
                                             "solver.epochs",
                                             "solver.loss",
+                                            "solver.replay",
                                             "solver.temperature"};
 enum { N_PROTOCOL_KEYS = sizeof protocol_keys / sizeof *protocol_keys };
 

@@ -87,17 +87,16 @@ gd_err gd_run_conclude_task(gd_run *run) {
 
 /* ---- Of earlier tasks ---- */
 
-// The checkpoint at the end of a task: its path (new string; NULL: not there) and header. Collective on comm.
-static gd_err find_end_of_task(const gd_run *run, int task, char **path, gd_checkpoint *header) {
-  char *folder = gd_format("%s/checkpoints", run->config->output.directory), **paths = NULL;
+gd_err gd_run_end_of_task(const gd_comm *comm, const char *directory, int task, char **path, gd_checkpoint *header) {
+  char *folder = gd_format("%s/checkpoints", directory), **paths = NULL;
   int n = 0;
   *path = NULL;
-  gd_err err = gd_checkpoint_list(run->comm, folder, &paths, &n);
+  gd_err err = gd_checkpoint_list(comm, folder, &paths, &n);
   for (int i = 0; i < n && !*path; i++) {
     char *name = gd_checkpoint_path(folder, task, 0);
     bool is_candidate = strncmp(paths[i], name, strlen(name) - strlen("000000.h5")) == 0;
     gd_free(name);
-    if (!is_candidate || gd_checkpoint_read_header(run->comm, paths[i], header) != GD_OK) continue;
+    if (!is_candidate || gd_checkpoint_read_header(comm, paths[i], header) != GD_OK) continue;
     if (header->task == task && header->task_done)
       *path = gd_strdup(paths[i]);
     else
@@ -123,7 +122,7 @@ static bool has_other_measures(const gd_run *run) {
 static gd_err find_outdated_samples(gd_run *run, int task) {
   gd_checkpoint header = {0};
   char *path;
-  gd_err err = find_end_of_task(run, task, &path, &header);
+  gd_err err = gd_run_end_of_task(run->comm, run->config->output.directory, task, &path, &header);
   if (err == GD_OK && path) run->is_outdated[task] = !has_current_samples(run, task, header.digest);
   if (err == GD_OK && !path)
     gd_log(GD_LOG_WARN,
@@ -147,7 +146,7 @@ gd_err gd_run_find_outdated(gd_run *run) {
 static gd_err renew_task(gd_run *run, int task) {
   gd_checkpoint checkpoint = {0};
   char *path;
-  gd_err err = find_end_of_task(run, task, &path, &checkpoint);
+  gd_err err = gd_run_end_of_task(run->comm, run->config->output.directory, task, &path, &checkpoint);
   gd_checkpoint_clear(&checkpoint);
   if (err != GD_OK || !path) return err;
   gd_log(GD_LOG_INFO, "task %d: results made again from %s, as the configuration says", task + 1, path);

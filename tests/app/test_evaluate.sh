@@ -130,6 +130,23 @@ refused 2 "$folder/without-all: no test images of any task" 2 train "$folder/run
   --set "dataset.path=$folder/without-all" --set "output.directory=$folder/run-c"
 [ ! -e "$folder/run-c/config.resolved.yaml" ] || fail "a run that cannot be evaluated has started"
 
+# ---- The solver of the paper's authors: fresh images for each step, the softmaxes swapped
+cp -r "$folder/run-1" "$folder/run-f"
+cp -r "$folder/run-2" "$folder/run-g"
+succeeds 1 evaluate "$folder/run-f" --set solver.replay=fresh --set solver.loss=reference
+evaluations run-f
+has "$folder/run-f.evaluations" '"solver": {"loss": "reference", "replay": "fresh"' "evaluate with solver.replay=fresh"
+[ "$(grep -o '"task_accuracy": [^]]*' "$folder/run-f.evaluations")" != "$(grep -o '"task_accuracy": [^]]*' "$folder/run-1.evaluations")" ] ||
+  [ -n "$(cmp "$folder"/run-f/solver/solver-task03.h5 "$folder"/run-1/solver/solver-task03.h5)" ] ||
+  fail "the solver is the same as with the sample set"
+succeeds 3 evaluate "$folder/run-g" --set solver.replay=fresh --set solver.loss=reference
+cmp "$folder/run-f.evaluations" "$folder/out" || fail "solver.replay=fresh: on 3 ranks other numbers"
+stamp=$(stat -c %Y.%i "$folder/run-g/solver/solver-task03.h5")
+succeeds 1 evaluate "$folder/run-g" --set solver.replay=fresh --set solver.loss=reference
+[ "$stamp" = "$(stat -c %Y.%i "$folder/run-g/solver/solver-task03.h5")" ] || fail "a solver with fresh images was trained again"
+rm "$folder"/run-g/checkpoints/checkpoint-task01-*
+refused 2 "the checkpoint at the end of task 1 is gone" 2 evaluate "$folder/run-g" --set solver.replay=fresh
+
 # ---- A report, on two ranks
 succeeds 2 report "$folder/run-1" "$folder/run-2" --output "$folder/report"
 has "$folder/out" "$folder/report/report.md" "report"

@@ -297,6 +297,9 @@ static void sampling(void **state) {
        "bad.yaml:2: key 'model.conditional': must be false for strategy isolated: its networks know their tasks"},
       {"strategy: {name: isolated}\ntraining: {init: w.h5}\n",
        "bad.yaml:2: key 'training.init': must be none for strategy isolated, which begins anew with each task"},
+      {"strategy: {name: isolated}\nsolver: {replay: fresh}\n",
+       "bad.yaml:2: key 'solver.replay': must be sample_set for strategy isolated, which has several generators"},
+      {"solver: {replay: pool}\n", "bad.yaml:1: key 'solver.replay': must be sample_set or fresh, is 'pool'"},
       {"strategy: {name: isolated, regulariser: si}\n",
        "bad.yaml:1: key 'strategy.regulariser': must be none for strategy isolated, whose networks have nothing to "
        "keep"},
