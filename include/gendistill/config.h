@@ -80,6 +80,7 @@ typedef struct gd_config {
     double skip_snr;      /* images below this signal-to-noise ratio are not sampled; 0: off */
     gd_generated_source_id source;
     int pool_images;   /* of a pool */
+    bool pool_targets; /* which keeps the teacher's answers */
     int buffer_images; /* of a buffer of real images */
     gd_buffer_per buffer_per;
     /* Maximum that a task's replay may take where images are generated, 0: no limit; see gd_replay_images. */

@@ -154,6 +154,9 @@ const gd_key gd_keys[] = {
         "once per task."),
     NUMBER(INT, replay.pool_images, 1, 100000000, "10000", SAME,
         "Images in the pool of a task."),
+    VALUE(BOOL, replay.pool_targets, "false", SAME,
+        "Let the pool of generative_distillation keep the teacher's answer for each of its images, at one timestep and noise of "
+        "the image's own, instead of asking the teacher in each step."),
     NUMBER(INT, replay.buffer_images, 1, 100000000, "1000", SAME,
         "Real images that experience_replay and experience_distillation keep of the earlier tasks, equally many of each "
         "class; only their indices are stored."),

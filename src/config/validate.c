@@ -241,6 +241,16 @@ static gd_err check_partial(const gd_config_reader *reader) {
   return GD_OK;
 }
 
+static gd_err check_pool_targets(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  if (!config->replay.pool_targets) return GD_OK;
+  if (config->strategy.name != GD_STRATEGY_generative_distillation || config->replay.source != GD_GENERATED_SOURCE_pool)
+    return clash(reader, "replay.pool_targets", NULL, "is for generative_distillation with replay.source pool");
+  if (config->model.conditional)
+    return clash(reader, "replay.pool_targets", NULL, "cannot be combined with model.conditional");
+  return GD_OK;
+}
+
 static gd_err check_amount(const gd_config_reader *reader) {
   const gd_config *config = reader->config;
   gd_strategy_id name = config->strategy.name;
@@ -356,6 +366,7 @@ gd_err gd_config_validate(gd_config_reader *reader) {
   GD_TRY(check_isolated(reader));
   GD_TRY(check_partial(reader));
   GD_TRY(check_amount(reader));
+  GD_TRY(check_pool_targets(reader));
   GD_TRY(check_sampling(reader,
                         (sampling_keys){"evaluation.sampler", "evaluation.steps", "evaluation.eta",
                                         "evaluation.guidance", "evaluation.timesteps"},

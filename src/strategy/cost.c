@@ -11,8 +11,14 @@ static bool has_pool(const gd_config *config) {
   return source && source->prepare;
 }
 
+// Of a step.
 static int evaluations_per_target(const gd_config *config) {
-  return gd_strategy_replays(config) && gd_strategy_get(config->strategy.name)->target == GD_TARGET_TEACHER;
+  return gd_strategy_replays(config) && gd_strategy_get(config->strategy.name)->target == GD_TARGET_TEACHER &&
+         !config->replay.pool_targets;
+}
+
+int64_t gd_replay_pool_evaluations(const gd_config *config) {
+  return gd_sampling_evaluations(&config->replay.sampling) + config->replay.pool_targets;
 }
 
 // Of the teacher, for one replay image of a step.
@@ -35,7 +41,7 @@ int64_t gd_replay_pool_images(const gd_config *config) {
   int64_t n = config->replay.pool_images, evaluations = config->replay.limit_evaluations;
   if (config->replay.limit_images) n = lesser(n, config->replay.limit_images);
   if (evaluations && evaluations_per_target(config)) evaluations /= 2;  // the other half is for the targets
-  return evaluations ? lesser(n, evaluations / gd_sampling_evaluations(&config->replay.sampling)) : n;
+  return evaluations ? lesser(n, evaluations / gd_replay_pool_evaluations(config)) : n;
 }
 
 double gd_replay_pool_seconds(const gd_config *config) {
@@ -48,8 +54,7 @@ static int64_t images_of_task(const gd_config *config) {
   if (!generates_images(config)) return n;
   if (config->replay.limit_images && !has_pool(config)) n = config->replay.limit_images;
   if (!evaluations || per_image == 0) return n;
-  if (has_pool(config))
-    evaluations -= gd_replay_pool_images(config) * gd_sampling_evaluations(&config->replay.sampling);
+  if (has_pool(config)) evaluations -= gd_replay_pool_images(config) * gd_replay_pool_evaluations(config);
   return lesser(n, evaluations / per_image);
 }
 

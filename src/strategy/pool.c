@@ -15,6 +15,8 @@ struct gd_pool {
   gd_range local;
   uint8_t *images;  // (local, H, W, C)
   uint8_t *labels;  // (n) of a conditional network, otherwise NULL
+  float *targets;   // (local, H, W, C) the teacher's answers; NULL: not kept
+  bool coupled;     // an image's own noise is that which it was generated from
   gd_random start;  // key of x_T
   gd_random key;    // of the order; step: the pass
   uint32_t *order;  // (n) of the pass in key.step
@@ -117,8 +119,9 @@ gd_err gd_pool_create(gd_pool **out, const gd_pool_request *request, const char 
   if (request->labels.n > 0) GD_TRY(gd_sample_set_read_labels(pool->comm, path, &pool->labels));
   if (request->labels.n > 0 && !pool->labels) GD_TRY(gd_error(GD_ERR_INPUT, "%s: holds no labels", path));
   cost->images = pool->n;
-  cost->evaluations = pool->n * gd_sampling_evaluations(&config->replay.sampling);
+  cost->evaluations = pool->n * gd_replay_pool_evaluations(config);
   pool->start = start_key(request);
+  pool->coupled = config->replay.coupled;
   pool->key = (gd_random){.seed = config->seed, .purpose = GD_RANDOM_POOL_ORDER, .task = (uint32_t)request->task};
   pool->order = GD_NEW_ARRAY(uint32_t, pool->n);
   gd_random_permutation(pool->key, (uint32_t)pool->n, pool->order);
@@ -133,14 +136,61 @@ void gd_pool_destroy(gd_pool **pool) {
   if (!*pool) return;
   gd_free((*pool)->images);
   gd_free((*pool)->labels);
+  gd_free((*pool)->targets);
   gd_free((*pool)->order);
   gd_free(*pool);
   *pool = NULL;
 }
 
 size_t gd_pool_nbytes(const gd_pool *pool) {
-  return (size_t)(pool->local.end - pool->local.begin) * pool->image_nbytes +
+  size_t per_image = pool->image_nbytes * (1 + (pool->targets ? sizeof *pool->targets : 0));
+  return (size_t)(pool->local.end - pool->local.begin) * per_image +
          (size_t)pool->n * (sizeof *pool->order + (pool->labels ? 1 : 0));
+}
+
+/* ---- Targets ---- */
+
+static gd_random own_key(const gd_pool *pool, gd_purpose purpose) {
+  gd_random key = pool->start;
+  key.purpose = purpose;
+  return key;
+}
+
+void gd_pool_place(const gd_pool *pool, const gd_schedule *schedule, const uint8_t *images, const int64_t *numbers,
+                   gd_batch *batch) {
+  int64_t n_elements = batch->n_elements;
+  gd_pixels_normalise(images, batch->n * n_elements, batch->x);
+  for (int row = 0; row < batch->n; row++) {
+    uint64_t number = (uint64_t)numbers[row];
+    float *eps = batch->target + row * n_elements;
+    if (pool->coupled)
+      gd_pool_noise(pool, numbers[row], eps);
+    else
+      gd_random_normal(own_key(pool, GD_RANDOM_POOL_EPS), number, (size_t)n_elements, eps);
+    batch->timesteps[row] =
+        (int)gd_random_below(own_key(pool, GD_RANDOM_POOL_TIMESTEP), number, (uint32_t)schedule->timesteps);
+  }
+  gd_batch_add_noise(batch, schedule);
+}
+
+void gd_pool_keep_targets(gd_pool *pool, gd_generator *teacher, const gd_schedule *schedule) {
+  int64_t n = pool->local.end - pool->local.begin, n_elements = (int64_t)pool->image_nbytes, numbers[GD_IMAGE_CHUNK];
+  gd_batch batch = gd_batch_make(GD_IMAGE_CHUNK, n_elements);
+  float t[GD_IMAGE_CHUNK];
+  batch.x = GD_NEW_ARRAY(float, GD_IMAGE_CHUNK *n_elements);
+  batch.t = t;
+  pool->targets = GD_NEW_ARRAY(float, n *n_elements + 1);
+  for (int64_t first = 0; first < n; first += GD_IMAGE_CHUNK) {
+    gd_progress(NULL);
+    batch.n = (int)(n - first < GD_IMAGE_CHUNK ? n - first : GD_IMAGE_CHUNK);
+    for (int i = 0; i < batch.n; i++) numbers[i] = pool->local.begin + first + i;
+    gd_pool_place(pool, schedule, pool->images + first * n_elements, numbers, &batch);
+    gd_generator_input in = {.n = batch.n, .x = batch.x};
+    memcpy(pool->targets + first * n_elements, gd_generator_predict(teacher, &in, batch.t),
+           (size_t)(batch.n * n_elements) * sizeof(float));
+  }
+  gd_free(batch.x);
+  gd_batch_clear(&batch);
 }
 
 /* ---- Draw ---- */
@@ -195,36 +245,40 @@ static pool_counts count_moves(const gd_comm *comm, const pool_move *moves, int 
   return c;
 }
 
-static void exchange_images(const gd_pool *pool, pool_counts c, const uint8_t *outgoing, uint8_t *incoming) {
-  MPI_Datatype image;  // counts are ints: a batch may have more bytes
-  MPI_Type_contiguous((int)pool->image_nbytes, MPI_BYTE, &image);
-  MPI_Type_commit(&image);
-  MPI_Alltoallv(outgoing, c.sent, c.sent_at, image, incoming, c.received, c.received_at, image, pool->comm->mpi);
-  MPI_Type_free(&image);
-}
-
-void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out, int64_t *numbers) {
-  size_t nbytes = pool->image_nbytes;
+// Rows of `nbytes` from the ranks that hold them, in the order of the moves, to `out` on those that want them.
+static void exchange_rows(const gd_pool *pool, const pool_move *moves, int n, const void *held, size_t nbytes,
+                          void *out) {
   int rank = pool->comm->rank;
-  pool_move *moves = list_moves(pool, first, n, ranges);
-  pool_counts counts = count_moves(pool->comm, moves, n);
-  uint8_t *outgoing = gd_alloc((size_t)counts.n_sent * nbytes + 1), *next = outgoing;
-  uint8_t *incoming = gd_alloc((size_t)counts.n_received * nbytes + 1);
+  pool_counts c = count_moves(pool->comm, moves, n);
+  uint8_t *outgoing = gd_alloc((size_t)c.n_sent * nbytes + 1), *next = outgoing, *place = out;
+  uint8_t *incoming = gd_alloc((size_t)c.n_received * nbytes + 1);
   for (int i = 0; i < n; i++) {
     if (moves[i].from != rank) continue;
-    memcpy(next, pool->images + (size_t)(moves[i].image - pool->local.begin) * nbytes, nbytes);
+    memcpy(next, (const uint8_t *)held + (size_t)(moves[i].image - pool->local.begin) * nbytes, nbytes);
     next += nbytes;
   }
-  exchange_images(pool, counts, outgoing, incoming);
-  for (int i = 0; i < n; i++) {  // images of one rank arrive in the order of the draws
+  MPI_Datatype row;  // counts are ints: a batch may have more bytes
+  MPI_Type_contiguous((int)nbytes, MPI_BYTE, &row);
+  MPI_Type_commit(&row);
+  MPI_Alltoallv(outgoing, c.sent, c.sent_at, row, incoming, c.received, c.received_at, row, pool->comm->mpi);
+  MPI_Type_free(&row);
+  for (int i = 0; i < n; i++) {  // rows of one rank arrive in the order of the draws
     if (moves[i].to != rank) continue;
-    memcpy(out, incoming + (size_t)counts.received_at[moves[i].from]++ * nbytes, nbytes);
-    out += nbytes;
-    *numbers++ = moves[i].image;
+    memcpy(place, incoming + (size_t)c.received_at[moves[i].from]++ * nbytes, nbytes);
+    place += nbytes;
   }
   gd_free(outgoing);
   gd_free(incoming);
-  gd_free(counts.sent);
+  gd_free(c.sent);
+}
+
+void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out, int64_t *numbers,
+                  float *targets) {
+  pool_move *moves = list_moves(pool, first, n, ranges);
+  exchange_rows(pool, moves, n, pool->images, pool->image_nbytes, out);
+  if (targets) exchange_rows(pool, moves, n, pool->targets, pool->image_nbytes * sizeof *targets, targets);
+  for (int i = 0; i < n; i++)
+    if (moves[i].to == pool->comm->rank) *numbers++ = moves[i].image;
   gd_free(moves);
 }
 
@@ -242,6 +296,7 @@ typedef struct pool_replay {
   gd_pool *pool;
   uint8_t *drawn;    // (this rank's images of the step, H, W, C)
   int64_t *numbers;  // (this rank's images)
+  float *targets;    // (this rank's images, H, W, C); NULL: the pool keeps none
   gd_range mine;
 } pool_replay;
 
@@ -266,6 +321,10 @@ static gd_err pool_prepare(gd_replay *replay, const char *folder, gd_replay_cost
   GD_TRY(gd_pool_create(&own->pool, &request, path, cost));
   own->drawn = gd_alloc((size_t)(mine.end - mine.begin) * own->pool->image_nbytes + 1);
   own->numbers = GD_NEW_ARRAY(int64_t, mine.end - mine.begin + 1);
+  if (of->config->replay.pool_targets) {
+    gd_pool_keep_targets(own->pool, request.teacher, of->schedule);
+    own->targets = GD_NEW_ARRAY(float, (mine.end - mine.begin) * (int64_t)own->pool->image_nbytes + 1);
+  }
 done:
   gd_generator_destroy(&request.teacher);
   gd_free(path);
@@ -279,15 +338,22 @@ static void pool_begin_step(gd_replay *replay) {
   for (int r = 0; r < comm->size; r++) ranges[r] = rank_images(replay, r, replay->n_images);
   own->mine = ranges[comm->rank];
   gd_pool_draw(own->pool, ((int64_t)replay->key.step - 1) * replay->n_images, replay->n_images, ranges, own->drawn,
-               own->numbers);
+               own->numbers, own->targets);
   gd_free(ranges);
 }
 
 static void pool_fill(gd_replay *replay, gd_range images, gd_batch *batch) {
   const pool_replay *own = replay->own;
-  const uint8_t *first = own->drawn + (images.begin - own->mine.begin) * batch->n_elements;
+  int64_t at = images.begin - own->mine.begin;
+  const uint8_t *first = own->drawn + at * batch->n_elements;
+  if (own->targets) {
+    gd_pool_place(own->pool, replay->of.schedule, first, own->numbers + at, batch);
+    memcpy(batch->target, own->targets + at * batch->n_elements,
+           (size_t)(batch->n * batch->n_elements) * sizeof(float));
+    return;
+  }
   gd_pixels_normalise(first, batch->n * batch->n_elements, batch->x);
-  const int64_t *numbers = own->numbers + (images.begin - own->mine.begin);
+  const int64_t *numbers = own->numbers + at;
   for (int row = 0; row < batch->n; row++) {
     if (batch->label) batch->label[row] = (float)gd_pool_label(own->pool, numbers[row]);
     if (replay->of.config->replay.coupled)
@@ -307,6 +373,7 @@ static void pool_release(gd_replay *replay) {
   gd_pool_destroy(&own->pool);
   gd_free(own->drawn);
   gd_free(own->numbers);
+  gd_free(own->targets);
   gd_free(own);
 }
 

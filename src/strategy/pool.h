@@ -29,12 +29,23 @@ char *gd_pool_path(const char *folder, int task);
 
 size_t gd_pool_nbytes(const gd_pool *pool); /* memory of this rank */
 
+/* Asks the teacher, with a batch of GD_IMAGE_CHUNK, for the target of each image at the image's own timestep and noise.
+ * Local.
+ */
+void gd_pool_keep_targets(gd_pool *pool, gd_generator *teacher, const gd_schedule *schedule);
+
 /* Draws number first .. first + n - 1 of the task; this rank gets those of its range, as bytes (range, H, W, C), and
- * their numbers in the pool (range). Each
- * pass over the pool has an order of its own, which follows from the seed, so that what is drawn does not depend on
+ * their numbers in the pool (range) and, where the pool keeps them, their targets (range, H, W, C). Each pass over the
+ * pool has an order of its own, which follows from the seed, so that what is drawn does not depend on
  * ranks. `ranges` (size): each rank's part of 0 .. n-1, in ascending order. Collective on comm: images travel from the
  * ranks that hold them. */
-void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out, int64_t *numbers);
+void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, uint8_t *out, int64_t *numbers,
+                  float *targets);
+
+/* From images of the pool as bytes (n, H, W, C) and their numbers (n): the rows of a batch at the images' own timesteps
+ * and noise, but for the teacher's targets. Local. */
+void gd_pool_place(const gd_pool *pool, const gd_schedule *schedule, const uint8_t *images, const int64_t *numbers,
+                   gd_batch *batch);
 
 /* Of an image of the pool, by its number: its class, where the network is conditional; the noise x_T (H, W, C) that it
  * was generated from, where no limit in seconds has left images out. Local. */

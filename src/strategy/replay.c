@@ -77,7 +77,7 @@ void gd_replay_fill(gd_replay *replay, gd_range images, gd_batch *batch) {
     replay->source->fill(replay, images, batch);
     gd_batch_drop_labels(batch, replay->of.config, replay_key(replay, GD_RANDOM_REPLAY_LABEL_DROP), images.begin);
   }
-  if (replay->strategy->target != GD_TARGET_TEACHER) return;
+  if (replay->strategy->target != GD_TARGET_TEACHER || replay->of.config->replay.pool_targets) return;
   gd_generator_input in = {.n = batch->n, .x = batch->x, .label = batch->label};
   memcpy(batch->target, gd_generator_predict(replay->teacher, &in, batch->t),
          (size_t)(batch->n * batch->n_elements) * sizeof(float));

@@ -65,6 +65,9 @@ void gd_replay_draw_noise(const gd_replay *replay, gd_range images, gd_batch *ba
  * of the limits of evaluations and seconds are for the pool, where there is one. Local. */
 int gd_replay_images(const gd_replay_setting *of, int64_t step, double seconds);
 
+/* Teacher evaluations for an image of the pool, with its target where the pool keeps that. Local. */
+int64_t gd_replay_pool_evaluations(const gd_config *config);
+
 /* Images generated before a task, and how long that may take at most, 0: any time. Local. */
 int64_t gd_replay_pool_images(const gd_config *config);
 double gd_replay_pool_seconds(const gd_config *config);

@@ -299,6 +299,10 @@ static void sampling(void **state) {
        "bad.yaml:2: key 'training.init': must be none for strategy isolated, which begins anew with each task"},
       {"strategy: {name: isolated}\nsolver: {replay: fresh}\n",
        "bad.yaml:2: key 'solver.replay': must be sample_set for strategy isolated, which has several generators"},
+      {"replay: {pool_targets: true}\n",
+       "bad.yaml:1: key 'replay.pool_targets': is for generative_distillation with replay.source pool"},
+      {"model: {conditional: true}\nreplay: {source: pool, pool_targets: true}\n",
+       "bad.yaml:2: key 'replay.pool_targets': cannot be combined with model.conditional"},
       {"solver: {replay: pool}\n", "bad.yaml:1: key 'solver.replay': must be sample_set or fresh, is 'pool'"},
       {"strategy: {name: isolated, regulariser: si}\n",
        "bad.yaml:1: key 'strategy.regulariser': must be none for strategy isolated, whose networks have nothing to "

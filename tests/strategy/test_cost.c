@@ -89,6 +89,16 @@ static void a_pool_leaves_half_of_the_evaluations_to_the_targets(void **state) {
   gd_config_destroy(&config);
 }
 
+static void a_pool_that_keeps_targets_is_all_of_the_cost(void **state) {
+  (void)state;
+  gd_config *config = make_config("replay.source=pool", "replay.pool_targets=true", "replay.limit_evaluations=3000");
+  assert_int_equal(gd_replay_pool_images(config), 1000);  // two steps and the target
+  spent s = spend(config, 0);
+  assert_int_equal(s.images, N_STEPS * BATCH);
+  assert_int_equal(s.evaluations, 0);
+  gd_config_destroy(&config);
+}
+
 static void seconds_are_spread_over_the_task(void **state) {
   (void)state;
   gd_config *config = make_config("replay.limit_seconds=10", NULL, NULL);
@@ -144,6 +154,7 @@ int main(void) {
       cmocka_unit_test(without_limits_each_step_has_a_batch),
       cmocka_unit_test(images_and_evaluations_are_spread_evenly),
       cmocka_unit_test(a_pool_leaves_half_of_the_evaluations_to_the_targets),
+      cmocka_unit_test(a_pool_that_keeps_targets_is_all_of_the_cost),
       cmocka_unit_test(seconds_are_spread_over_the_task),
       cmocka_unit_test(growing_replay),
       cmocka_unit_test(a_part_of_the_way_costs_less),

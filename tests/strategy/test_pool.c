@@ -68,7 +68,7 @@ static uint8_t *draw(gd_pool *pool, const gd_comm *comm, int64_t first, int n) {
   gd_range mine = ranges[comm->rank];
   uint8_t *all = gd_alloc_zero((size_t)n * N_ELEMENTS);
   int64_t *numbers = GD_NEW_ARRAY(int64_t, n);
-  gd_pool_draw(pool, first, n, ranges, all + mine.begin * N_ELEMENTS, numbers);
+  gd_pool_draw(pool, first, n, ranges, all + mine.begin * N_ELEMENTS, numbers, NULL);
   gd_free(numbers);
   MPI_Allreduce(MPI_IN_PLACE, all, n * N_ELEMENTS, MPI_BYTE, MPI_BOR, comm->mpi);
   gd_free(ranges);
@@ -151,13 +151,51 @@ static void numbers_belong_to_the_images(void **state) {
   gd_range *ranges = GD_NEW_ARRAY(gd_range, test_comm->size);
   for (int r = 0; r < test_comm->size; r++) ranges[r] = gd_range_block(N_POOL, test_comm->size, r);
   gd_range mine = ranges[test_comm->rank];
-  gd_pool_draw(pool, 0, N_POOL, ranges, drawn, numbers);
+  gd_pool_draw(pool, 0, N_POOL, ranges, drawn, numbers, NULL);
   for (int64_t i = 0; i < mine.end - mine.begin; i++)
     assert_memory_equal(drawn + i * N_ELEMENTS, images + numbers[i] * N_ELEMENTS, N_ELEMENTS);
   gd_free(ranges);
   gd_free(images);
   gd_pool_destroy(&pool);
   gd_comm_destroy(&alone);
+  close_fixture(&f);
+}
+
+// What a pool keeps for an image is what the teacher answers at the image's own timestep and noise, whoever draws it.
+static void kept_targets_are_the_teacher_s(void **state) {
+  (void)state;
+  gd_fixture f;
+  gd_replay_cost cost;
+  uint8_t drawn[N_POOL * N_ELEMENTS];
+  int64_t numbers[N_POOL];
+  float targets[N_POOL * N_ELEMENTS], t[1], seen[N_POOL];
+  open_fixture(&f, "replay.pool_targets=true");
+  gd_pool *pool = make_pool(&f, test_comm, DIGEST, f.path, &cost);
+  assert_int_equal(cost.evaluations, 3 * N_POOL);  // two steps and the target
+  gd_pool_keep_targets(pool, f.teacher, f.schedule);
+  gd_range *ranges = GD_NEW_ARRAY(gd_range, test_comm->size);
+  for (int r = 0; r < test_comm->size; r++) ranges[r] = gd_range_block(N_POOL, test_comm->size, r);
+  gd_range mine = ranges[test_comm->rank];
+  gd_pool_draw(pool, 0, N_POOL, ranges, drawn, numbers, targets);
+  gd_batch one = gd_batch_make(1, N_ELEMENTS);
+  float x[N_ELEMENTS];
+  one.n = 1;
+  one.x = x;
+  one.t = t;
+  for (int64_t i = 0; i < mine.end - mine.begin; i++) {
+    gd_pool_place(pool, f.schedule, drawn + i * N_ELEMENTS, numbers + i, &one);
+    gd_generator_input in = {.n = 1, .x = one.x};
+    const float *answer = gd_generator_predict(f.teacher, &in, one.t);
+    double error = relative_error(targets + i * N_ELEMENTS, answer, N_ELEMENTS);
+    if (!(error < 1e-5)) fail_msg("image %d differs by %g", (int)numbers[i], error);
+    seen[i] = one.t[0];
+  }
+  int n_other = 0;  // each image has a timestep of its own
+  for (int64_t i = 1; i < mine.end - mine.begin; i++) n_other += seen[i] != seen[0];
+  assert_true(n_other > 0);
+  gd_batch_clear(&one);
+  gd_free(ranges);
+  gd_pool_destroy(&pool);
   close_fixture(&f);
 }
 
@@ -240,9 +278,13 @@ static void a_stop_ends_the_generation_on_all_ranks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(draws_do_not_depend_on_the_ranks), cmocka_unit_test(a_pass_draws_each_image_once),
-      cmocka_unit_test(numbers_belong_to_the_images),     cmocka_unit_test(the_pool_on_disk_is_reused_if_it_matches),
-      cmocka_unit_test(seconds_limit_the_generation),     cmocka_unit_test(a_stop_ends_the_generation_on_all_ranks),
+      cmocka_unit_test(draws_do_not_depend_on_the_ranks),
+      cmocka_unit_test(a_pass_draws_each_image_once),
+      cmocka_unit_test(numbers_belong_to_the_images),
+      cmocka_unit_test(kept_targets_are_the_teacher_s),
+      cmocka_unit_test(the_pool_on_disk_is_reused_if_it_matches),
+      cmocka_unit_test(seconds_limit_the_generation),
+      cmocka_unit_test(a_stop_ends_the_generation_on_all_ranks),
   };
   return GD_TEST_MAIN(tests);
 }
