@@ -122,6 +122,7 @@ void gd_pairs_visit(const gd_points *a, const gd_points *b, int n, const gd_pair
   double *products = GD_NEW_ARRAY(double, (int64_t)BLOCK *PANEL);
   for (gd_range columns = {0, 0}; columns.begin < b->n; columns.begin += PANEL) {
     columns.end = columns.begin + PANEL < b->n ? columns.begin + PANEL : b->n;
+    gd_progress(NULL);
     gather_panel(b, columns, panel);
     for (int64_t row = a->local.begin; row < a->local.end; row += BLOCK) {
       gd_pair_tile tile = {.a = a, .b = b, .row = row, .column = columns.begin, .products = products};
