@@ -27,8 +27,21 @@ static void take_current(const gd_replay *replay, int64_t image, float *x) {
 
 /* ---- Source ---- */
 
+static gd_sampler_noise noise_of_images(const gd_replay *replay, gd_range images) {
+  gd_sampler_noise noise = {.key = replay->key, .first = images.begin, .step_is_taken = true};
+  noise.key.purpose = GD_RANDOM_REPLAY_SAMPLER;
+  return noise;
+}
+
+// An image that is not finite makes the loss so, which all ranks learn of at the end of the step.
+static void sample_all(gd_replay *replay, gd_range images, gd_batch *batch) {
+  gd_sampler_noise noise = noise_of_images(replay, images);
+  gd_generator_input in = {.n = batch->n, .x = batch->x, .label = batch->label};
+  gd_generator_sample(replay->teacher, &replay->of.config->replay.sampling, &in, &noise);
+}
+
 // The rows that are sampled move to the front and back again.
-static void sample_rows(gd_replay *replay, gd_range images, gd_batch *batch) {
+static void sample_some(gd_replay *replay, gd_range images, gd_batch *batch) {
   int64_t n_elements = batch->n_elements;
   size_t nbytes = (size_t)n_elements * sizeof(float);
   int n = 0, *rows = GD_NEW_ARRAY(int, batch->n + 1);
@@ -39,10 +52,9 @@ static void sample_rows(gd_replay *replay, gd_range images, gd_batch *batch) {
     if (batch->label) label[n] = batch->label[row];
     rows[n++] = row;
   }
-  gd_sampler_noise noise = {.key = replay->key, .first = images.begin, .step_is_taken = true, .rows = rows};
-  noise.key.purpose = GD_RANDOM_REPLAY_SAMPLER;
+  gd_sampler_noise noise = noise_of_images(replay, images);
+  noise.rows = rows;
   gd_generator_input in = {.n = n, .x = x, .label = batch->label ? label : NULL};
-  // an image that is not finite makes the loss so, which all ranks learn of at the end of the step
   if (n > 0) gd_generator_sample(replay->teacher, &replay->of.config->replay.sampling, &in, &noise);
   for (int row = 0, next = 0; row < batch->n; row++) {
     float *out = batch->x + row * n_elements;
@@ -61,7 +73,7 @@ static void online_fill(gd_replay *replay, gd_range images, gd_batch *batch) {
   if (replay->of.config->replay.coupled)
     memcpy(batch->target, batch->x, (size_t)(batch->n * batch->n_elements) * sizeof(float));
   gd_replay_draw_labels(replay, images, batch);
-  sample_rows(replay, images, batch);
+  (replay->of.config->replay.skip_snr > 0 ? sample_some : sample_all)(replay, images, batch);
   gd_replay_draw_timesteps(replay, images, batch);
   gd_replay_draw_noise(replay, images, batch);
 }
