@@ -11,6 +11,7 @@
 #include "eval/floor.h"
 #include "eval/json.h"
 #include "eval/metric.h"
+#include "eval/moments.h"
 #include "gendistill/eval.h"
 #include "gendistill/strategy.h"
 #include "gendistill/train.h"
@@ -76,6 +77,7 @@ void gd_evaluator_destroy(gd_evaluator **evaluator) {
   gd_evaluator *e = *evaluator;
   if (!e) return;
   gd_solver_training_destroy(&e->solver);
+  gd_moments_destroy(&e->moments);
   gd_grid_destroy(&e->grid);
   gd_inception_destroy(&e->inception);
   gd_classifier_destroy(&e->classifier);

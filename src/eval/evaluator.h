@@ -17,7 +17,9 @@ struct gd_evaluator {
   gd_classifier *classifier;
   gd_inception *inception;  // NULL where the classifier's own features are asked for
   gd_grid *grid;
-  gd_features real;  // of all test images; values NULL until they are needed
+  gd_features real;     // of all test images; values NULL until they are needed
+  gd_moments *moments;  // of the test images that were measured last; NULL: none
+  uint64_t moments_key;
   gd_solver_training *solver;
   json_t *evaluations[GD_MAX_CLASSES];  // of the run's tasks, as in metrics.jsonl; NULL: not known yet
 };

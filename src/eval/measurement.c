@@ -51,21 +51,23 @@ static gd_moments *measure_real(gd_evaluator *e, const bool *wanted) {
   return moments;
 }
 
-// Moments of the test images of the wanted classes, from the cache where they are there.
-static gd_err real_moments(gd_evaluator *e, const bool *wanted, gd_moments **out) {
+// Moments of the test images of the wanted classes, in e->moments; from the cache where they are there.
+static gd_err find_moments(gd_evaluator *e, const bool *wanted) {
   gd_err err = GD_OK;
   char *draft = NULL;
   uint64_t key =
       gd_digest(wanted, sizeof(bool) * (size_t)e->test->n_classes, gd_dataset_digest(e->test) ^ gd_evaluator_digest(e));
+  if (e->moments && e->moments_key == key) return GD_OK;
   char *path = gd_cache_path(e->config->evaluation.cache, "moments", key, "h5");
-  *out = NULL;
+  gd_moments_destroy(&e->moments);
+  e->moments_key = key;
   if (gd_cache_has(e->comm, path)) {
-    if (gd_moments_read(out, e->grid, path, gd_evaluator_width(e)) == GD_OK) goto done;
+    if (gd_moments_read(&e->moments, e->grid, path, gd_evaluator_width(e)) == GD_OK) goto done;
     gd_log(GD_LOG_WARN, "%s; measuring the real images again", gd_error_message());
   }
-  *out = measure_real(e, wanted);
+  e->moments = measure_real(e, wanted);
   GD_TRY(gd_cache_begin(e->comm, path, &draft));
-  GD_TRY(gd_moments_write(*out, draft));
+  GD_TRY(gd_moments_write(e->moments, draft));
   GD_TRY(gd_cache_publish(e->comm, draft, path));
 done:
   gd_free(draft);
@@ -94,12 +96,11 @@ uint8_t *gd_measurement_real_labels(const gd_measurement *m, const bool *wanted)
 gd_err gd_measurement_frechet(gd_measurement *m, const bool *wanted, const bool *selected, gd_frechet *out) {
   gd_err err;
   gd_evaluator *e = m->evaluator;
-  gd_moments *real = NULL, *generated = NULL;
-  GD_TRY(real_moments(e, wanted, &real));
+  gd_moments *generated = NULL;
+  GD_TRY(find_moments(e, wanted));
   gd_moments_create(&generated, e->grid, &m->features, selected);
-  err = gd_frechet_distance(out, real, generated);
+  err = gd_frechet_distance(out, e->moments, generated);
 done:
-  gd_moments_destroy(&real);
   gd_moments_destroy(&generated);
   return err;
 }
