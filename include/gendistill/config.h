@@ -52,6 +52,7 @@ typedef enum gd_solver_loss { GD_SOLVER_STANDARD, GD_SOLVER_REFERENCE } gd_solve
 typedef enum gd_solver_replay { GD_SOLVER_SAMPLE_SET, GD_SOLVER_FRESH } gd_solver_replay;
 
 typedef enum gd_nonfinite { GD_NONFINITE_STOP, GD_NONFINITE_SKIP } gd_nonfinite;
+typedef enum gd_pool_balance { GD_BALANCE_NONE, GD_BALANCE_SOLVER } gd_pool_balance;
 typedef enum gd_extractor { GD_RESNET18, GD_INCEPTION_V3 } gd_extractor;
 
 typedef struct gd_config {
@@ -79,9 +80,12 @@ typedef struct gd_config {
     bool growing;         /* so many for each earlier task */
     double skip_snr;      /* images below this signal-to-noise ratio are not sampled; 0: off */
     gd_generated_source_id source;
-    int pool_images;   /* of a pool */
-    bool pool_targets; /* which keeps the teacher's answers */
-    int buffer_images; /* of a buffer of real images */
+    int pool_images;     /* of a pool */
+    bool pool_targets;   /* which keeps the teacher's answers */
+    double pool_refresh; /* share of it that each epoch makes anew */
+    gd_pool_balance pool_balance;
+    int pool_candidates; /* images made for each one of a balanced pool */
+    int buffer_images;   /* of a buffer of real images */
     gd_buffer_per buffer_per;
     /* Maximum that a task's replay may take where images are generated, 0: no limit; see gd_replay_images. */
     int limit_images, limit_evaluations;

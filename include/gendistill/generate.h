@@ -76,7 +76,8 @@ typedef struct gd_sample_request {
   const float *const *networks; /* ... with these parameters */
   int64_t first;                /* number of the first image */
   int64_t n_global;
-  double seconds; /* begin no more images after this time; 0: no limit */
+  double seconds;      /* begin no more images after this time; 0: no limit */
+  const uint8_t *keep; /* (local) images that stay as they are; NULL: none */
 } gd_sample_request;
 
 /* Generates the images gd_range_images(comm, n_global), rounded to bytes, in `images` (local, H, W, C), and before

@@ -4,6 +4,7 @@
 #define GENDISTILL_LEARN_H
 
 #include "gendistill/comm.h"
+#include "gendistill/data.h"
 #include "gendistill/nn.h"
 
 /* ---- The data-parallel step ---------------------------------------------------------------------- */
@@ -107,5 +108,15 @@ gd_err gd_classification_step(gd_classification *classification, double learning
 
 /* The parameters, the same on all ranks, idle ones too. Collective on comm. */
 const float *gd_classification_params(gd_classification *classification);
+
+/* ---- Outputs of a trained network ---------------------------------------------------------------- */
+
+/* Runs `plan` (of `net`, inference, one input, batch GD_IMAGE_CHUNK) over n images, enlarged where the network's input
+ * is larger, and writes the outputs (n, width). Chunks of fixed size and place: the same bits for any rank count, where
+ * `images` starts at a whole chunk. Local. */
+void gd_extract(gd_plan *plan, const gd_net *net, int64_t n, const gd_images *images, float *out);
+
+/* Index of the largest of n values. */
+int gd_largest(const float *values, int n);
 
 #endif

@@ -47,6 +47,10 @@ void gd_resnet18_create(gd_net **out, int image_size, int channels, const int wi
  * image_size must be at least 12. Local. */
 void gd_solver_create(gd_net **out, int image_size, int channels, int n_classes, bool dropout);
 
+/* RUN/solver/solver-task02.h5 (task from 1 in the name, from 0 here), a checkpoint with the array "model" of a solver
+ * without dropout; new string, gd_free. Local. */
+char *gd_solver_path(const char *run, int task);
+
 typedef enum gd_inception_variant {
   GD_INCEPTION_TORCHVISION, /* torchvision's inception_v3 */
   /* The network behind the Frechet inception distance (FID): the average pools of Mixed_5b..5d, 6b..6e and 7b leave the

@@ -41,6 +41,9 @@ int gd_strategy_tasks_seen(const gd_config *config, int task);
 uint32_t *gd_strategy_images(const gd_config *config, const gd_dataset *dataset, const gd_task_split *split, int task,
                              int64_t *n_out);
 
+/* The classes of the first n_tasks tasks, in `classes` (GD_MAX_CLASSES); returns how many. Local. */
+int gd_strategy_classes(const gd_config *config, int n_tasks, int *classes);
+
 /* Labels for images of the classes of the first n_tasks tasks; none where the network is not conditional. Local. */
 gd_label_cycle gd_strategy_labels(const gd_config *config, int n_tasks);
 
@@ -127,6 +130,11 @@ void gd_replay_destroy(gd_replay **replay);
 /* Makes what is needed before the first step, in `folder`; *cost says what that took. Collective on comm. GD_STOPPED
  * and GD_ERR_FAILED as gd_sample_images and gd_sample_set_write. */
 gd_err gd_replay_prepare(gd_replay *replay, const char *folder, gd_replay_cost *cost);
+
+/* Comes before the steps of epoch `epoch` (from 0), also after a resume within it. *cost, where a pool was brought to
+ * that epoch: the seconds of this, but the images and evaluations of the whole task up to there. Collective on comm.
+ * Errors as gd_replay_prepare. */
+gd_err gd_replay_begin_epoch(gd_replay *replay, int epoch, gd_replay_cost *cost);
 
 /* A step of a task as its replay sees it. */
 typedef struct gd_replay_step {

@@ -42,6 +42,9 @@ void gd_trainer_begin_task(gd_trainer *trainer, int task);
  * comm. GD_STOPPED and GD_ERR_FAILED as gd_replay_prepare. */
 gd_err gd_trainer_prepare(gd_trainer *trainer, int64_t n_steps, const char *folder, gd_replay_cost *prepared);
 
+/* Comes before the steps of epoch `epoch` (from 0); *cost as gd_replay_begin_epoch. Collective on comm. */
+gd_err gd_trainer_begin_epoch(gd_trainer *trainer, int epoch, gd_replay_cost *cost);
+
 /* Step `step` of the task (from 1) on the images `indices` (n, of the dataset; the whole batch of all ranks).
  * requests: this rank's, GD_REQUEST_... added up. Collective on comm. GD_ERR_FAILED where loss or gradient is not
  * finite and the step is not to be skipped; parameters and optimiser state are unchanged either way. */

@@ -17,6 +17,7 @@ static const char *const regularisers[] = {"none", GD_REGULARISERS(GD_LIST_NAME)
 static const char *const fisher_terms[] = {"online", "task", NULL};
 static const char *const weightings[] = {"task", "none", NULL};
 static const char *const buffer_counts[] = {"total", "class", NULL};
+static const char *const pool_balances[] = {"none", "solver", NULL};
 static const char *const solver_replays[] = {"sample_set", "fresh", NULL};
 static const char *const solver_losses[] = {"standard", "reference", NULL};
 static const char *const rate_schedules[] = {"constant", "cosine", "linear", NULL};
@@ -157,6 +158,13 @@ const gd_key gd_keys[] = {
     VALUE(BOOL, replay.pool_targets, "false", SAME,
         "Let the pool of generative_distillation keep the teacher's answer for each of its images, at one timestep and noise of "
         "the image's own, instead of asking the teacher in each step."),
+    NUMBER(REAL, replay.pool_refresh, 0, 1, "0.0", SAME,
+        "Share of the pool's images that are made anew at the beginning of each epoch but the first, in turn; 0: none."),
+    CHOICE(replay.pool_balance, pool_balances, "none", SAME,
+        "solver: draw equally many images of each earlier class from a pool, as the solver of the task before labels them, "
+        "which evaluation.measures trains after each task; none: draw all that were made."),
+    NUMBER(INT, replay.pool_candidates, 1, 100, "2", SAME,
+        "Images that the teacher makes for each of the replay.pool_images images of a balanced pool."),
     NUMBER(INT, replay.buffer_images, 1, 100000000, "1000", SAME,
         "Real images that experience_replay and experience_distillation keep of the earlier tasks, equally many of each "
         "class; only their indices are stored."),

@@ -251,6 +251,54 @@ static gd_err check_pool_targets(const gd_config_reader *reader) {
   return GD_OK;
 }
 
+static bool has_pool(const gd_config *config) {
+  gd_strategy_id name = config->strategy.name;
+  bool samples = name == GD_STRATEGY_generative_distillation || name == GD_STRATEGY_generative_replay;
+  return samples && config->replay.source == GD_GENERATED_SOURCE_pool;
+}
+
+static gd_err check_refresh(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  if (config->replay.pool_refresh == 0) return GD_OK;
+  if (!has_pool(config)) return clash(reader, "replay.pool_refresh", NULL, "is for replay.source pool");
+  if (config->replay.limit_seconds > 0)
+    return clash(reader, "replay.pool_refresh", NULL, "cannot be combined with replay.limit_seconds");
+  if (config->replay.pool_balance != GD_BALANCE_NONE)
+    return clash(reader, "replay.pool_refresh", NULL, "cannot be combined with replay.pool_balance");
+  return GD_OK;
+}
+
+static gd_err check_balance(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  if (config->replay.pool_balance == GD_BALANCE_NONE) return GD_OK;
+  if (!has_pool(config)) return clash(reader, "replay.pool_balance", NULL, "is for replay.source pool");
+  if (config->model.conditional)
+    return clash(reader, "replay.pool_balance", NULL,
+                 "must be none for model.conditional, whose pools are balanced by their labels");
+  if (!config->evaluation.measures || config->solver.epochs == 0)
+    return clash(reader, "replay.pool_balance", NULL,
+                 "needs the solver: evaluation.measures true and solver.epochs above 0");
+  return GD_OK;
+}
+
+// What a task may take must be enough for one image of the pool.
+static gd_err check_pool_limits(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  if (!has_pool(config)) return GD_OK;
+  double made = config->replay.pool_balance == GD_BALANCE_NONE ? 1 : config->replay.pool_candidates;
+  made += config->replay.pool_refresh * (config->training.epochs - 1);
+  int images = config->replay.limit_images, evaluations = config->replay.limit_evaluations;
+  if (images && images < made)
+    return clash(reader, "replay.limit_images", NULL,
+                 "must be 0 or at least the images made for each image of the pool (%g), is '%d'", made, images);
+  int per_image = gd_sampling_evaluations(&config->replay.sampling) + config->replay.pool_targets;
+  if (evaluations && evaluations < 2 * per_image * made)
+    return clash(reader, "replay.limit_evaluations", NULL,
+                 "must be 0 or at least twice the evaluations for an image of the pool (%g), is '%d'", per_image * made,
+                 evaluations);
+  return GD_OK;
+}
+
 static gd_err check_amount(const gd_config_reader *reader) {
   const gd_config *config = reader->config;
   gd_strategy_id name = config->strategy.name;
@@ -367,6 +415,9 @@ gd_err gd_config_validate(gd_config_reader *reader) {
   GD_TRY(check_partial(reader));
   GD_TRY(check_amount(reader));
   GD_TRY(check_pool_targets(reader));
+  GD_TRY(check_refresh(reader));
+  GD_TRY(check_balance(reader));
+  GD_TRY(check_pool_limits(reader));
   GD_TRY(check_sampling(reader,
                         (sampling_keys){"evaluation.sampler", "evaluation.steps", "evaluation.eta",
                                         "evaluation.guidance", "evaluation.timesteps"},

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "eval/cache.h"
-#include "eval/extract.h"
 #include "gendistill/eval.h"
 #include "gendistill/learn.h"
 #include "gendistill/model.h"

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "eval/extract.h"
 #include "gendistill/generate.h"
 #include "gendistill/strategy.h"
 #include "gendistill/train.h"

@@ -7,7 +7,6 @@
 
 #include "eval/balance.h"
 #include "eval/cache.h"
-#include "eval/extract.h"
 #include "eval/json.h"
 #include "eval/solver_replay.h"
 #include "gendistill/eval.h"
@@ -258,7 +257,7 @@ static gd_err next_task(gd_solver_training *s) {
   int task = s->task + 1;
   gd_solver_replay_source *replay = NULL;
   bool replays = task > 0 && gd_strategy_get(s->config->strategy.name)->data == GD_DATA_TASK;
-  char *path = gd_format("%s/solver/solver-task%02d.h5", s->config->output.directory, task + 1), *description = NULL;
+  char *path = gd_solver_path(s->config->output.directory, task), *description = NULL;
   char *source = NULL;
   gd_solver_replay_setting setting = {
       .comm = s->comm, .config = s->config, .train = s->train, .plan = s->plan, .net = s->net, .task = task};

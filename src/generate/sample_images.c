@@ -80,12 +80,16 @@ static bool time_is_over(const gd_comm *comm, double start, double seconds) {
   return passed >= seconds;
 }
 
+static bool is_wanted(const gd_sample_request *request, int64_t row) {
+  return !request->keep || !request->keep[row];
+}
+
 // The rows from `row` on of this rank's n that network `network` makes, at most a chunk; returns the row behind them.
 static int64_t next_chunk(const gd_sample_request *request, int network, int64_t row, int64_t n, sample_chunk *chunk) {
   int n_networks = request->n_networks > 0 ? request->n_networks : 1;
   chunk->n = 0;
   for (; row < n && chunk->n < GD_IMAGE_CHUNK; row++)
-    if ((chunk->first + row) % n_networks == network) chunk->rows[chunk->n++] = (int)row;
+    if ((chunk->first + row) % n_networks == network && is_wanted(request, row)) chunk->rows[chunk->n++] = (int)row;
   return row;
 }
 

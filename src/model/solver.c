@@ -25,3 +25,7 @@ void gd_solver_create(gd_net **out, int image_size, int channels, int n_classes,
   gd_net_output(net, gd_net_linear(net, x, "fc", n_classes));
   *out = net;
 }
+
+char *gd_solver_path(const char *run, int task) {
+  return gd_format("%s/solver/solver-task%02d.h5", run, task + 1);
+}

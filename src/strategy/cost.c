@@ -37,11 +37,36 @@ static int64_t lesser(int64_t a, int64_t b) {
 
 /* ---- Limits ---- */
 
+// Images that the teacher makes before the task for each one that is drawn.
+static int candidates(const gd_config *config) {
+  return config->replay.pool_balance == GD_BALANCE_NONE ? 1 : config->replay.pool_candidates;
+}
+
+// Images of a pool, of which the teacher may make `limit` in the whole task.
+static int64_t pool_within(const gd_config *config, int64_t limit) {
+  int later_epochs = config->training.epochs - 1;
+  return (int64_t)((double)limit / (candidates(config) + config->replay.pool_refresh * later_epochs));
+}
+
 int64_t gd_replay_pool_images(const gd_config *config) {
   int64_t n = config->replay.pool_images, evaluations = config->replay.limit_evaluations;
-  if (config->replay.limit_images) n = lesser(n, config->replay.limit_images);
+  if (config->replay.limit_images) n = lesser(n, pool_within(config, config->replay.limit_images));
   if (evaluations && evaluations_per_target(config)) evaluations /= 2;  // the other half is for the targets
-  return evaluations ? lesser(n, evaluations / gd_replay_pool_evaluations(config)) : n;
+  return evaluations ? lesser(n, pool_within(config, evaluations / gd_replay_pool_evaluations(config))) : n;
+}
+
+int64_t gd_replay_pool_candidates(const gd_config *config) {
+  return gd_replay_pool_images(config) * candidates(config);
+}
+
+int64_t gd_replay_pool_refreshed(const gd_config *config, int64_t n, int epoch) {
+  return (int64_t)(config->replay.pool_refresh * epoch * (double)n);
+}
+
+// In the whole task.
+static int64_t pool_images_made(const gd_config *config) {
+  int64_t n = gd_replay_pool_candidates(config);
+  return n + gd_replay_pool_refreshed(config, n, config->training.epochs - 1);
 }
 
 double gd_replay_pool_seconds(const gd_config *config) {
@@ -54,7 +79,7 @@ static int64_t images_of_task(const gd_config *config) {
   if (!generates_images(config)) return n;
   if (config->replay.limit_images && !has_pool(config)) n = config->replay.limit_images;
   if (!evaluations || per_image == 0) return n;
-  if (has_pool(config)) evaluations -= gd_replay_pool_images(config) * gd_replay_pool_evaluations(config);
+  if (has_pool(config)) evaluations -= pool_images_made(config) * gd_replay_pool_evaluations(config);
   return lesser(n, evaluations / per_image);
 }
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "gendistill/learn.h"
+#include "strategy/balance.h"
 #include "strategy/source.h"
 
 struct gd_pool {
@@ -13,13 +13,17 @@ struct gd_pool {
   int64_t n;
   size_t image_nbytes;
   gd_range local;
-  uint8_t *images;  // (local, H, W, C)
-  uint8_t *labels;  // (n) of a conditional network, otherwise NULL
-  float *targets;   // (local, H, W, C) the teacher's answers; NULL: not kept
-  bool coupled;     // an image's own noise is that which it was generated from
-  gd_random start;  // key of x_T
-  gd_random key;    // of the order; step: the pass
-  uint32_t *order;  // (n) of the pass in key.step
+  uint8_t *images;    // (local, H, W, C)
+  uint8_t *labels;    // (n) of a conditional network, otherwise NULL
+  int64_t stride;     // scatters the order in which images are made anew over the ranks
+  int64_t refreshed;  // images made anew so far
+  float *targets;     // (local, H, W, C) the teacher's answers; NULL: not kept
+  bool coupled;       // an image's own noise is that which it was generated from
+  gd_random start;    // key of x_T
+  gd_random key;      // of the order; step: the pass
+  int64_t n_drawn;    // images that a pass draws
+  uint32_t *chosen;   // (n_drawn) which those are; NULL: all n
+  uint32_t *order;    // (n_drawn) of the pass in key.step
 };
 
 char *gd_pool_path(const char *folder, int task) {
@@ -66,20 +70,23 @@ static gd_random start_key(const gd_pool_request *request) {
   return (gd_random){.seed = request->config->seed, .purpose = GD_RANDOM_POOL_START, .task = (uint32_t)request->task};
 }
 
+static gd_sample_request images_wanted(const gd_pool_request *request, int64_t n) {
+  gd_random x_T = start_key(request), noise = x_T;
+  noise.purpose = GD_RANDOM_POOL_NOISE;
+  return (gd_sample_request){.sampling = &request->config->replay.sampling,
+                             .shape = request->shape,
+                             .start = x_T,
+                             .noise = noise,
+                             .labels = &request->labels,
+                             .n_global = n};
+}
+
 static gd_err pool_generate(const gd_pool_request *request, gd_sample_set *set, const char *path, double *seconds) {
   gd_err err;
   double start = gd_seconds();
   const gd_comm *comm = request->comm;
-  const gd_config *config = request->config;
-  gd_random x_T = start_key(request), noise = x_T;
-  noise.purpose = GD_RANDOM_POOL_NOISE;
-  gd_sample_request samples = {.sampling = &config->replay.sampling,
-                               .shape = request->shape,
-                               .start = x_T,
-                               .noise = noise,
-                               .labels = &request->labels,
-                               .n_global = set->n_global,
-                               .seconds = gd_replay_pool_seconds(config)};
+  gd_sample_request samples = images_wanted(request, set->n_global);
+  samples.seconds = gd_replay_pool_seconds(request->config);
   gd_range local = gd_range_images(comm, set->n_global);
   int64_t n_done;
   uint8_t *images = gd_alloc((size_t)(local.end - local.begin) * (size_t)set->h * (size_t)set->w * (size_t)set->c + 1);
@@ -99,12 +106,33 @@ done:
   return err;
 }
 
+static int64_t common_divisor(int64_t a, int64_t b) {
+  return b == 0 ? a : common_divisor(b, a % b);
+}
+
+// A number without a common divisor with n, near n times the golden ratio: its multiples are spread evenly over n.
+static int64_t scattering_stride(int64_t n) {
+  int64_t stride = (int64_t)(0.618 * (double)n) + 1;
+  while (common_divisor(n, stride) != 1) stride++;
+  return stride;
+}
+
+static gd_err choose_images(gd_pool *pool, const gd_pool_request *request) {
+  gd_balance all = {.n = pool->n, .local = pool->local, .images = pool->images};
+  pool->n_drawn = pool->n;
+  if (request->config->replay.pool_balance == GD_BALANCE_NONE) return GD_OK;
+  int64_t wanted = gd_replay_pool_images(request->config);  // there may be fewer where time limits the pool
+  if (wanted < pool->n_drawn) pool->n_drawn = wanted;
+  pool->chosen = GD_NEW_ARRAY(uint32_t, pool->n_drawn);
+  return gd_balance_choose(request, &all, pool->n_drawn, pool->chosen);
+}
+
 gd_err gd_pool_create(gd_pool **out, const gd_pool_request *request, const char *path, gd_replay_cost *cost) {
   gd_err err = GD_OK;
   const gd_config *config = request->config;
   gd_shape shape = request->shape;
   gd_pool *pool = GD_NEW(gd_pool);
-  gd_sample_set set = gd_sample_set_describe(&config->replay.sampling, shape, gd_replay_pool_images(config),
+  gd_sample_set set = gd_sample_set_describe(&config->replay.sampling, shape, gd_replay_pool_candidates(config),
                                              config->seed, request->digest);
   *out = NULL;
   *cost = (gd_replay_cost){0};
@@ -120,11 +148,13 @@ gd_err gd_pool_create(gd_pool **out, const gd_pool_request *request, const char 
   if (request->labels.n > 0 && !pool->labels) GD_TRY(gd_error(GD_ERR_INPUT, "%s: holds no labels", path));
   cost->images = pool->n;
   cost->evaluations = pool->n * gd_replay_pool_evaluations(config);
+  GD_TRY(choose_images(pool, request));
+  pool->stride = scattering_stride(pool->n);
   pool->start = start_key(request);
   pool->coupled = config->replay.coupled;
   pool->key = (gd_random){.seed = config->seed, .purpose = GD_RANDOM_POOL_ORDER, .task = (uint32_t)request->task};
-  pool->order = GD_NEW_ARRAY(uint32_t, pool->n);
-  gd_random_permutation(pool->key, (uint32_t)pool->n, pool->order);
+  pool->order = GD_NEW_ARRAY(uint32_t, pool->n_drawn);
+  gd_random_permutation(pool->key, (uint32_t)pool->n_drawn, pool->order);
   *out = pool;
   pool = NULL;
 done:
@@ -137,6 +167,7 @@ void gd_pool_destroy(gd_pool **pool) {
   gd_free((*pool)->images);
   gd_free((*pool)->labels);
   gd_free((*pool)->targets);
+  gd_free((*pool)->chosen);
   gd_free((*pool)->order);
   gd_free(*pool);
   *pool = NULL;
@@ -145,7 +176,54 @@ void gd_pool_destroy(gd_pool **pool) {
 size_t gd_pool_nbytes(const gd_pool *pool) {
   size_t per_image = pool->image_nbytes * (1 + (pool->targets ? sizeof *pool->targets : 0));
   return (size_t)(pool->local.end - pool->local.begin) * per_image +
-         (size_t)pool->n * (sizeof *pool->order + (pool->labels ? 1 : 0));
+         (size_t)pool->n_drawn * sizeof *pool->order * (pool->chosen ? 2 : 1) + (pool->labels ? (size_t)pool->n : 0);
+}
+
+/* ---- Refresh ---- */
+
+// The number of the image at a place of the pool, once so many have been made anew: place, place + n, place + 2 n, ...
+static int64_t image_number(const gd_pool *pool, int64_t place, int64_t refreshed) {
+  int64_t turn = place * pool->stride % pool->n;
+  return place + (refreshed + turn) / pool->n * pool->n;
+}
+
+// Which of this rank's images do not become number place + first; whether any on some rank does.
+static bool find_kept(const gd_pool *pool, int64_t first, int64_t refreshed, uint8_t *keep) {
+  bool some = false;
+  for (int64_t place = 0; place < pool->n; place++) {
+    int64_t number = image_number(pool, place, refreshed);
+    bool is_new = number == place + first && number != image_number(pool, place, pool->refreshed);
+    if (is_new) some = true;
+    if (place >= pool->local.begin && place < pool->local.end) keep[place - pool->local.begin] = !is_new;
+  }
+  return some;
+}
+
+static void relabel(gd_pool *pool, const gd_label_cycle *labels, int64_t refreshed) {
+  for (int64_t place = 0; pool->labels && place < pool->n; place++)
+    pool->labels[place] = (uint8_t)gd_label_at(labels, image_number(pool, place, refreshed));
+}
+
+gd_err gd_pool_refresh(gd_pool *pool, const gd_pool_request *request, const gd_schedule *schedule, int epoch,
+                       gd_replay_cost *cost) {
+  gd_err err = GD_OK;
+  int64_t n_done, wanted = gd_replay_pool_refreshed(request->config, pool->n, epoch);
+  double start = gd_seconds();
+  uint8_t *keep = gd_alloc((size_t)(pool->local.end - pool->local.begin) + 1);
+  gd_sample_request samples = images_wanted(request, pool->n);
+  samples.keep = keep;
+  for (samples.first = pool->refreshed / pool->n * pool->n; samples.first < wanted + pool->n; samples.first += pool->n)
+    if (find_kept(pool, samples.first, wanted, keep))
+      GD_TRY(gd_sample_images(pool->comm, request->teacher, &samples, pool->images, NULL, &n_done));
+  relabel(pool, &request->labels, wanted);
+  int64_t before = pool->refreshed;
+  pool->refreshed = wanted;
+  if (pool->targets && before != wanted) gd_pool_keep_targets(pool, request->teacher, schedule);
+  *cost = (gd_replay_cost){.images = pool->n + wanted, .seconds = gd_seconds() - start};
+  cost->evaluations = cost->images * gd_replay_pool_evaluations(request->config);
+done:
+  gd_free(keep);
+  return err;
 }
 
 /* ---- Targets ---- */
@@ -179,11 +257,11 @@ void gd_pool_keep_targets(gd_pool *pool, gd_generator *teacher, const gd_schedul
   float t[GD_IMAGE_CHUNK];
   batch.x = GD_NEW_ARRAY(float, GD_IMAGE_CHUNK *n_elements);
   batch.t = t;
-  pool->targets = GD_NEW_ARRAY(float, n *n_elements + 1);
+  if (!pool->targets) pool->targets = GD_NEW_ARRAY(float, n *n_elements + 1);
   for (int64_t first = 0; first < n; first += GD_IMAGE_CHUNK) {
     gd_progress(NULL);
     batch.n = (int)(n - first < GD_IMAGE_CHUNK ? n - first : GD_IMAGE_CHUNK);
-    for (int i = 0; i < batch.n; i++) numbers[i] = pool->local.begin + first + i;
+    for (int i = 0; i < batch.n; i++) numbers[i] = image_number(pool, pool->local.begin + first + i, pool->refreshed);
     gd_pool_place(pool, schedule, pool->images + first * n_elements, numbers, &batch);
     gd_generator_input in = {.n = batch.n, .x = batch.x};
     memcpy(pool->targets + first * n_elements, gd_generator_predict(teacher, &in, batch.t),
@@ -195,19 +273,20 @@ void gd_pool_keep_targets(gd_pool *pool, gd_generator *teacher, const gd_schedul
 
 /* ---- Draw ---- */
 
-// The image that draw number `draw` of the task takes.
-static int64_t drawn_image(gd_pool *pool, int64_t draw) {
-  uint32_t pass = (uint32_t)(draw / pool->n);
+// The place of the image that draw number `draw` of the task takes.
+static int64_t drawn_place(gd_pool *pool, int64_t draw) {
+  uint32_t pass = (uint32_t)(draw / pool->n_drawn);
   if (pass != pool->key.step) {
     pool->key.step = pass;
-    gd_random_permutation(pool->key, (uint32_t)pool->n, pool->order);
+    gd_random_permutation(pool->key, (uint32_t)pool->n_drawn, pool->order);
   }
-  return pool->order[draw % pool->n];
+  uint32_t drawn = pool->order[draw % pool->n_drawn];
+  return pool->chosen ? pool->chosen[drawn] : drawn;
 }
 
 // An image on its way from the rank that holds it to the rank that wants it.
 typedef struct pool_move {
-  int64_t image;
+  int64_t place;
   int from, to;
 } pool_move;
 
@@ -217,8 +296,8 @@ static pool_move *list_moves(gd_pool *pool, int64_t first, int n, const gd_range
   pool_move *moves = GD_NEW_ARRAY(pool_move, n), *move = moves;
   for (int to = 0; to < pool->comm->size; to++)
     for (int64_t draw = ranges[to].begin; draw < ranges[to].end; draw++) {
-      int64_t image = drawn_image(pool, first + draw);
-      *move++ = (pool_move){.image = image, .from = (int)(image / block), .to = to};
+      int64_t place = drawn_place(pool, first + draw);
+      *move++ = (pool_move){.place = place, .from = (int)(place / block), .to = to};
     }
   return moves;
 }
@@ -254,7 +333,7 @@ static void exchange_rows(const gd_pool *pool, const pool_move *moves, int n, co
   uint8_t *incoming = gd_alloc((size_t)c.n_received * nbytes + 1);
   for (int i = 0; i < n; i++) {
     if (moves[i].from != rank) continue;
-    memcpy(next, (const uint8_t *)held + (size_t)(moves[i].image - pool->local.begin) * nbytes, nbytes);
+    memcpy(next, (const uint8_t *)held + (size_t)(moves[i].place - pool->local.begin) * nbytes, nbytes);
     next += nbytes;
   }
   MPI_Datatype row;  // counts are ints: a batch may have more bytes
@@ -278,109 +357,14 @@ void gd_pool_draw(gd_pool *pool, int64_t first, int n, const gd_range *ranges, u
   exchange_rows(pool, moves, n, pool->images, pool->image_nbytes, out);
   if (targets) exchange_rows(pool, moves, n, pool->targets, pool->image_nbytes * sizeof *targets, targets);
   for (int i = 0; i < n; i++)
-    if (moves[i].to == pool->comm->rank) *numbers++ = moves[i].image;
+    if (moves[i].to == pool->comm->rank) *numbers++ = image_number(pool, moves[i].place, pool->refreshed);
   gd_free(moves);
 }
 
 int gd_pool_label(const gd_pool *pool, int64_t number) {
-  return pool->labels[number];
+  return pool->labels[number % pool->n];
 }
 
 void gd_pool_noise(const gd_pool *pool, int64_t number, float *out) {
   gd_random_normal(pool->start, (uint64_t)number, pool->image_nbytes, out);
 }
-
-/* ---- Source `pool` ---- */
-
-typedef struct pool_replay {
-  gd_pool *pool;
-  uint8_t *drawn;    // (this rank's images of the step, H, W, C)
-  int64_t *numbers;  // (this rank's images)
-  float *targets;    // (this rank's images, H, W, C); NULL: the pool keeps none
-  gd_range mine;
-} pool_replay;
-
-static gd_range rank_images(const gd_replay *replay, int rank, int64_t n) {
-  return gd_rank_rows(replay->of.comm->size, rank, replay->of.config->training.slots, n);
-}
-
-static gd_err pool_prepare(gd_replay *replay, const char *folder, gd_replay_cost *cost) {
-  const gd_replay_setting *of = &replay->of;
-  gd_pool_request request = {.comm = of->comm,
-                             .config = of->config,
-                             .shape = replay->shape,
-                             .task = of->task,
-                             .labels = replay->labels,
-                             .digest = gd_param_table_digest(gd_net_params(of->net), of->teacher)};
-  gd_range mine = rank_images(replay, of->comm->rank, gd_replay_max_images(of->config, of->task, of->n_steps));
-  pool_replay *own = replay->own = GD_NEW(pool_replay);
-  char *path = gd_pool_path(folder, of->task);
-  gd_err err = gd_generator_create(&request.teacher, of->net, of->schedule, GD_IMAGE_CHUNK, of->precision);
-  GD_TRY(gd_comm_agree(of->comm, err));
-  gd_generator_load(request.teacher, of->teacher);
-  GD_TRY(gd_pool_create(&own->pool, &request, path, cost));
-  own->drawn = gd_alloc((size_t)(mine.end - mine.begin) * own->pool->image_nbytes + 1);
-  own->numbers = GD_NEW_ARRAY(int64_t, mine.end - mine.begin + 1);
-  if (of->config->replay.pool_targets) {
-    gd_pool_keep_targets(own->pool, request.teacher, of->schedule);
-    own->targets = GD_NEW_ARRAY(float, (mine.end - mine.begin) * (int64_t)own->pool->image_nbytes + 1);
-  }
-done:
-  gd_generator_destroy(&request.teacher);
-  gd_free(path);
-  return err;
-}
-
-static void pool_begin_step(gd_replay *replay) {
-  pool_replay *own = replay->own;
-  const gd_comm *comm = replay->of.comm;
-  gd_range *ranges = GD_NEW_ARRAY(gd_range, comm->size);
-  for (int r = 0; r < comm->size; r++) ranges[r] = rank_images(replay, r, replay->n_images);
-  own->mine = ranges[comm->rank];
-  gd_pool_draw(own->pool, ((int64_t)replay->key.step - 1) * replay->n_images, replay->n_images, ranges, own->drawn,
-               own->numbers, own->targets);
-  gd_free(ranges);
-}
-
-static void pool_fill(gd_replay *replay, gd_range images, gd_batch *batch) {
-  const pool_replay *own = replay->own;
-  int64_t at = images.begin - own->mine.begin;
-  const uint8_t *first = own->drawn + at * batch->n_elements;
-  if (own->targets) {
-    gd_pool_place(own->pool, replay->of.schedule, first, own->numbers + at, batch);
-    memcpy(batch->target, own->targets + at * batch->n_elements,
-           (size_t)(batch->n * batch->n_elements) * sizeof(float));
-    return;
-  }
-  gd_pixels_normalise(first, batch->n * batch->n_elements, batch->x);
-  const int64_t *numbers = own->numbers + at;
-  for (int row = 0; row < batch->n; row++) {
-    if (batch->label) batch->label[row] = (float)gd_pool_label(own->pool, numbers[row]);
-    if (replay->of.config->replay.coupled)
-      gd_pool_noise(own->pool, numbers[row], batch->target + row * batch->n_elements);
-  }
-  gd_replay_draw_timesteps(replay, images, batch);
-  gd_replay_draw_noise(replay, images, batch);
-}
-
-static size_t pool_replay_nbytes(const gd_replay *replay) {
-  const pool_replay *own = replay->own;
-  return own && own->pool ? gd_pool_nbytes(own->pool) : 0;
-}
-
-static void pool_release(gd_replay *replay) {
-  pool_replay *own = replay->own;
-  gd_pool_destroy(&own->pool);
-  gd_free(own->drawn);
-  gd_free(own->numbers);
-  gd_free(own->targets);
-  gd_free(own);
-}
-
-const gd_replay_source gd_source_pool = {.generates = true,
-                                         .folder = "pools",
-                                         .prepare = pool_prepare,
-                                         .begin_step = pool_begin_step,
-                                         .fill = pool_fill,
-                                         .nbytes = pool_replay_nbytes,
-                                         .release = pool_release};

@@ -18,9 +18,9 @@ typedef struct gd_pool_request {
 } gd_pool_request;
 
 /* Takes the pool of a task from the sample set at `path` if that is the one wanted, or else generates it there:
- * gd_replay_pool_images, or as many as gd_replay_pool_seconds allow. Each rank holds its chunks as bytes. *cost: what
- * generating took, on the slowest rank; seconds 0 where the pool was there. Keeps comm. Collective on comm. GD_STOPPED
- * between two images where a rank was asked to stop; GD_ERR_FAILED naming the file. */
+ * gd_replay_pool_candidates, or as many as gd_replay_pool_seconds allow. Each rank holds its chunks as bytes. *cost:
+ * what generating took, on the slowest rank; seconds 0 where the pool was there. Keeps comm. Collective on comm.
+ * GD_STOPPED between two images where a rank was asked to stop; GD_ERR_FAILED naming the file. */
 gd_err gd_pool_create(gd_pool **out, const gd_pool_request *request, const char *path, gd_replay_cost *cost);
 void gd_pool_destroy(gd_pool **pool);
 
@@ -28,6 +28,12 @@ void gd_pool_destroy(gd_pool **pool);
 char *gd_pool_path(const char *folder, int task);
 
 size_t gd_pool_nbytes(const gd_pool *pool); /* memory of this rank */
+
+/* Brings the images to epoch `epoch` (from 0): those that have come to their turn by then are made anew, all ranks
+ * together, and the targets with them where the pool keeps targets. The file stays as it is. *cost: the images and
+ * evaluations of the task so far, the seconds of this. Collective on comm. Errors as gd_sample_images. */
+gd_err gd_pool_refresh(gd_pool *pool, const gd_pool_request *request, const gd_schedule *schedule, int epoch,
+                       gd_replay_cost *cost);
 
 /* Asks the teacher, with a batch of GD_IMAGE_CHUNK, for the target of each image at the image's own timestep and noise.
  * Local.

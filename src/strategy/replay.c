@@ -48,6 +48,11 @@ gd_err gd_replay_prepare(gd_replay *replay, const char *folder, gd_replay_cost *
   return replay->source->prepare ? replay->source->prepare(replay, folder, cost) : GD_OK;
 }
 
+gd_err gd_replay_begin_epoch(gd_replay *replay, int epoch, gd_replay_cost *cost) {
+  *cost = (gd_replay_cost){0};
+  return replay->source->begin_epoch ? replay->source->begin_epoch(replay, epoch, cost) : GD_OK;
+}
+
 int gd_replay_begin_step(gd_replay *replay, const gd_replay_step *step) {
   const gd_replay_setting *of = &replay->of;
   replay->step = *step;

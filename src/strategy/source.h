@@ -14,6 +14,9 @@ struct gd_replay_source {
   void (*create)(gd_replay *replay);                    /* replay->own */
   /* Generates images before a task, for which half of the limits are. Collective. */
   gd_err (*prepare)(gd_replay *replay, const char *folder, gd_replay_cost *cost);
+  /* Brings what was generated to epoch `epoch` (from 0): its seconds, but all the task's images and evaluations up to
+   * there. Collective. */
+  gd_err (*begin_epoch)(gd_replay *replay, int epoch, gd_replay_cost *cost);
   void (*begin_step)(gd_replay *replay);                             /* collective */
   void (*fill)(gd_replay *replay, gd_range images, gd_batch *batch); /* all but a teacher's target */
   size_t (*nbytes)(const gd_replay *replay);
@@ -68,8 +71,13 @@ int gd_replay_images(const gd_replay_setting *of, int64_t step, double seconds);
 /* Teacher evaluations for an image of the pool, with its target where the pool keeps that. Local. */
 int64_t gd_replay_pool_evaluations(const gd_config *config);
 
-/* Images generated before a task, and how long that may take at most, 0: any time. Local. */
+/* Images of a pool that are drawn, those generated before the task, of which these are chosen, and how long that may
+ * take at most, 0: any time. Local. */
 int64_t gd_replay_pool_images(const gd_config *config);
+int64_t gd_replay_pool_candidates(const gd_config *config);
 double gd_replay_pool_seconds(const gd_config *config);
+
+/* Images of a pool of n that have been made anew by the beginning of epoch `epoch` (from 0). Local. */
+int64_t gd_replay_pool_refreshed(const gd_config *config, int64_t n, int epoch);
 
 #endif

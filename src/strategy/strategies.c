@@ -72,13 +72,17 @@ uint32_t *gd_strategy_images(const gd_config *config, const gd_dataset *dataset,
   return gd_task_indices(dataset, split, choice, task, n_out);
 }
 
+int gd_strategy_classes(const gd_config *config, int n_tasks, int *classes) {
+  gd_task_split split;
+  int n_classes = gd_dataset_kind_get(config->dataset.name)->n_classes;
+  gd_err err = gd_task_split_make(&split, &config->tasks, config->seed, n_classes);
+  GD_REQUIRE(err == GD_OK);  // the configuration is valid
+  return gd_task_split_classes(&split, n_tasks, classes);
+}
+
 gd_label_cycle gd_strategy_labels(const gd_config *config, int n_tasks) {
   gd_label_cycle labels = {.n = 0};
-  gd_task_split split;
-  if (!config->model.conditional) return labels;
-  gd_err err = gd_task_split_make(&split, &config->tasks, config->seed, config->model.n_classes);
-  GD_REQUIRE(err == GD_OK);  // the configuration is valid
-  labels.n = gd_task_split_classes(&split, n_tasks, labels.classes);
+  if (config->model.conditional) labels.n = gd_strategy_classes(config, n_tasks, labels.classes);
   return labels;
 }
 

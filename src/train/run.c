@@ -79,6 +79,17 @@ static void write_bins(gd_run *run) {
   t->bins_steps = 0;
 }
 
+// The pool's share of the epoch. A run that is asked to stop meanwhile goes on from the end of the epoch before.
+static gd_err begin_epoch(gd_run *run) {
+  gd_replay_cost cost;
+  gd_progress("replay pool");
+  gd_err err = gd_trainer_begin_epoch(run->trainer, run->position.epoch, &cost);
+  if (err == GD_OK && cost.images > 0) gd_metrics_pool(run->metrics, &run->position, &cost);
+  if (err != GD_STOPPED) return err;
+  err = save_checkpoint(run);
+  return err == GD_OK ? gd_comm_agree(run->comm, gd_stop_check()) : err;
+}
+
 static gd_err run_epoch(gd_run *run, const uint32_t *images, int64_t n_images, int64_t n_steps) {
   gd_err err = GD_OK;
   int batch = run->config->training.batch_size;
@@ -127,7 +138,8 @@ static gd_err run_task(gd_run *run, const uint32_t *images, int64_t n_images) {
   gd_err err = prepare_task(run, n_steps);
   if (err != GD_OK) return err;
   for (p->epoch = (int)(p->step / n_steps); p->epoch < run->config->training.epochs; p->epoch++) {
-    err = run_epoch(run, images, n_images, n_steps);
+    err = begin_epoch(run);
+    if (err == GD_OK) err = run_epoch(run, images, n_images, n_steps);
     if (err != GD_OK) return err;
   }
   err = end_task(run, images, n_images);

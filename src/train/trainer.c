@@ -140,6 +140,11 @@ gd_err gd_trainer_prepare(gd_trainer *t, int64_t n_steps, const char *folder, gd
   return err == GD_OK && folder && t->replay ? gd_replay_prepare(t->replay, folder, prepared) : err;
 }
 
+gd_err gd_trainer_begin_epoch(gd_trainer *t, int epoch, gd_replay_cost *cost) {
+  *cost = (gd_replay_cost){0};
+  return t->replay ? gd_replay_begin_epoch(t->replay, epoch, cost) : GD_OK;
+}
+
 /* ---- Tasks ---- */
 
 void gd_trainer_begin_task(gd_trainer *t, int task) {

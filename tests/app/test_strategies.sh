@@ -19,6 +19,11 @@ trial partial strategy.name=partial_distillation replay.eta=0.5 model.conditiona
 trial skip replay.skip_snr=0.1 replay.eta=0.3
 trial symmetry strategy.name=gaussian_symmetry diffusion.path=flow
 trial kept replay.source=pool replay.pool_images=50 replay.pool_targets=true
+trial refreshed replay.source=pool replay.pool_images=50 replay.pool_refresh=0.4 replay.pool_targets=true
+trial refreshed-labels replay.source=pool replay.pool_images=50 replay.pool_refresh=0.9 model.conditional=true
+trial balanced replay.source=pool replay.pool_images=50 replay.pool_balance=solver dataset.image_size=16 \
+  evaluation.measures=true "evaluation.cache=$folder/cache" classifier.epochs=1 classifier.batch_size=16 \
+  classifier.slots=2 solver.epochs=2 solver.batch_size=10
 trial isolated strategy.name=isolated
 trial ewc strategy.name=ewc strategy.fisher_images=11 strategy.regulariser_lambda=1000 model.dropout=0.1
 trial ewc-tasks strategy.name=ewc strategy.fisher_images=11 strategy.regulariser_lambda=1000 strategy.fisher_terms=task
@@ -85,8 +90,12 @@ losses experience-distillation-1 | awk "$near { exit !(\$3 > 0 && near(\$1, \$2 
 [ "$(of_last_step trajectory-1 teacher_evaluations)" = 30 ] || fail "trajectory: not 12 images of 2.5 evaluations"
 [ "$(of_last_step partial-1 teacher_evaluations)" = 18 ] || fail "partial: not 6 images of 3 evaluations"
 [ "$(of_last_step kept-1 teacher_evaluations)" = 0 ] || fail "a pool that keeps its targets has asked the teacher"
-pools=$(sed -n 's/.*"event": "pool".*"teacher_evaluations": \([0-9]*\).*/\1/p' "$folder/kept-1/metrics.jsonl" | tr '\n' ' ')
-[ "$pools" = "150 150 " ] || fail "pools of $pools evaluations instead of 50 images of 3"
+pools() { # NAME: the evaluations that its lines name
+  sed -n 's/.*"event": "pool".*"teacher_evaluations": \([0-9]*\).*/\1/p' "$folder/$1-1/metrics.jsonl" | tr '\n' ' '
+}
+[ "$(pools kept)" = "150 150 " ] || fail "pools of $(pools kept) evaluations instead of 50 images of 3"
+[ "$(pools refreshed)" = "150 210 150 210 " ] || fail "pools of $(pools refreshed) evaluations: not 20 images anew"
+[ "$(pools balanced)" = "200 200 " ] || fail "pools of $(pools balanced) evaluations instead of 100 images of 2"
 skipped=$(of_last_step skip-1 teacher_evaluations) # 6 targets, and 2 evaluations for each image that is sampled
 case $skipped in 6 | 8 | 10 | 12 | 14 | 16) ;; *) fail "skip: $skipped evaluations" ;; esac
 h5ls "$folder/experience-1/checkpoints/checkpoint-task02-step000003.h5" >"$folder/arrays"

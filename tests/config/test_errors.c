@@ -303,6 +303,30 @@ static void sampling(void **state) {
        "bad.yaml:1: key 'replay.pool_targets': is for generative_distillation with replay.source pool"},
       {"model: {conditional: true}\nreplay: {source: pool, pool_targets: true}\n",
        "bad.yaml:2: key 'replay.pool_targets': cannot be combined with model.conditional"},
+      {"replay: {pool_refresh: 0.5}\n", "bad.yaml:1: key 'replay.pool_refresh': is for replay.source pool"},
+      {"replay: {source: pool, pool_refresh: 1.5}\n",
+       "bad.yaml:1: key 'replay.pool_refresh': must be between 0 and 1, is '1.5'"},
+      {"replay: {source: pool, pool_refresh: 0.5, limit_seconds: 5}\n",
+       "bad.yaml:1: key 'replay.pool_refresh': cannot be combined with replay.limit_seconds"},
+      {"replay: {source: pool, pool_balance: solver, pool_refresh: 0.5}\nevaluation: {measures: true}\n",
+       "bad.yaml:1: key 'replay.pool_refresh': cannot be combined with replay.pool_balance"},
+      {"replay: {source: pool, pool_refresh: 0.5, limit_images: 20}\n",
+       "bad.yaml:1: key 'replay.limit_images': must be 0 or at least the images made for each image of the pool "
+       "(50.5), "
+       "is '20'"},
+      {"replay: {source: pool, pool_refresh: 0.5, limit_evaluations: 200}\n",
+       "bad.yaml:1: key 'replay.limit_evaluations': must be 0 or at least twice the evaluations for an image of the "
+       "pool "
+       "(101), is '200'"},
+      {"replay: {pool_balance: solver}\n", "bad.yaml:1: key 'replay.pool_balance': is for replay.source pool"},
+      {"replay: {source: pool, pool_balance: solver}\n",
+       "bad.yaml:1: key 'replay.pool_balance': needs the solver: evaluation.measures true and solver.epochs above 0"},
+      {"model: {conditional: true}\nreplay: {source: pool, pool_balance: solver}\n",
+       "bad.yaml:2: key 'replay.pool_balance': must be none for model.conditional, whose pools are balanced by their "
+       "labels"},
+      {"replay: {pool_balance: classes}\n",
+       "bad.yaml:1: key 'replay.pool_balance': must be none or solver, is 'classes'"},
+      {"replay: {pool_candidates: 0}\n", "bad.yaml:1: key 'replay.pool_candidates': must be between 1 and 100, is '0'"},
       {"solver: {replay: pool}\n", "bad.yaml:1: key 'solver.replay': must be sample_set or fresh, is 'pool'"},
       {"strategy: {name: isolated, regulariser: si}\n",
        "bad.yaml:1: key 'strategy.regulariser': must be none for strategy isolated, whose networks have nothing to "

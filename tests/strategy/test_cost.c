@@ -99,6 +99,24 @@ static void a_pool_that_keeps_targets_is_all_of_the_cost(void **state) {
   gd_config_destroy(&config);
 }
 
+// 30 of 75 images more in each of two later epochs, or the rejected ones of a balanced pool: within the same limits.
+static void what_a_pool_makes_besides_counts(void **state) {
+  (void)state;
+  gd_config *config = make_config("replay.source=pool", "replay.pool_refresh=0.4", "replay.limit_evaluations=3000");
+  config->training.epochs = 3;
+  int64_t n = gd_replay_pool_images(config);
+  assert_int_equal(n, 416);  // 1.8 images of two evaluations each within 1500
+  assert_int_equal(gd_replay_pool_refreshed(config, n, 2), 332);
+  assert_int_equal(spend(config, 0).evaluations, 3000 - 2 * (416 + 332));
+  gd_config_destroy(&config);
+
+  config = make_config("replay.source=pool", "replay.pool_images=100", "replay.limit_images=100");
+  config->replay.pool_balance = GD_BALANCE_SOLVER;
+  assert_int_equal(gd_replay_pool_images(config), 50);
+  assert_int_equal(gd_replay_pool_candidates(config), 100);
+  gd_config_destroy(&config);
+}
+
 static void seconds_are_spread_over_the_task(void **state) {
   (void)state;
   gd_config *config = make_config("replay.limit_seconds=10", NULL, NULL);
@@ -155,6 +173,7 @@ int main(void) {
       cmocka_unit_test(images_and_evaluations_are_spread_evenly),
       cmocka_unit_test(a_pool_leaves_half_of_the_evaluations_to_the_targets),
       cmocka_unit_test(a_pool_that_keeps_targets_is_all_of_the_cost),
+      cmocka_unit_test(what_a_pool_makes_besides_counts),
       cmocka_unit_test(seconds_are_spread_over_the_task),
       cmocka_unit_test(growing_replay),
       cmocka_unit_test(a_part_of_the_way_costs_less),

@@ -23,9 +23,9 @@ typedef struct gd_fixture {
   char *folder, *path;
 } gd_fixture;
 
-static void open_fixture(gd_fixture *f, const char *set) {
+static void open_fixture_with(gd_fixture *f, int n_sets, const char *const *sets) {
   *f = (gd_fixture){.folder = test_folder_create()};
-  assert_ok(gd_config_create_from_text(&f->config, "test", text, set != NULL, &set));
+  assert_ok(gd_config_create_from_text(&f->config, "test", text, n_sets, sets));
   gd_model_create(&f->net, f->config);
   gd_schedule_create(&f->schedule, &f->config->diffusion);
   f->params = GD_NEW_ARRAY(float, gd_net_params(f->net)->total);
@@ -33,6 +33,10 @@ static void open_fixture(gd_fixture *f, const char *set) {
   assert_ok(gd_generator_create(&f->teacher, f->net, f->schedule, GD_IMAGE_CHUNK, GD_FLOAT32));
   gd_generator_load(f->teacher, f->params);
   f->path = gd_pool_path(f->folder, 1);
+}
+
+static void open_fixture(gd_fixture *f, const char *set) {
+  open_fixture_with(f, set != NULL, &set);
 }
 
 static void close_fixture(gd_fixture *f) {
@@ -169,10 +173,14 @@ static void kept_targets_are_the_teacher_s(void **state) {
   uint8_t drawn[N_POOL * N_ELEMENTS];
   int64_t numbers[N_POOL];
   float targets[N_POOL * N_ELEMENTS], t[1], seen[N_POOL];
-  open_fixture(&f, "replay.pool_targets=true");
+  const char *sets[] = {"replay.pool_targets=true", "replay.pool_refresh=0.3334"};
+  open_fixture_with(&f, 2, sets);
   gd_pool *pool = make_pool(&f, test_comm, DIGEST, f.path, &cost);
   assert_int_equal(cost.evaluations, 3 * N_POOL);  // two steps and the target
   gd_pool_keep_targets(pool, f.teacher, f.schedule);
+  gd_pool_request request = request_of(&f, test_comm, DIGEST);
+  assert_ok(gd_pool_refresh(pool, &request, f.schedule, 1, &cost));
+  assert_int_equal(cost.evaluations, 3 * (N_POOL + N_POOL / 3));
   gd_range *ranges = GD_NEW_ARRAY(gd_range, test_comm->size);
   for (int r = 0; r < test_comm->size; r++) ranges[r] = gd_range_block(N_POOL, test_comm->size, r);
   gd_range mine = ranges[test_comm->rank];
@@ -196,6 +204,63 @@ static void kept_targets_are_the_teacher_s(void **state) {
   gd_batch_clear(&one);
   gd_free(ranges);
   gd_pool_destroy(&pool);
+  close_fixture(&f);
+}
+
+static int n_different(const uint8_t *a, const uint8_t *b) {
+  int n = 0;
+  for (int k = 0; k < N_POOL; k++) n += memcmp(a + k * N_ELEMENTS, b + k * N_ELEMENTS, N_ELEMENTS) != 0;
+  return n;
+}
+
+// Every rank: the images of the pool in the order of their places.
+static uint8_t *all_images(gd_pool *pool, const gd_comm *comm) {
+  gd_range *ranges = GD_NEW_ARRAY(gd_range, comm->size);
+  for (int r = 0; r < comm->size; r++) ranges[r] = gd_range_block(N_POOL, comm->size, r);
+  uint8_t drawn[N_POOL * N_ELEMENTS], *all = gd_alloc_zero(N_POOL * N_ELEMENTS);
+  int64_t numbers[N_POOL];
+  gd_pool_draw(pool, 0, N_POOL, ranges, drawn, numbers, NULL);
+  for (int64_t i = 0; i < ranges[comm->rank].end - ranges[comm->rank].begin; i++)
+    memcpy(all + numbers[i] % N_POOL * N_ELEMENTS, drawn + i * N_ELEMENTS, N_ELEMENTS);
+  MPI_Allreduce(MPI_IN_PLACE, all, N_POOL * N_ELEMENTS, MPI_BYTE, MPI_BOR, comm->mpi);
+  gd_free(ranges);
+  return all;
+}
+
+// Each epoch makes its share of the images anew, in turn, on any number of ranks, whether the epochs come one by one or
+// at once as after a resume.
+static void each_epoch_makes_a_share_anew(void **state) {
+  (void)state;
+  gd_fixture f;
+  gd_comm *alone;
+  gd_replay_cost cost;
+  open_fixture(&f, "replay.pool_refresh=0.4");
+  gd_comm_create(&alone, MPI_COMM_SELF);
+  char *own_path = gd_format("%s/alone-%d.h5", f.folder, test_comm->rank);
+  gd_pool *pool = make_pool(&f, test_comm, DIGEST, f.path, &cost);
+  gd_pool *whole = make_pool(&f, alone, DIGEST, own_path, &cost);
+  gd_pool_request together = request_of(&f, test_comm, DIGEST), one = request_of(&f, alone, DIGEST);
+  uint8_t *first = all_images(pool, test_comm), *before = all_images(pool, test_comm);
+  for (int epoch = 1; epoch <= 6; epoch++) {
+    assert_ok(gd_pool_refresh(pool, &together, f.schedule, epoch, &cost));
+    assert_int_equal(cost.images, N_POOL + 30 * epoch);
+    assert_int_equal(cost.evaluations, 2 * cost.images);
+    uint8_t *now = all_images(pool, test_comm);
+    assert_int_equal(n_different(before, now), 30);
+    assert_int_equal(n_different(first, now), 30 * epoch < N_POOL ? 30 * epoch : N_POOL);
+    gd_free(before);
+    before = now;
+  }
+  assert_ok(gd_pool_refresh(whole, &one, f.schedule, 6, &cost));
+  uint8_t *at_once = all_images(whole, alone);
+  assert_memory_equal(before, at_once, N_POOL * N_ELEMENTS);
+  gd_free(at_once);
+  gd_free(first);
+  gd_free(before);
+  gd_pool_destroy(&pool);
+  gd_pool_destroy(&whole);
+  gd_comm_destroy(&alone);
+  gd_free(own_path);
   close_fixture(&f);
 }
 
@@ -278,13 +343,10 @@ static void a_stop_ends_the_generation_on_all_ranks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(draws_do_not_depend_on_the_ranks),
-      cmocka_unit_test(a_pass_draws_each_image_once),
-      cmocka_unit_test(numbers_belong_to_the_images),
-      cmocka_unit_test(kept_targets_are_the_teacher_s),
-      cmocka_unit_test(the_pool_on_disk_is_reused_if_it_matches),
-      cmocka_unit_test(seconds_limit_the_generation),
-      cmocka_unit_test(a_stop_ends_the_generation_on_all_ranks),
+      cmocka_unit_test(draws_do_not_depend_on_the_ranks), cmocka_unit_test(a_pass_draws_each_image_once),
+      cmocka_unit_test(numbers_belong_to_the_images),     cmocka_unit_test(each_epoch_makes_a_share_anew),
+      cmocka_unit_test(kept_targets_are_the_teacher_s),   cmocka_unit_test(the_pool_on_disk_is_reused_if_it_matches),
+      cmocka_unit_test(seconds_limit_the_generation),     cmocka_unit_test(a_stop_ends_the_generation_on_all_ranks),
   };
   return GD_TEST_MAIN(tests);
 }

@@ -1,9 +1,7 @@
 /* Images as bytes through an inference plan, chunk by chunk. */
-#include "eval/extract.h"
-
 #include <string.h>
 
-#include "gendistill/data.h"
+#include "gendistill/learn.h"
 #include "gendistill/store.h"
 
 void gd_extract(gd_plan *plan, const gd_net *net, int64_t n, const gd_images *images, float *out) {
