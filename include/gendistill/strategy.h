@@ -165,27 +165,57 @@ size_t gd_replay_nbytes(const gd_replay *replay);
 typedef struct gd_regulariser gd_regulariser;       /* strategy/regulariser.h */
 typedef struct gd_regularisation gd_regularisation; /* its state in a run */
 
-/* What the gradients of single images are taken of: strategy.fisher_images images of a task in a random order, each
- * with a random timestep and noise; the network at these parameters. */
+typedef struct gd_regulariser_settings {
+  gd_regulariser_id id;
+  double lambda;
+  int fisher_images; /* of a task, for the Fisher information */
+  gd_fisher_terms fisher_terms;
+  double fisher_gamma, si_xi;
+  int n_tasks;
+} gd_regulariser_settings;
+
+/* Those of the keys of `strategy`. Local. */
+gd_regulariser_settings gd_regulariser_settings_of(const gd_config *config);
+
+/* The losses of single images, numbered from 0, with `context`. The functions are local. */
+typedef struct gd_image_loss {
+  void (*open)(void *context, const gd_net *net, gd_plan *plan); /* a training plan; its batch are the most rows */
+  void (*fill)(void *context, gd_range images);                     /* into the plan's first rows */
+  void (*gradient)(void *context, int n_rows, const float *output); /* of the sum of their losses by the plan's output */
+  void (*close)(void *context);
+} gd_image_loss;
+
+/* What the gradients of single images are taken of: the first n_images, of the network at these parameters. */
 typedef struct gd_image_gradients {
   const gd_comm *comm;
-  const gd_config *config;
-  const gd_dataset *dataset;
-  const gd_schedule *schedule;
   const gd_net *net;
   gd_precision precision;
   const float *params;
+  int n_slots;
+  int64_t n_images;
+  const gd_image_loss *loss;
+  void *context;
+} gd_image_gradients;
+
+/* The context of gd_diffusion_loss: images of a task in a random order, each with a random timestep and noise. */
+typedef struct gd_diffusion_images {
+  const gd_config *config;
+  const gd_dataset *dataset;
+  const gd_schedule *schedule;
   int task;               /* from 0 */
   const uint32_t *images; /* (n_images) of the task, in the data set */
   int64_t n_images;
-  const gd_batch *given; /* in place of what is drawn, for tests: strategy.fisher_images rows, noised; otherwise NULL */
-} gd_image_gradients;
+  const gd_batch *given; /* in place of what is drawn, for tests: noised; otherwise NULL */
+  gd_plan *plan;         /* from here on work space */
+  gd_batch batch;
+  uint32_t *order;
+} gd_diffusion_images;
 
-/* The regulariser of a configuration; NULL: none. Local. */
-const gd_regulariser *gd_regulariser_of(const gd_config *config);
+extern const gd_image_loss gd_diffusion_loss; /* the mean squared error of an image */
 
-/* For parameters of `table`. NULL where the configuration has no regulariser. Keeps config. Local. */
-void gd_regularisation_create(gd_regularisation **out, const gd_config *config, const gd_param_table *table);
+/* For parameters of `table`; NULL where the settings have no regulariser. Local. */
+void gd_regularisation_create(gd_regularisation **out, const gd_regulariser_settings *settings,
+                              const gd_param_table *table);
 void gd_regularisation_destroy(gd_regularisation **r); /* local; accepts NULL */
 
 /* Begins task `task` (from 0) with these parameters; allocates what its tasks before need: zeros. Local. */

@@ -10,7 +10,7 @@
 enum { FISHER, ANCHOR };
 
 static double ewc_penalty(gd_regularisation *r, const float *params, float *gradient) {
-  double half = r->config->strategy.regulariser_lambda / 2, constant = r->n_numbers ? r->numbers[0] : 0;
+  double half = r->settings.lambda / 2, constant = r->n_numbers ? r->numbers[0] : 0;
   return gd_regulariser_spring(r->total, half, r->arrays[FISHER].values, r->arrays[ANCHOR].values, params, gradient) +
          half * constant;
 }
@@ -39,7 +39,7 @@ static void merge_term(gd_regularisation *r, const float *fisher, const float *p
 }
 
 static void renew_term(gd_regularisation *r, const float *fisher, const float *params) {
-  float *sum = r->arrays[FISHER].values, gamma = (float)r->config->strategy.fisher_gamma;
+  float *sum = r->arrays[FISHER].values, gamma = (float)r->settings.fisher_gamma;
   for (int64_t i = 0; i < r->total; i++) sum[i] = fisher[i] + gamma * sum[i];
   memcpy(r->arrays[ANCHOR].values, params, (size_t)r->total * sizeof *params);
 }
@@ -48,10 +48,10 @@ static gd_err ewc_end_task(gd_regularisation *r, const gd_image_gradients *gradi
   float *fisher = GD_NEW_ARRAY(float, r->total);
   gd_gradient_sum what = {.rows = 1, .n = r->total, .add = add_squares, .context = r};
   gd_err err = gd_image_gradients_sum(gradients, &what, fisher);
-  *n = r->config->strategy.fisher_images;
+  *n = r->settings.fisher_images;
   for (int64_t i = 0; i < r->total; i++) fisher[i] /= (float)*n;
   if (err == GD_OK)
-    (r->config->strategy.fisher_terms == GD_FISHER_ONLINE ? renew_term : merge_term)(r, fisher, gradients->params);
+    (r->settings.fisher_terms == GD_FISHER_ONLINE ? renew_term : merge_term)(r, fisher, gradients->params);
   gd_free(fisher);
   return err;
 }

@@ -8,7 +8,7 @@ enum { ROWS = 16 }; /* images at a time for the mean gradient */
 
 // lambda / 2 sum over the tasks of (u.p - u.p_task)^2
 static double rank1_penalty(gd_regularisation *r, const float *params, float *gradient) {
-  double lambda = r->config->strategy.regulariser_lambda, sum = 0;
+  double lambda = r->settings.lambda, sum = 0;
   for (int task = 0; task < r->task; task++) {
     const float *u = gd_regularisation_of_task(r, task);
     double change = gd_regulariser_product(r->total, u, params) - r->numbers[task];
@@ -38,7 +38,7 @@ static void add_squared_product(void *context, const float *gradient, float *sum
 static gd_err rank1_end_task(gd_regularisation *r, const gd_image_gradients *gradients, int64_t *n) {
   float *u = gd_regularisation_of_task(r, r->task), squares;
   gd_err err;
-  int n_images = r->config->strategy.fisher_images;
+  int n_images = r->settings.fisher_images;
   gd_gradient_sum mean = {.rows = ROWS, .n = r->total, .add = add_gradient, .context = r};
   gd_gradient_sum variance = {.rows = 1, .n = 1, .add = add_squared_product, .context = r};
   GD_TRY(gd_image_gradients_sum(gradients, &mean, u));

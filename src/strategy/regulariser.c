@@ -9,9 +9,15 @@
 GD_REGULARISERS(REGULARISER_DECLARATION)
 static const gd_regulariser *const regularisers[] = {NULL, GD_REGULARISERS(REGULARISER_ROW)};
 
-const gd_regulariser *gd_regulariser_of(const gd_config *config) {
+gd_regulariser_settings gd_regulariser_settings_of(const gd_config *config) {
   gd_regulariser_id of_strategy = gd_strategy_get(config->strategy.name)->regulariser;
-  return regularisers[of_strategy ? of_strategy : config->strategy.regulariser];
+  return (gd_regulariser_settings){.id = of_strategy ? of_strategy : config->strategy.regulariser,
+                                   .lambda = config->strategy.regulariser_lambda,
+                                   .fisher_images = config->strategy.fisher_images,
+                                   .fisher_terms = config->strategy.fisher_terms,
+                                   .fisher_gamma = config->strategy.fisher_gamma,
+                                   .si_xi = config->strategy.si_xi,
+                                   .n_tasks = gd_strategy_n_tasks(config)};
 }
 
 /* ---- State ---- */
@@ -26,13 +32,14 @@ static int n_own_arrays(const gd_regulariser *kind) {
   return n;
 }
 
-void gd_regularisation_create(gd_regularisation **out, const gd_config *config, const gd_param_table *table) {
-  const gd_regulariser *kind = gd_regulariser_of(config);
+void gd_regularisation_create(gd_regularisation **out, const gd_regulariser_settings *settings,
+                              const gd_param_table *table) {
+  const gd_regulariser *kind = regularisers[settings->id];
   *out = NULL;
   if (!kind) return;
   gd_regularisation *r = GD_NEW(gd_regularisation);
   r->kind = kind;
-  r->config = config;
+  r->settings = *settings;
   r->total = table->total;
   for (int i = 0; i < n_own_arrays(kind); i++) add_array(r, kind->arrays[i]);
   if (kind->after_step) {
@@ -116,7 +123,7 @@ void gd_regularisation_after_step(gd_regularisation *r, const float *params) {
 
 gd_err gd_regularisation_end_task(gd_regularisation *r, const gd_image_gradients *gradients, int64_t *n) {
   *n = 0;
-  if (r->task + 1 == gd_strategy_n_tasks(r->config)) return GD_OK;
+  if (r->task + 1 == r->settings.n_tasks) return GD_OK;
   return r->kind->end_task(r, gradients, n);
 }
 

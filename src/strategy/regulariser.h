@@ -21,7 +21,7 @@ struct gd_regulariser {
 
 struct gd_regularisation {
   const gd_regulariser *kind;
-  const gd_config *config;
+  gd_regulariser_settings settings;
   int64_t total; /* parameters */
   int task;
   int n_arrays;

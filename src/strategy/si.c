@@ -13,7 +13,7 @@ static void si_begin_task(gd_regularisation *r, const float *params) {
 }
 
 static double si_penalty(gd_regularisation *r, const float *params, float *gradient) {
-  return gd_regulariser_spring(r->total, r->config->strategy.regulariser_lambda, r->arrays[OMEGA].values,
+  return gd_regulariser_spring(r->total, r->settings.lambda, r->arrays[OMEGA].values,
                                r->arrays[ANCHOR].values, params, gradient);
 }
 
@@ -26,7 +26,7 @@ static void si_after_step(gd_regularisation *r, const float *params) {
 }
 
 static gd_err si_end_task(gd_regularisation *r, const gd_image_gradients *gradients, int64_t *n) {
-  float *omega = r->arrays[OMEGA].values, xi = (float)r->config->strategy.si_xi;
+  float *omega = r->arrays[OMEGA].values, xi = (float)r->settings.si_xi;
   const float *path = r->arrays[PATH].values, *anchor = r->arrays[ANCHOR].values, *params = gradients->params;
   for (int64_t i = 0; i < r->total; i++) {
     float change = params[i] - anchor[i];

@@ -72,7 +72,8 @@ gd_err gd_trainer_create(gd_trainer **out, const gd_comm *comm, const gd_config 
   gd_shape shape = gd_net_shape(t->net, 0);
   t->n_elements = (int64_t)shape.h * shape.w * shape.c;
   gd_state_allocate(t);
-  gd_regularisation_create(&t->regularisation, config, t->table);
+  gd_regulariser_settings penalty = gd_regulariser_settings_of(config);
+  gd_regularisation_create(&t->regularisation, &penalty, t->table);
   gd_param_table_initialise(t->table, config->seed, t->params);
   if (t->ema) memcpy(t->ema, t->params, (size_t)t->table->total * sizeof(float));
   create_learner(t);
@@ -163,17 +164,22 @@ void gd_trainer_begin_task(gd_trainer *t, int task) {
 gd_err gd_trainer_end_task(gd_trainer *t, const uint32_t *images, int64_t n_images, int64_t *n_gradients) {
   *n_gradients = 0;
   if (!t->regularisation) return GD_OK;
+  gd_diffusion_images of = {.config = t->config,
+                            .dataset = t->dataset,
+                            .schedule = t->schedule,
+                            .task = t->task,
+                            .images = images,
+                            .n_images = n_images};
   gd_image_gradients gradients = {.comm = t->comm,
-                                  .config = t->config,
-                                  .dataset = t->dataset,
-                                  .schedule = t->schedule,
                                   .net = t->net,
                                   .precision = t->precision,
                                   .params = t->params,
-                                  .task = t->task,
-                                  .images = images,
-                                  .n_images = n_images};
-  return gd_regularisation_end_task(t->regularisation, &gradients, n_gradients);
+                                  .n_slots = t->config->training.slots,
+                                  .n_images = t->config->strategy.fisher_images,
+                                  .loss = &gd_diffusion_loss,
+                                  .context = &of};
+  gd_err err = gd_regularisation_end_task(t->regularisation, &gradients, n_gradients);
+  return err == GD_ERR_FAILED ? gd_error_context(err, "task %d", t->task + 1) : err;
 }
 
 bool gd_trainer_has_learned(const gd_trainer *t) {

@@ -23,6 +23,7 @@ typedef struct regulariser_fixture {
   gd_schedule *schedule;
   float *anchor, *params;  // theta*, theta
   gd_batch given;
+  gd_diffusion_images images;
   gd_regularisation *r;
 } regulariser_fixture;
 
@@ -41,7 +42,8 @@ static void open_fixture(regulariser_fixture *f, const char *name) {
   f->given.x = golden(file, "x_t", COUNT);
   f->given.target = golden(file, "eps", COUNT);
   f->given.t = golden(file, "t", N);
-  gd_regularisation_create(&f->r, f->config, f->table);
+  gd_regulariser_settings settings = gd_regulariser_settings_of(f->config);
+  gd_regularisation_create(&f->r, &settings, f->table);
   gd_regularisation_begin_task(f->r, 0, f->anchor);
   gd_free(set);
 }
@@ -58,16 +60,17 @@ static void close_fixture(regulariser_fixture *f) {
   gd_free(f->params);
 }
 
-static gd_image_gradients gradients_at(const regulariser_fixture *f, const float *params) {
+static gd_image_gradients gradients_at(regulariser_fixture *f, const float *params) {
   static const uint32_t images[N] = {0, 1, 2, 3, 4, 5};
+  f->images = (gd_diffusion_images){
+      .config = f->config, .schedule = f->schedule, .images = images, .n_images = N, .given = &f->given};
   return (gd_image_gradients){.comm = test_comm,
-                              .config = f->config,
-                              .schedule = f->schedule,
                               .net = f->net,
                               .params = params,
-                              .images = images,
+                              .n_slots = f->config->training.slots,
                               .n_images = N,
-                              .given = &f->given};
+                              .loss = &gd_diffusion_loss,
+                              .context = &f->images};
 }
 
 static void end_task(regulariser_fixture *f, const float *params, int64_t expected) {
@@ -173,7 +176,7 @@ static void si_holds(void **state) {
   assert_params(&f, "si_end", params, 1e-4);
   end_task(&f, params, 0);
   assert_params(&f, "si_omega", f.r->arrays[0].values, 1e-4);
-  f.config->strategy.regulariser_lambda = 1;
+  f.r->settings.lambda = 1;
   gd_regularisation_begin_task(f.r, 1, params);
   memset(gradient, 0, (size_t)total * sizeof(float));
   assert_number("penalty_si", gd_regularisation_penalty(f.r, f.params, gradient), 1e-4);
@@ -197,8 +200,8 @@ static void terms_of_two_tasks(void **state) {
   float *gradient, *once;
   open_fixture(&f, "ewc");
   bool online = strcmp(terms, "online") == 0;
-  f.config->strategy.fisher_terms = online ? GD_FISHER_ONLINE : GD_FISHER_PER_TASK;
-  f.config->strategy.fisher_gamma = 0.5;
+  f.r->settings.fisher_terms = online ? GD_FISHER_ONLINE : GD_FISHER_PER_TASK;
+  f.r->settings.fisher_gamma = 0.5;
   float *second = GD_NEW_ARRAY(float, f.table->total), *fisher = GD_NEW_ARRAY(float, f.table->total);
   for (int64_t i = 0; i < f.table->total; i++) second[i] = f.anchor[i] + 0.001f * (float)(i % 5 - 2);
   end_task(&f, f.anchor, N);
