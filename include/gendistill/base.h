@@ -216,6 +216,7 @@ typedef enum gd_purpose {
   GD_RANDOM_SOLVER_NOISE = 32,  /* z of them where eta > 0 */
   GD_RANDOM_POOL_TIMESTEP = 33, /* a pool image's own t and eps, where the pool keeps targets; index = image */
   GD_RANDOM_POOL_EPS = 34,
+  GD_RANDOM_SOLVER_FISHER = 35, /* order of the images for the solver's Fisher information */
 } gd_purpose;
 
 /* Key of a stream (Philox4x32-10). A number depends on this key, the sample index and the element only, never on rank,

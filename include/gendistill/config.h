@@ -47,6 +47,17 @@ typedef enum gd_buffer_per { GD_BUFFER_TOTAL, GD_BUFFER_PER_CLASS } gd_buffer_pe
 /* Cross entropy of the generated images' soft labels; as the reference has it, with the two softmaxes swapped. */
 typedef enum gd_solver_loss { GD_SOLVER_STANDARD, GD_SOLVER_REFERENCE } gd_solver_loss;
 
+/* What a solver learns besides its task's images; src/eval/solver_method.c has the table. */
+typedef enum gd_solver_method_id {
+  GD_SOLVER_GENERATED,
+  GD_SOLVER_FINETUNE,
+  GD_SOLVER_CUMULATIVE,
+  GD_SOLVER_LWF,
+  GD_SOLVER_EWC,
+  GD_SOLVER_SI,
+  GD_N_SOLVER_METHODS
+} gd_solver_method_id;
+
 /* Where a solver's generated images come from: the sample set after the task before, or the generator, for each step.
  */
 typedef enum gd_solver_replay { GD_SOLVER_SAMPLE_SET, GD_SOLVER_FRESH } gd_solver_replay;
@@ -128,6 +139,8 @@ typedef struct gd_config {
   } classifier;
   struct {
     int epochs; /* 0: no solver */
+    gd_solver_method_id method;
+    double lambda; /* weight of what lwf, ewc and si add */
     gd_solver_loss loss;
     gd_solver_replay replay;
     int batch_size;

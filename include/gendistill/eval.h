@@ -149,4 +149,11 @@ gd_err gd_evaluator_samples(gd_evaluator *evaluator, int task, const char *path,
  * solver of the task before. Tasks come in ascending order. Collective on comm. */
 gd_err gd_evaluator_task(gd_evaluator *evaluator, int task, char **json);
 
+/* ---- The solver alone ---------------------------------------------------------------------------- */
+
+/* Trains the solver on one task after the other by solver.method, which is not `generated`, or takes those stored in
+ * output.directory; gives each task's accuracy and forgetting to `each` as a line of JSON, on all ranks. Collective on
+ * comm. GD_ERR_INPUT naming key or file; GD_STOPPED. */
+gd_err gd_solver_course(const gd_comm *comm, const gd_config *config, void (*each)(const char *line));
+
 #endif

@@ -79,6 +79,7 @@ enum { GD_CLASSIFICATION_MAX_INPUTS = 4, GD_CLASSIFICATION_MAX_CLASSES = 256 };
 typedef struct gd_classification_row {
   float *inputs[GD_CLASSIFICATION_MAX_INPUTS]; /* one image of each of the network's inputs */
   float *target;                               /* (n_classes) probabilities; swapped: their logarithms */
+  const uint8_t *active;                       /* (n_classes) 0: the class has no part in the softmax; NULL at first */
   bool swapped;                                /* cross entropy of the target under the output; false at first */
   double weight;                               /* of this row in the loss; 0 at first */
   double temperature;                          /* T; 1 at first */
@@ -96,6 +97,16 @@ typedef struct gd_classification gd_classification;
 gd_err gd_classification_create(gd_classification **out, const gd_comm *comm, const gd_net *net, int n_slots,
                                 int64_t n_rows, uint64_t seed, const float *params);
 void gd_classification_destroy(gd_classification **classification); /* collective */
+
+/* A loss of the parameters alone, besides that of the rows. */
+typedef struct gd_parameter_loss {
+  void *context;
+  double (*add)(void *context, const float *params, float *gradient); /* to the rows' gradient; returns the loss */
+  void (*after_step)(void *context, const float *params);
+} gd_parameter_loss;
+
+/* Adds it to all later steps. No rank may be idle. Local. */
+void gd_classification_penalise(gd_classification *classification, gd_parameter_loss loss);
 
 /* One Adam step on the rows 0 .. n_rows-1. The loss is the sum over rows of
  * weight T^2 CE(target, softmax(logits / T)), or with the two swapped.

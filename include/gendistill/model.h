@@ -47,9 +47,10 @@ void gd_resnet18_create(gd_net **out, int image_size, int channels, const int wi
  * image_size must be at least 12. Local. */
 void gd_solver_create(gd_net **out, int image_size, int channels, int n_classes, bool dropout);
 
-/* RUN/solver/solver-task02.h5 (task from 1 in the name, from 0 here), a checkpoint with the array "model" of a solver
- * without dropout; new string, gd_free. Local. */
-char *gd_solver_path(const char *run, int task);
+/* FOLDER/solver-task02.h5 (task from 1 in the name, from 0 here), a checkpoint with the array "model" of a solver
+ * without dropout; the folder is RUN/solver where the solver learns from generated images. New string, gd_free. Local.
+ */
+char *gd_solver_path(const char *folder, int task);
 
 typedef enum gd_inception_variant {
   GD_INCEPTION_TORCHVISION, /* torchvision's inception_v3 */

@@ -180,8 +180,9 @@ gd_regulariser_settings gd_regulariser_settings_of(const gd_config *config);
 /* The losses of single images, numbered from 0, with `context`. The functions are local. */
 typedef struct gd_image_loss {
   void (*open)(void *context, const gd_net *net, gd_plan *plan); /* a training plan; its batch are the most rows */
-  void (*fill)(void *context, gd_range images);                     /* into the plan's first rows */
-  void (*gradient)(void *context, int n_rows, const float *output); /* of the sum of their losses by the plan's output */
+  void (*fill)(void *context, gd_range images);                  /* into the plan's first rows */
+  void (*gradient)(void *context, int n_rows,
+                   const float *output); /* of the sum of their losses by the plan's output */
   void (*close)(void *context);
 } gd_image_loss;
 

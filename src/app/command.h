@@ -20,6 +20,7 @@ gd_err gd_command_bench(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_config(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_classifier(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_evaluate(const gd_comm *comm, int argc, char **argv);
+gd_err gd_command_solver(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_frechet(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_report(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_import(const gd_comm *comm, int argc, char **argv);

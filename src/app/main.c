@@ -18,6 +18,8 @@ static const gd_command commands[] = {
      gd_command_classifier},
     {"evaluate", "RUN|SAMPLES.h5 [--config CONFIG] [--set key=value]...",
      "Fréchet distance, class balance and accuracy of a run's samples", gd_command_evaluate},
+    {"solver", "CONFIG [--set key=value]...", "the solver over all tasks without a generator, as solver.method says",
+     gd_command_solver},
     {"frechet", "--real F.h5[:/DATASET] --generated F.h5[:/DATASET] [--neighbours]",
      "Fréchet distance of two feature sets", gd_command_frechet},
     {"report", "RUN... [--output DIRECTORY]", "tables and pictures of several runs", gd_command_report},

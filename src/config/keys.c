@@ -18,6 +18,7 @@ static const char *const fisher_terms[] = {"online", "task", NULL};
 static const char *const weightings[] = {"task", "none", NULL};
 static const char *const buffer_counts[] = {"total", "class", NULL};
 static const char *const pool_balances[] = {"none", "solver", NULL};
+static const char *const solver_methods[] = {"generated", "finetune", "cumulative", "lwf", "ewc", "si", NULL};
 static const char *const solver_replays[] = {"sample_set", "fresh", NULL};
 static const char *const solver_losses[] = {"standard", "reference", NULL};
 static const char *const rate_schedules[] = {"constant", "cosine", "linear", NULL};
@@ -258,6 +259,12 @@ const gd_key gd_keys[] = {
 
     NUMBER(INT, solver.epochs, 0, 1000000, "20", FREE,
         "Passes over the training images of each task; 0: no solver."),
+    CHOICE(solver.method, solver_methods, "generated", FREE,
+        "What the solver learns besides the images of its task. generated: images of the generator; the others need no "
+        "generator. finetune: nothing; cumulative: the images of all tasks so far; lwf: the answers of the solver before for "
+        "the task's images; ewc, si: a penalty, with strategy.fisher_images and the keys behind it."),
+    NUMBER(REAL, solver.lambda, 0, 1e12, "1.0", FREE,
+        "Weight of the penalty of ewc and si; of lwf's loss at task i as a multiple of (i - 1)^2 / i."),
     NUMBER(INT, solver.batch_size, 1, 65536, "128", FREE,
         "Real images per step, and the same number of generated ones."),
     NUMBER(REAL, solver.learning_rate, 1e-12, 10, "0.001", FREE,

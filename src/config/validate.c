@@ -278,6 +278,8 @@ static gd_err check_balance(const gd_config_reader *reader) {
   if (!config->evaluation.measures || config->solver.epochs == 0)
     return clash(reader, "replay.pool_balance", NULL,
                  "needs the solver: evaluation.measures true and solver.epochs above 0");
+  if (config->solver.method != GD_SOLVER_GENERATED)
+    return clash(reader, "replay.pool_balance", "solver.method", "needs the solver with solver.method generated");
   return GD_OK;
 }
 
@@ -343,6 +345,12 @@ static gd_err check_buffer(const gd_config_reader *reader) {
   if (config->replay.buffer_per == GD_BUFFER_PER_CLASS || config->replay.buffer_images >= n_classes) return GD_OK;
   return clash(reader, "replay.buffer_images", NULL, "must be at least the number of classes (%d), is '%d'", n_classes,
                config->replay.buffer_images);
+}
+
+static gd_err check_solver(const gd_config_reader *reader) {
+  const gd_config *config = reader->config;
+  if (config->solver.method == GD_SOLVER_GENERATED || config->strategy.name != GD_STRATEGY_joint) return GD_OK;
+  return clash(reader, "solver.method", NULL, "must be generated for strategy joint, which has one task");
 }
 
 static gd_err check_slots(const gd_config_reader *reader, const char *key, int slots) {
@@ -417,6 +425,7 @@ gd_err gd_config_validate(gd_config_reader *reader) {
   GD_TRY(check_pool_targets(reader));
   GD_TRY(check_refresh(reader));
   GD_TRY(check_balance(reader));
+  GD_TRY(check_solver(reader));
   GD_TRY(check_pool_limits(reader));
   GD_TRY(check_sampling(reader,
                         (sampling_keys){"evaluation.sampler", "evaluation.steps", "evaluation.eta",

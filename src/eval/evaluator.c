@@ -16,10 +16,7 @@
 #include "gendistill/strategy.h"
 #include "gendistill/train.h"
 
-enum {
-  DIGITS = 10,           // of the numbers in JSON
-  EVALUATION_FORMAT = 2  // 1, which was not written: absolute_ratio_difference without the factor 1/2
-};
+enum { EVALUATION_FORMAT = 2 };  // 1, which was not written: absolute_ratio_difference without the factor 1/2
 
 char *gd_frechet_name(gd_extractor extractor) {
   return extractor == GD_INCEPTION_V3 ? gd_strdup("fid") : gd_format("frechet_%s", gd_extractor_name(extractor));
@@ -192,7 +189,7 @@ static void log_summary(const gd_evaluator *e, int task, const json_t *numbers, 
 }
 
 static char *one_line(const json_t *object) {
-  char *text = json_dumps(object, JSON_REAL_PRECISION(DIGITS)), *copy = gd_strdup(text);
+  char *text = json_dumps(object, JSON_REAL_PRECISION(GD_JSON_DIGITS)), *copy = gd_strdup(text);
   free(text);
   return copy;
 }

@@ -8,7 +8,7 @@
 #include "eval/cache.h"
 #include "eval/evaluator.h"
 
-enum { FLOOR_FORMAT = 1, DIGITS = 10 };
+enum { FLOOR_FORMAT = 1 };
 
 /* ---- Training images in place of generated ones ---- */
 
@@ -73,7 +73,7 @@ static char *floor_path(const gd_measurement *m) {
 static json_t *read_floor(const gd_comm *comm, const char *path) {
   json_error_t why;
   json_t *object = comm->rank == 0 ? json_load_file(path, 0, &why) : NULL;
-  char *text = json_dumps(object, JSON_REAL_PRECISION(DIGITS));
+  char *text = json_dumps(object, JSON_REAL_PRECISION(GD_JSON_DIGITS));
   int length = text ? (int)strlen(text) + 1 : 0;
   MPI_Bcast(&length, 1, MPI_INT, 0, comm->mpi);
   char *copy = gd_alloc_zero((size_t)length + 1);
@@ -93,7 +93,7 @@ static gd_err write_floor(const gd_comm *comm, const char *path, const json_t *o
   if (comm->rank == 0) {
     FILE *file = gd_file_begin(draft, &err);
     if (file) {
-      json_dumpf(object, file, JSON_REAL_PRECISION(DIGITS));
+      json_dumpf(object, file, JSON_REAL_PRECISION(GD_JSON_DIGITS));
       err = gd_file_end(file, draft, err);
     }
   }

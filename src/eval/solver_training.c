@@ -8,6 +8,7 @@
 #include "eval/balance.h"
 #include "eval/cache.h"
 #include "eval/json.h"
+#include "eval/solver_method.h"
 #include "eval/solver_replay.h"
 #include "gendistill/eval.h"
 #include "gendistill/learn.h"
@@ -24,11 +25,13 @@ struct gd_solver_training {
   gd_dataset *train;
   const gd_dataset *test;
   const gd_task_split *split;
-  gd_net *net;                                            // without dropout, for labels
-  gd_plan *plan;                                          // inference
-  int task;                                               // reached; -1 at first
-  gd_checkpoint of;                                       // the solver of that task
-  int64_t n_replay;                                       // images in the pool of that task's replay; 0: none
+  gd_net *net;       // without dropout, for labels
+  gd_plan *plan;     // inference
+  int task;          // reached; -1 at first
+  gd_checkpoint of;  // the solver of that task
+  int64_t n_replay;  // images in the pool of that task's replay; 0: none
+  const gd_solver_method *method;
+  gd_regularisation *regularisation;                      // NULL: none
   double accuracy[GD_MAX_CLASSES], best[GD_MAX_CLASSES];  // a task: now (NAN: no test images), the highest before
 };
 
@@ -40,9 +43,16 @@ gd_err gd_solver_training_create(gd_solver_training **out, const gd_comm *comm, 
                     "key 'dataset.image_size': the solver needs at least %d pixels per side, is '%d' "
                     "(solver.epochs 0: no solver)",
                     MIN_IMAGE_SIZE, train->size);
+  const gd_solver_method *method = gd_solver_method_of(config);
+  if (method->regulariser != GD_NO_REGULARISER && comm->size > config->training.slots)
+    return gd_error(GD_ERR_INPUT, "%d ranks, but training.slots is %d: with solver.method %s a rank needs a slot",
+                    comm->size, config->training.slots, method->name);
   gd_solver_training *s = GD_NEW(gd_solver_training);
   *s = (gd_solver_training){.comm = comm, .config = config, .train = train, .test = test, .split = split, .task = -1};
   gd_solver_create(&s->net, train->size, train->channels, train->n_classes, false);
+  s->method = method;
+  gd_regulariser_settings penalty = gd_solver_regulariser_settings(config, split->n_tasks);
+  gd_regularisation_create(&s->regularisation, &penalty, gd_net_params(s->net));
   gd_err err = gd_comm_agree(comm, gd_plan_create(&s->plan, s->net, GD_IMAGE_CHUNK, GD_INFERENCE, GD_FLOAT32));
   if (err != GD_OK) gd_solver_training_destroy(&s);
   *out = s;
@@ -53,6 +63,7 @@ void gd_solver_training_destroy(gd_solver_training **solver) {
   gd_solver_training *s = *solver;
   if (!s) return;
   gd_plan_destroy(&s->plan);
+  gd_regularisation_destroy(&s->regularisation);
   gd_net_destroy(&s->net);
   gd_checkpoint_clear(&s->of);
   gd_free(s);
@@ -63,11 +74,13 @@ void gd_solver_training_destroy(gd_solver_training **solver) {
 
 typedef struct task_training {
   const gd_solver_training *s;
-  gd_solver_replay_source *replay;  // NULL: none
+  gd_solver_replay_source *replay;   // NULL: none
+  const gd_solver_answers *answers;  // NULL: none
   gd_shape masks[3];
   double task;             // from 1
   uint32_t step;           // of the task
-  const uint32_t *images;  // of this step (n_real)
+  const uint32_t *images;  // of the task
+  const uint32_t *drawn;   // those of this step (n_real), by their places among them
   int64_t n_real, n_replay;
 } task_training;
 
@@ -87,15 +100,34 @@ static void fill_masks(const task_training *t, int64_t row, gd_classification_ro
   gd_free(draws);
 }
 
-// Rows 0 .. n_real-1: real images with hard labels; behind them generated ones with soft labels.
+// A real image once more, with the same dropout, for the answers of the solver before.
+static void fill_answer(const task_training *t, int64_t row, gd_classification_row *out) {
+  const gd_config *config = t->s->config;
+  int n_classes = t->s->train->n_classes;
+  uint32_t place = t->drawn[row];
+  double weight = gd_solver_distillation_weight(config, (int)t->task), temperature = config->solver.temperature;
+  fill_masks(t, row, out);
+  gd_dataset_image(t->s->train, t->images[place], false, out->inputs[0]);
+  memcpy(out->target, t->answers->targets + (int64_t)place * n_classes, (size_t)n_classes * sizeof(float));
+  out->active = t->answers->active;
+  out->temperature = temperature;
+  out->weight = weight / (double)t->n_real / (temperature * temperature);  // without the T^2 of the row's loss
+}
+
+// Rows 0 .. n_real-1: real images with hard labels; behind them generated or real ones with soft labels.
 static void fill_solver_row(void *context, int64_t row, gd_classification_row *out) {
   const task_training *t = context;
   const gd_dataset *train = t->s->train;
   double real_share = t->n_replay ? 1.0 / t->task : 1.0;
+  if (row >= t->n_real && t->answers) {
+    fill_answer(t, row - t->n_real, out);
+    return;
+  }
   fill_masks(t, row, out);
   if (row < t->n_real) {
-    gd_dataset_image(train, t->images[row], false, out->inputs[0]);
-    out->target[train->labels[t->images[row]]] = 1;
+    uint32_t image = t->images[t->drawn[row]];
+    gd_dataset_image(train, image, false, out->inputs[0]);
+    out->target[train->labels[image]] = 1;
     out->weight = real_share / (double)t->n_real;
     return;
   }
@@ -123,41 +155,66 @@ static gd_err train_solver_epoch(gd_classification *classification, task_trainin
   for (int64_t first = 0; first < n; first += config->solver.batch_size) {
     double loss;
     int64_t left = n - first;
-    t->images = order + first;
+    t->drawn = order + first;
     t->n_real = left < config->solver.batch_size ? left : config->solver.batch_size;
     t->n_replay = t->replay ? config->solver.batch_size : 0;
     gd_err err = begin_replay(t);
+    int64_t n_rows = t->n_real + (t->answers ? t->n_real : t->n_replay);
     if (err == GD_OK)
-      err = gd_classification_step(classification, config->solver.learning_rate, t->n_real + t->n_replay,
-                                   fill_solver_row, t, &loss);
+      err = gd_classification_step(classification, config->solver.learning_rate, n_rows, fill_solver_row, t, &loss);
     if (err != GD_OK) return gd_error_context(err, "solver, task %d", (int)t->task);
     t->step++;
   }
   return GD_OK;
 }
 
+static double add_regulariser(void *context, const float *params, float *gradient) {
+  return gd_regularisation_penalty(context, params, gradient);
+}
+
+static void after_regularised_step(void *context, const float *params) {
+  gd_regularisation_after_step(context, params);
+}
+
+static void begin_regularised_task(const gd_solver_training *s, gd_classification *classification, int task) {
+  if (!s->regularisation) return;
+  gd_regularisation_begin_task(s->regularisation, task, gd_classification_params(classification));
+  gd_classification_penalise(
+      classification,
+      (gd_parameter_loss){.context = s->regularisation, .add = add_regulariser, .after_step = after_regularised_step});
+}
+
 static gd_err train_solver(const gd_solver_training *s, int task, gd_solver_replay_source *replay, float **params) {
   gd_err err;
   gd_net *net = NULL;
   gd_classification *classification = NULL;
-  int64_t n, n_rows = s->config->solver.batch_size * (replay ? 2 : 1);
-  uint32_t *images = gd_strategy_images(s->config, s->train, s->split, task, &n);
+  gd_solver_answers answers = {0};
+  bool distils = s->method->distils && task > 0;
+  int64_t n, n_rows = s->config->solver.batch_size * (replay || distils ? 2 : 1);
+  uint32_t *images = gd_solver_images(s->config, s->train, s->split, task, &n);
   uint32_t *order = GD_NEW_ARRAY(uint32_t, n);
-  task_training t = {.s = s, .replay = replay, .task = task + 1};
+  task_training t = {.s = s, .replay = replay, .task = task + 1, .images = images};
+  if (distils) {
+    gd_solver_answers_make(&answers, s->comm, s->config, s->train, s->split, task, s->plan, s->net);
+    t.answers = &answers;
+  }
   gd_solver_create(&net, s->train->size, s->train->channels, s->train->n_classes, true);
   for (int i = 0; i < 3; i++) t.masks[i] = gd_net_input_shape(net, i + 1);
   GD_TRY(gd_classification_create(&classification, s->comm, net, s->config->training.slots, n_rows, s->config->seed,
                                   gd_checkpoint_array(&s->of, "model")));
+  begin_regularised_task(s, classification, task);
   for (int epoch = 0; epoch < s->config->solver.epochs && err == GD_OK; epoch++) {
     gd_epoch_order(s->config->seed, task, epoch, n, order);
-    for (int64_t i = 0; i < n; i++) order[i] = images[order[i]];
     err = train_solver_epoch(classification, &t, order, n);
   }
   GD_TRY(gd_comm_agree(s->comm, err));
   size_t nbytes = (size_t)gd_net_params(net)->total * sizeof(float);
   *params = memcpy(gd_alloc(nbytes), gd_classification_params(classification), nbytes);
+  if (s->regularisation)
+    err = gd_solver_end_task(s->regularisation, s->comm, s->config, s->train, s->net, *params, task, images, n);
 done:
   gd_classification_destroy(&classification);
+  gd_solver_answers_clear(&answers);
   gd_net_destroy(&net);
   gd_free(images);
   gd_free(order);
@@ -166,19 +223,30 @@ done:
 
 /* ---- Stored solvers ---- */
 
+// Lines for a method without generator; of solvers with one there are older files, without such lines.
+static char *describe_method(const gd_solver_training *s) {
+  if (s->method->generates) return gd_strdup("");
+  gd_regulariser_settings r = gd_solver_regulariser_settings(s->config, s->split->n_tasks);
+  return gd_format("method: %s %.17g, tasks: %d, fisher: %d %d %.17g, xi: %.17g\n", s->method->name,
+                   s->config->solver.lambda, r.n_tasks, r.fisher_images, (int)r.fisher_terms, r.fisher_gamma, r.si_xi);
+}
+
 // What the solver of a task is made from; a stored one that says something else is of no use.
 static char *describe_solver(const gd_solver_training *s, int task, const char *replay) {
   const gd_config *c = s->config;
   int64_t n;
-  uint32_t *images = gd_strategy_images(c, s->train, s->split, task, &n);
+  uint32_t *images = gd_solver_images(c, s->train, s->split, task, &n);
   uint64_t real = gd_digest(images, (size_t)n * sizeof *images, gd_dataset_digest(s->train));
   gd_free(images);
-  return gd_format("solver of task: %d\nreal images: %016" PRIx64 "\nreplay: %s\nsolver before: %016" PRIx64
-                   "\nseed: %llu\nepochs: %d\nbatch_size: %d\nlearning_rate: %.17g\n"
-                   "temperature: %.17g\nslots: %d\n%s",
-                   task + 1, real, replay, s->of.n_arrays ? s->of.digest : 0, (unsigned long long)c->seed,
-                   c->solver.epochs, c->solver.batch_size, c->solver.learning_rate, c->solver.temperature,
-                   c->training.slots, c->solver.loss == GD_SOLVER_REFERENCE ? "loss: reference\n" : "");
+  char *method = describe_method(s);
+  char *text = gd_format("solver of task: %d\nreal images: %016" PRIx64 "\nreplay: %s\nsolver before: %016" PRIx64
+                         "\nseed: %llu\nepochs: %d\nbatch_size: %d\nlearning_rate: %.17g\n"
+                         "temperature: %.17g\nslots: %d\n%s%s",
+                         task + 1, real, replay, s->of.n_arrays ? s->of.digest : 0, (unsigned long long)c->seed,
+                         c->solver.epochs, c->solver.batch_size, c->solver.learning_rate, c->solver.temperature,
+                         c->training.slots, c->solver.loss == GD_SOLVER_REFERENCE ? "loss: reference\n" : "", method);
+  gd_free(method);
+  return text;
 }
 
 // Takes the stored solver if it is the one described. Collective on comm.
@@ -186,7 +254,8 @@ static bool find_solver(gd_solver_training *s, const char *path, const char *des
   bool there = gd_cache_has(s->comm, path);
   gd_checkpoint stored = {0};
   bool usable = there && gd_checkpoint_read(s->comm, path, gd_net_params(s->net), &stored) == GD_OK &&
-                strcmp(stored.config_text, description) == 0;
+                strcmp(stored.config_text, description) == 0 &&
+                (!s->regularisation || gd_regularisation_restore(s->regularisation, path, &stored) == GD_OK);
   if (there && !usable) gd_log(GD_LOG_INFO, "%s: of other images or settings, or damaged: made again", path);
   gd_checkpoint *unwanted = usable ? &s->of : &stored;
   gd_checkpoint_clear(unwanted);
@@ -194,11 +263,27 @@ static bool find_solver(gd_solver_training *s, const char *path, const char *des
   return usable;
 }
 
+// The regulariser's state, which stays its own, in the solver's checkpoint.
+static void keep_regulariser(gd_solver_training *s) {
+  gd_named_array arrays[GD_MAX_ARRAYS];
+  int n = s->regularisation ? gd_regularisation_list(s->regularisation, arrays, 0) : 0;
+  size_t nbytes = (size_t)gd_net_params(s->net)->total * sizeof(float);
+  for (int i = 0; i < n; i++)
+    gd_checkpoint_add(&s->of, arrays[i].name, memcpy(gd_alloc(nbytes), arrays[i].values, nbytes));
+  if (n > 0) gd_regularisation_save(s->regularisation, &s->of);
+}
+
+// RUN/solver, or RUN/solver_lwf and so on. New string.
+static char *solver_folder(const gd_solver_training *s) {
+  const char *run = s->config->output.directory;
+  return s->method->generates ? gd_format("%s/solver", run) : gd_format("%s/solver_%s", run, s->method->name);
+}
+
 static gd_err train_and_store(gd_solver_training *s, int task, gd_solver_replay_source *replay, const char *path,
                               const char *description) {
   double start = gd_seconds();
   float *params = NULL;
-  char *folder = gd_format("%s/solver", s->config->output.directory);
+  char *folder = solver_folder(s);
   gd_err err = train_solver(s, task, replay, &params);
   if (err == GD_OK) {
     gd_checkpoint_clear(&s->of);
@@ -208,6 +293,7 @@ static gd_err train_and_store(gd_solver_training *s, int task, gd_solver_replay_
                             .config_text = gd_strdup(description),
                             .code_version = gd_strdup(GD_VERSION)};
     gd_checkpoint_add(&s->of, "model", params);
+    keep_regulariser(s);
     err = gd_comm_agree(s->comm, s->comm->rank == 0 ? gd_folder_make(folder) : GD_OK);
   }
   if (err == GD_OK) err = gd_checkpoint_write(s->comm, path, gd_net_params(s->net), &s->of);
@@ -256,9 +342,8 @@ static gd_err next_task(gd_solver_training *s) {
   gd_err err = GD_OK;
   int task = s->task + 1;
   gd_solver_replay_source *replay = NULL;
-  bool replays = task > 0 && gd_strategy_get(s->config->strategy.name)->data == GD_DATA_TASK;
-  char *path = gd_solver_path(s->config->output.directory, task), *description = NULL;
-  char *source = NULL;
+  bool replays = task > 0 && s->method->generates && gd_strategy_get(s->config->strategy.name)->data == GD_DATA_TASK;
+  char *folder = solver_folder(s), *path = gd_solver_path(folder, task), *description = NULL, *source = NULL;
   gd_solver_replay_setting setting = {
       .comm = s->comm, .config = s->config, .train = s->train, .plan = s->plan, .net = s->net, .task = task};
   s->n_replay = 0;
@@ -272,6 +357,7 @@ static gd_err next_task(gd_solver_training *s) {
 done:
   gd_solver_replay_destroy(&replay);
   gd_free(source);
+  gd_free(folder);
   gd_free(path);
   gd_free(description);
   return err;
@@ -295,9 +381,9 @@ json_t *gd_solver_training_json(const gd_solver_training *s) {
   }
   const char *loss = s->config->solver.loss == GD_SOLVER_REFERENCE ? "reference" : "standard";
   const char *replay = s->config->solver.replay == GD_SOLVER_FRESH ? "fresh" : "sample_set";
-  return json_pack("{s:s, s:s, s:i, s:i, s:I, s:f, s:o, s:o, s:o}", "loss", loss, "replay", replay, "epochs",
-                   s->config->solver.epochs, "batch_size", s->config->solver.batch_size, "replay_images",
-                   (json_int_t)s->n_replay, "temperature", s->config->solver.temperature, "task_accuracy", accuracy,
-                   "average_accuracy", gd_real_or_null(n_known ? sum / n_known : NAN), "forgetting",
-                   gd_real_or_null(gd_forgetting(n_before, s->best, s->accuracy)));
+  return json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:f, s:o, s:o, s:o}", "method", s->method->name, "loss", loss,
+                   "replay", replay, "epochs", s->config->solver.epochs, "batch_size", s->config->solver.batch_size,
+                   "replay_images", (json_int_t)s->n_replay, "temperature", s->config->solver.temperature,
+                   "task_accuracy", accuracy, "average_accuracy", gd_real_or_null(n_known ? sum / n_known : NAN),
+                   "forgetting", gd_real_or_null(gd_forgetting(n_before, s->best, s->accuracy)));
 }

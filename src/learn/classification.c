@@ -15,6 +15,7 @@ struct gd_classification {
   gd_classification_row *rows;  // (slot_rows)
   float *targets;               // (slot_rows, n_classes)
   gd_learner *learner;
+  gd_parameter_loss penalty;
 };
 
 // A step: its rows, and who fills them.
@@ -81,11 +82,16 @@ static double swapped_loss(const gd_classification_row *row, int n, const double
   return row->weight * row->temperature * row->temperature * loss;
 }
 
+static bool is_active(const gd_classification_row *row, int c) {
+  return !row->active || row->active[c];
+}
+
 double gd_classification_row_loss(const gd_classification_row *row, int n, const float *logits, float *gradient) {
-  double t = row->temperature, largest = logits[0], total = 0, loss = 0;
-  for (int c = 1; c < n; c++)
-    if (logits[c] > largest) largest = logits[c];
-  for (int c = 0; c < n; c++) total += exp((logits[c] - largest) / t);
+  double t = row->temperature, largest = -INFINITY, total = 0, loss = 0;
+  for (int c = 0; c < n; c++)
+    if (is_active(row, c) && logits[c] > largest) largest = logits[c];
+  for (int c = 0; c < n; c++)
+    if (is_active(row, c)) total += exp((logits[c] - largest) / t);
   if (row->swapped) {
     double p[GD_CLASSIFICATION_MAX_CLASSES];
     GD_REQUIRE(n <= GD_CLASSIFICATION_MAX_CLASSES);
@@ -94,6 +100,8 @@ double gd_classification_row_loss(const gd_classification_row *row, int n, const
   }
   for (int c = 0; c < n; c++) {
     double log_p = (logits[c] - largest) / t - log(total);
+    gradient[c] = 0;
+    if (!is_active(row, c)) continue;
     loss -= (double)row->target[c] * log_p;
     gradient[c] = (float)(row->weight * t * (exp(log_p) - (double)row->target[c]));
   }
@@ -137,15 +145,30 @@ static double step_loss(void *context, const float *sums) {
   return sums[0];
 }
 
+void gd_classification_penalise(gd_classification *c, gd_parameter_loss loss) {
+  GD_REQUIRE(c->comm->size <= c->n_slots);
+  c->penalty = loss;
+}
+
+static double add_penalty(void *context, float *gradient) {
+  const gd_classification *c = ((const classification_step *)context)->of;
+  return c->penalty.add(c->penalty.context, c->params, gradient);
+}
+
 gd_err gd_classification_step(gd_classification *c, double learning_rate, int64_t n_rows, gd_fill_row fill,
                               void *context, double *loss) {
   classification_step step = {.of = c, .n_rows = n_rows, .fill = fill, .context = context};
-  gd_learner_work work = {.context = &step, .fill = fill_slot, .loss = slot_loss, .total = step_loss};
+  gd_learner_work work = {.context = &step,
+                          .fill = fill_slot,
+                          .loss = slot_loss,
+                          .total = step_loss,
+                          .penalty = c->penalty.add ? add_penalty : NULL};
   gd_learner_result result;
   gd_err err = gd_learner_step(c->learner, ++c->steps, learning_rate, &work, &result);
   *loss = result.loss;
   if (err != GD_OK)
     return gd_error(err, "step %lld: %s: try a smaller learning rate", (long long)c->steps, gd_error_message());
+  if (c->penalty.after_step) c->penalty.after_step(c->penalty.context, c->params);
   return gd_learner_agree(c->learner, gd_stop_check());
 }
 

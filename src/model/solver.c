@@ -26,6 +26,6 @@ void gd_solver_create(gd_net **out, int image_size, int channels, int n_classes,
   *out = net;
 }
 
-char *gd_solver_path(const char *run, int task) {
-  return gd_format("%s/solver/solver-task%02d.h5", run, task + 1);
+char *gd_solver_path(const char *folder, int task) {
+  return gd_format("%s/solver-task%02d.h5", folder, task + 1);
 }

@@ -16,7 +16,8 @@ static int likeliest(const float *logits, const int *classes, int n) {
 }
 
 static gd_err open_solver(const gd_pool_request *request, const gd_net *net, gd_checkpoint *solver, gd_plan **plan) {
-  char *path = gd_solver_path(request->config->output.directory, request->task - 1);
+  char *folder = gd_format("%s/solver", request->config->output.directory);
+  char *path = gd_solver_path(folder, request->task - 1);
   gd_err err;
   GD_TRY(gd_checkpoint_read(request->comm, path, gd_net_params(net), solver));
   GD_TRY(gd_comm_agree(request->comm, gd_plan_create(plan, net, GD_IMAGE_CHUNK, GD_INFERENCE, GD_FLOAT32)));
@@ -24,6 +25,7 @@ static gd_err open_solver(const gd_pool_request *request, const gd_net *net, gd_
 done:
   if (err != GD_OK) gd_error_context(err, "replay.pool_balance solver");
   gd_free(path);
+  gd_free(folder);
   return err;
 }
 

@@ -13,8 +13,8 @@ static void si_begin_task(gd_regularisation *r, const float *params) {
 }
 
 static double si_penalty(gd_regularisation *r, const float *params, float *gradient) {
-  return gd_regulariser_spring(r->total, r->settings.lambda, r->arrays[OMEGA].values,
-                               r->arrays[ANCHOR].values, params, gradient);
+  return gd_regulariser_spring(r->total, r->settings.lambda, r->arrays[OMEGA].values, r->arrays[ANCHOR].values, params,
+                               gradient);
 }
 
 /* ---- Importance ---- */

@@ -293,6 +293,20 @@ static void sampling(void **state) {
        "bad.yaml:2: key 'replay.source': must be online for strategy partial_distillation"},
       {"strategy: {name: partial_distillation}\nreplay: {timesteps: [899, 499]}\n",
        "bad.yaml:2: key 'replay.timesteps': is not for strategy partial_distillation, which goes to random timesteps"},
+      {"replay: {coupled: true}\n", "bad.yaml:1: key 'replay.coupled': is for diffusion.path flow, not diffusion"},
+      {"diffusion: {path: flow}\nreplay: {coupled: true, limit_seconds: 5}\n",
+       "bad.yaml:2: key 'replay.coupled': cannot be combined with replay.limit_seconds"},
+      {"diffusion: {path: flow, prediction: epsilon}\n",
+       "bad.yaml:1: key 'diffusion.prediction': must be v for diffusion.path flow"},
+      {"diffusion: {path: flow, loss_weight: min_snr}\n",
+       "bad.yaml:1: key 'diffusion.loss_weight': must be none for diffusion.path flow"},
+  };
+  CHECK_ALL(cases);
+}
+
+static void strategies_and_pools(void **state) {
+  (void)state;
+  static const bad cases[] = {
       {"strategy: {name: isolated}\nmodel: {conditional: true}\n",
        "bad.yaml:2: key 'model.conditional': must be false for strategy isolated: its networks know their tasks"},
       {"strategy: {name: isolated}\ntraining: {init: w.h5}\n",
@@ -312,8 +326,7 @@ static void sampling(void **state) {
        "bad.yaml:1: key 'replay.pool_refresh': cannot be combined with replay.pool_balance"},
       {"replay: {source: pool, pool_refresh: 0.5, limit_images: 20}\n",
        "bad.yaml:1: key 'replay.limit_images': must be 0 or at least the images made for each image of the pool "
-       "(50.5), "
-       "is '20'"},
+       "(50.5), is '20'"},
       {"replay: {source: pool, pool_refresh: 0.5, limit_evaluations: 200}\n",
        "bad.yaml:1: key 'replay.limit_evaluations': must be 0 or at least twice the evaluations for an image of the "
        "pool "
@@ -324,6 +337,13 @@ static void sampling(void **state) {
       {"model: {conditional: true}\nreplay: {source: pool, pool_balance: solver}\n",
        "bad.yaml:2: key 'replay.pool_balance': must be none for model.conditional, whose pools are balanced by their "
        "labels"},
+      {"solver: {method: replay}\n",
+       "bad.yaml:1: key 'solver.method': must be generated, finetune, cumulative, lwf, ewc or si, is 'replay'"},
+      {"strategy: {name: joint}\nsolver: {method: lwf}\n",
+       "bad.yaml:2: key 'solver.method': must be generated for strategy joint, which has one task"},
+      {"solver: {method: si}\nevaluation: {measures: true}\nreplay: {source: pool, pool_balance: solver}\n",
+       "bad.yaml:3: key 'replay.pool_balance': needs the solver with solver.method generated"},
+      {"solver: {lambda: -1}\n", "bad.yaml:1: key 'solver.lambda': must be between 0 and 1000000000000, is '-1'"},
       {"replay: {pool_balance: classes}\n",
        "bad.yaml:1: key 'replay.pool_balance': must be none or solver, is 'classes'"},
       {"replay: {pool_candidates: 0}\n", "bad.yaml:1: key 'replay.pool_candidates': must be between 1 and 100, is '0'"},
@@ -341,13 +361,6 @@ static void sampling(void **state) {
        "bad.yaml:1: key 'strategy.fisher_images': must be between 1 and 100000000, is '0'"},
       {"strategy: {fisher_gamma: 2}\n", "bad.yaml:1: key 'strategy.fisher_gamma': must be between 0 and 1, is '2'"},
       {"strategy: {weighting: both}\n", "bad.yaml:1: key 'strategy.weighting': must be task or none, is 'both'"},
-      {"replay: {coupled: true}\n", "bad.yaml:1: key 'replay.coupled': is for diffusion.path flow, not diffusion"},
-      {"diffusion: {path: flow}\nreplay: {coupled: true, limit_seconds: 5}\n",
-       "bad.yaml:2: key 'replay.coupled': cannot be combined with replay.limit_seconds"},
-      {"diffusion: {path: flow, prediction: epsilon}\n",
-       "bad.yaml:1: key 'diffusion.prediction': must be v for diffusion.path flow"},
-      {"diffusion: {path: flow, loss_weight: min_snr}\n",
-       "bad.yaml:1: key 'diffusion.loss_weight': must be none for diffusion.path flow"},
   };
   CHECK_ALL(cases);
 }
@@ -458,10 +471,10 @@ static void files(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(keys),         cmocka_unit_test(types),       cmocka_unit_test(ranges),
-      cmocka_unit_test(combinations), cmocka_unit_test(sampling),    cmocka_unit_test(choices),
-      cmocka_unit_test(overrides),    cmocka_unit_test(broken_yaml), cmocka_unit_test(costly_texts),
-      cmocka_unit_test(files),
+      cmocka_unit_test(keys),         cmocka_unit_test(types),     cmocka_unit_test(ranges),
+      cmocka_unit_test(combinations), cmocka_unit_test(sampling),  cmocka_unit_test(strategies_and_pools),
+      cmocka_unit_test(choices),      cmocka_unit_test(overrides), cmocka_unit_test(broken_yaml),
+      cmocka_unit_test(costly_texts), cmocka_unit_test(files),
   };
   return GD_TEST_MAIN(tests);
 }

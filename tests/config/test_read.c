@@ -93,6 +93,7 @@ static const char full[] =
     "           slots: 4, ema_decay: 0.999, schedule: linear, warmup: 0.1, weight_decay: 0.01, label_dropout: 0.2,\n"
     "           init: weights.h5}\n"
     "evaluation: {samples: 0, sampler: ddim, steps: 50, eta: 0.25}\n"
+    "solver: {method: lwf, lambda: 2}\n"
     "output: {directory: out, checkpoint_minutes: 0.5, checkpoint_steps: 9, keep: 1}\n";
 
 static const char flow[] =

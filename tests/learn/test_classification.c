@@ -30,6 +30,20 @@ static void gradient_agrees_with_differences(void **state) {
   }
 }
 
+// As if the logits of the other classes were minus infinity.
+static void inactive_classes_have_no_part(void **state) {
+  (void)state;
+  static const uint8_t active[4] = {1, 0, 1, 0};
+  float target[4] = {0.3f, 0, 0.7f, 0}, logits[4] = {0.4f, 900, -1.5f, 2.0f}, gradient[4], few_gradient[2];
+  float few_target[2] = {0.3f, 0.7f}, few_logits[2] = {0.4f, -1.5f};
+  gd_classification_row row = {.target = target, .active = active, .weight = 0.7, .temperature = 2};
+  gd_classification_row few = {.target = few_target, .weight = 0.7, .temperature = 2};
+  assert_true(gd_classification_row_loss(&row, 4, logits, gradient) ==
+              gd_classification_row_loss(&few, 2, few_logits, few_gradient));
+  assert_true(gradient[0] == few_gradient[0] && gradient[2] == few_gradient[1]);
+  assert_true(gradient[1] == 0 && gradient[3] == 0);
+}
+
 static void large_logits_stay_finite(void **state) {
   (void)state;
   float target[2] = {1, 0}, logits[2] = {1000, -1000}, gradient[2];
@@ -165,11 +179,9 @@ static void idle_ranks_have_the_parameters_too(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(gradient_agrees_with_differences),
-      cmocka_unit_test(large_logits_stay_finite),
-      cmocka_unit_test(swapped_loss_is_the_references),
-      cmocka_unit_test(loss_of_the_solver_is_pytorchs),
-      cmocka_unit_test(it_learns_the_same_on_any_number_of_ranks),
+      cmocka_unit_test(gradient_agrees_with_differences),   cmocka_unit_test(inactive_classes_have_no_part),
+      cmocka_unit_test(large_logits_stay_finite),           cmocka_unit_test(swapped_loss_is_the_references),
+      cmocka_unit_test(loss_of_the_solver_is_pytorchs),     cmocka_unit_test(it_learns_the_same_on_any_number_of_ranks),
       cmocka_unit_test(idle_ranks_have_the_parameters_too),
   };
   return GD_TEST_MAIN(tests);

@@ -72,8 +72,7 @@ static void store_solver(const gd_fixture *f) {
   gd_checkpoint solver = {.task = 0, .task_done = true, .config_text = gd_strdup(""), .code_version = gd_strdup("")};
   size_t nbytes = (size_t)gd_net_params(f->net)->total * sizeof(float);
   gd_checkpoint_add(&solver, "model", memcpy(gd_alloc(nbytes), f->params, nbytes));
-  char *path = gd_solver_path(f->config->output.directory, 0), *folder = gd_strdup(path);
-  *strrchr(folder, '/') = 0;
+  char *folder = gd_format("%s/solver", f->config->output.directory), *path = gd_solver_path(folder, 0);
   if (test_comm->rank == 0) assert_ok(gd_folder_make(folder));
   assert_ok(gd_checkpoint_write(test_comm, path, gd_net_params(f->net), &solver));
   gd_checkpoint_clear(&solver);
