@@ -173,10 +173,13 @@ void gd_pool_destroy(gd_pool **pool) {
   *pool = NULL;
 }
 
-size_t gd_pool_nbytes(const gd_pool *pool) {
-  size_t per_image = pool->image_nbytes * (1 + (pool->targets ? sizeof *pool->targets : 0));
-  return (size_t)(pool->local.end - pool->local.begin) * per_image +
-         (size_t)pool->n_drawn * sizeof *pool->order * (pool->chosen ? 2 : 1) + (pool->labels ? (size_t)pool->n : 0);
+size_t gd_pool_nbytes(const gd_comm *comm, const gd_config *config, gd_shape shape) {
+  int64_t n = gd_replay_pool_candidates(config), n_drawn = gd_replay_pool_images(config);
+  gd_range local = gd_range_images(comm, n);
+  size_t per_element = 1 + (config->replay.pool_targets ? sizeof(float) : 0);
+  size_t lists = 1 + (config->replay.pool_balance != GD_BALANCE_NONE);  // the order, and which are chosen
+  return (size_t)(local.end - local.begin) * (size_t)shape.h * (size_t)shape.w * (size_t)shape.c * per_element +
+         (size_t)n_drawn * lists * sizeof(uint32_t) + (config->model.conditional ? (size_t)n : 0);
 }
 
 /* ---- Refresh ---- */

@@ -27,7 +27,8 @@ void gd_pool_destroy(gd_pool **pool);
 /* "pool-task02.h5" (task from 1) in `folder`; new string, gd_free. Local. */
 char *gd_pool_path(const char *folder, int task);
 
-size_t gd_pool_nbytes(const gd_pool *pool); /* memory of this rank */
+/* Memory of this rank's part of a pool, whether it is there already or not; without a limit of time. Local. */
+size_t gd_pool_nbytes(const gd_comm *comm, const gd_config *config, gd_shape shape);
 
 /* Brings the images to epoch `epoch` (from 0): those that have come to their turn by then are made anew, all ranks
  * together, and the targets with them where the pool keeps targets. The file stays as it is. *cost: the images and

@@ -97,8 +97,7 @@ static void pool_fill(gd_replay *replay, gd_range images, gd_batch *batch) {
 }
 
 static size_t pool_replay_nbytes(const gd_replay *replay) {
-  const pool_replay *own = replay->own;
-  return own && own->pool ? gd_pool_nbytes(own->pool) : 0;
+  return gd_pool_nbytes(replay->of.comm, replay->of.config, replay->shape);
 }
 
 static void pool_release(gd_replay *replay) {

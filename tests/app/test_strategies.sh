@@ -61,6 +61,12 @@ for counted in ewc:2 ewc_rank1:2 si:3 isolated:2 experience_replay:0 generative_
   [ "$nbytes" -eq $((array * (3 + ${counted#*:}))) ] || fail "${counted%:*}: $nbytes bytes, an array has $array"
 done
 
+memory() { # IMAGES: MiB of the dry run with a pool of so many 8 x 8 images
+  succeeds 1 train "$folder/run.yaml" --dry-run --set replay.source=pool --set "replay.pool_images=$1"
+  sed -n 's/# memory per rank: \([0-9]*\).*/\1/p' "$folder/out"
+}
+[ $(($(memory 1000000) - $(memory 1))) -ge 64 ] || fail "the dry run does not count the pool's images and their order"
+
 # ---- isolated: image i of a set is of network i % 3, and a set can be made from the last checkpoint alone
 last=$folder/isolated-1/checkpoints/checkpoint-task03-step000006.h5
 succeeds 2 sample --checkpoint "$last" --count 20 --output "$folder/all.h5"
