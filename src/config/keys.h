@@ -76,8 +76,16 @@ const char *gd_node_describe(const yaml_node_t *node, char text[96]);
  * the reason in `problem` (160 bytes): a variable that is unset or empty, ~USER, a $ with something else behind it. */
 char *gd_path_expand(const char *text, char *problem);
 
-/* Checks of values against each other; fills in what follows from others. */
+/* Checks of values against each other; fills in what follows from others. The second: of strategy, replay, solver. */
 gd_err gd_config_validate(gd_config_reader *reader);
+gd_err gd_config_validate_strategy(const gd_config_reader *reader);
+
+/* Whether the key was given, in the file or by --set. */
+bool gd_config_is_given(const gd_config_reader *reader, const char *path);
+
+/* Names `path`; the place is where it was given or, for a default, where the key `other` it clashes with was. */
+gd_err gd_config_clash(const gd_config_reader *reader, const char *path, const char *other, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 void gd_config_clear_order(gd_config *config);
 
