@@ -1,13 +1,13 @@
 # Read by the scripts of the studies, from the top folder: $program; `launch COMMAND [ARGUMENT ...]` to run it on the ranks
-# of the job that they are in, or else on two ranks of one thread; `distance FILE` for the Fréchet distance in the output
-# of evaluate. GENDISTILL names another program than build/release/gendistill.
+# of the job that they are in, or else on two ranks of one thread, or RANKS; `distance FILE` for the Fréchet distance in the
+# output of evaluate. GENDISTILL names another program than build/release/gendistill.
 # shellcheck shell=bash
 if [ -n "${SLURM_JOB_ID:-}" ]; then
   # shellcheck source=../launch.sh
   . jobs/launch.sh
 else
   program=${GENDISTILL:-build/release/gendistill}
-  launch() { tests/mpirun.sh 2 "$program" "$@"; }
+  launch() { tests/mpirun.sh "${RANKS:-2}" "$program" "$@"; }
 fi
 
 distance() { # what is behind "real" are the numbers of real images

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# The study of what the teacher predicts: generative replay and generative distillation on the small setting, with 2 and
-# with 10 teacher evaluations per image, for networks that predict the noise, the velocity of the diffusion, and that of
-# flow matching. Two seeds each, evaluated after each task, and one report. Run it from the top folder of gendistill:
+# The study of what the teacher predicts: generative replay and generative distillation on the small setting, one epoch per
+# task, with 2 and with 10 teacher evaluations per image, for networks that predict the noise, the velocity of the
+# diffusion, and that of flow matching. Two seeds each, evaluated after each task, and one report. Run it from the top
+# folder of gendistill:
 #
 #   jobs/studies/replay_objectives/run.sh [--set key=value]...
 #   sbatch --ntasks=2 --time=04:00:00 jobs/studies/replay_objectives/run.sh
 #
-# An interrupted study goes on where it was. The runs are in runs/replay_objectives/<strategy>-<objective>-<n>-seed<seed>,
+# An interrupted study goes on where it was. On one machine SEEDS=42 RANKS=1 and SEEDS=69 RANKS=1 can go on side by side,
+# and then both. The runs are in runs/replay_objectives/<strategy>-<objective>-<n>-seed<seed>,
 # the report with its tables and pictures in runs/replay_objectives/report.
 #SBATCH --job-name=gendistill-replay-objectives
 #SBATCH --output=%x-%j.log
@@ -16,20 +18,20 @@ export LC_ALL=C
 . jobs/studies/launch.sh
 
 runs=()
-for seed in 42 69; do
+for seed in ${SEEDS:-42 69}; do
   for strategy in generative_replay generative_distillation; do
     for objective in epsilon v flow; do
+      sets=(--set training.epochs=1 --set evaluation.samples=1000 --set solver.epochs=0 --set output.keep=1)
       case $objective in
-        flow) predicts=diffusion.path=flow ;;
-        *) predicts=diffusion.prediction=$objective ;;
+        flow) sets+=(--set diffusion.path=flow) ;;
+        *) sets+=(--set diffusion.path=diffusion --set "diffusion.prediction=$objective") ;;
       esac
       for n in 2 10; do
         run=runs/replay_objectives/$strategy-$objective-$n-seed$seed
         runs+=("$run")
-        launch train "configs/small/$strategy.yaml" --resume --set "seed=$seed" --set "$predicts" \
-          --set "replay.steps=$n" --set evaluation.samples=2000 --set evaluation.steps=10 --set solver.epochs=0 \
-          --set output.keep=1 --set "output.directory=$run" "$@"
-        launch evaluate "$run"
+        launch train "configs/small/$strategy.yaml" --resume --set "seed=$seed" --set "replay.steps=$n" "${sets[@]}" \
+          --set "output.directory=$run" "$@"
+        [ "$(grep -c '"event": "evaluation"' "$run/metrics.jsonl")" -eq 5 ] || launch evaluate "$run"
       done
     done
   done
