@@ -7,7 +7,7 @@
 #   sbatch --ntasks=2 --time=04:00:00 jobs/studies/training/run.sh
 #
 # An interrupted study goes on where it was. The runs are in runs/training/<objective>-<schedule>-<raw|ema>-seed<seed>,
-# the table in runs/training/results.csv, the report of the second seed's pictures in runs/training/report.
+# the table is runs/training/results.csv, the picture runs/training/training.png.
 #SBATCH --job-name=gendistill-training
 #SBATCH --output=%x-%j.log
 set -eu
@@ -27,7 +27,6 @@ measure() {
   distance "$json"
 }
 
-runs=()
 table=runs/training/results.csv
 mkdir -p runs/training
 rows=$(
@@ -56,6 +55,6 @@ rows=$(
   done
 )
 printf 'objective,schedule,parameters,seed,evaluations,frechet_resnet18\n%s\n' "$rows" >$table
-for run in runs/training/*-seed42; do runs+=("$run"); done
-"$program" report "${runs[@]}" --output runs/training/report
-echo $table
+cp jobs/studies/training/training.gp runs/training/
+(cd runs/training && LC_ALL=C.UTF-8 gnuplot training.gp)
+echo $table runs/training/training.png
