@@ -30,28 +30,16 @@ dnnl_data_type_t gd_dnnl_type(gd_precision type) {
   return type == GD_BFLOAT16 ? dnnl_bf16 : dnnl_f32;
 }
 
-dnnl_prop_kind_t gd_dnnl_forward_kind(const gd_op *op) {
-  return op->training ? dnnl_forward_training : dnnl_forward_inference;
+gd_md gd_dnnl_nhwc(int batch, gd_shape shape, gd_precision type) {
+  return gd_md_get(4, (dnnl_dims_t){batch, shape.c, shape.h, shape.w}, gd_dnnl_type(type), dnnl_nhwc);
 }
 
-dnnl_memory_desc_t gd_dnnl_nhwc(int batch, gd_shape shape, gd_precision type) {
-  dnnl_memory_desc_t md;
-  dnnl_dims_t dims = {batch, shape.c, shape.h, shape.w};
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&md, 4, dims, gd_dnnl_type(type), dnnl_nhwc));
-  return md;
+gd_md gd_dnnl_rows(int batch, gd_shape shape, gd_precision type) {
+  return gd_md_get(2, (dnnl_dims_t){(int64_t)batch * shape.h * shape.w, shape.c}, gd_dnnl_type(type), dnnl_nc);
 }
 
-dnnl_memory_desc_t gd_dnnl_rows(int batch, gd_shape shape, gd_precision type) {
-  dnnl_memory_desc_t md;
-  dnnl_dims_t dims = {(int64_t)batch * shape.h * shape.w, shape.c};
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&md, 2, dims, gd_dnnl_type(type), dnnl_nc));
-  return md;
-}
-
-dnnl_memory_desc_t gd_dnnl_vector(int64_t n) {
-  dnnl_memory_desc_t md;
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&md, 1, (dnnl_dims_t){n}, dnnl_f32, dnnl_a));
-  return md;
+gd_md gd_dnnl_vector(int64_t n) {
+  return gd_md_get(1, (dnnl_dims_t){n}, dnnl_f32, dnnl_a);
 }
 
 // oneDNN crashes when it gets no memory for the code that it generates: fail here instead.
@@ -68,43 +56,35 @@ static dnnl_primitive_attr_t attributes_create(bool accumulates) {
   if (!accumulates) return attr;
   dnnl_post_ops_t post_ops;
   GD_DNNL(dnnl_post_ops_create(&post_ops));
-  GD_DNNL(dnnl_post_ops_append_sum(post_ops, 1.0f));
+  GD_DNNL(gd_append_sum(post_ops));
   GD_DNNL(dnnl_primitive_attr_set_post_ops(attr, post_ops));
   GD_DNNL(dnnl_post_ops_destroy(post_ops));
   return attr;
 }
 
-static const char *implementation_name(const_dnnl_primitive_desc_t desc) {
-  const char *name = "";
-  GD_DNNL(dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name));
-  return name;
+// On maps of 4 x 4 pixels the AVX-512 convolutions made of small matrix products, which oneDNN prefers, take 1.5 to 2
+// times as long as the plain ones that follow them in its list.
+static bool is_slow_on_small_maps(const char *implementation) {
+  return strncmp(implementation, "brgconv:", 8) == 0 && !strstr(implementation, "amx");
 }
 
-// oneDNN lists its implementations in an order of preference. On maps of 4 x 4 pixels its AVX-512 convolutions made of
-// small matrix products take 1.5 to 2 times as long as the plain ones that follow them in the list.
-static bool skips_implementation(const char *name, const gd_primitive_options *options) {
-  return options->small_map && strncmp(name, "brgconv:", 8) == 0 && !strstr(name, "amx");
-}
-
-static dnnl_status_t choose_implementation(dnnl_primitive_desc_t *out, const_dnnl_op_desc_t desc,
-                                           const_dnnl_primitive_attr_t attr, const gd_primitive_options *options) {
-  dnnl_primitive_desc_iterator_t iterator;
-  dnnl_status_t status = dnnl_primitive_desc_iterator_create(&iterator, desc, attr, gd_dnnl_engine(), options->hint);
+// oneDNN wants the description of a matching forward pass, which need not be the one that is used.
+static dnnl_status_t describe_backward(dnnl_primitive_desc_t *out, const gd_operation *operation, gd_pass pass,
+                                       const_dnnl_primitive_attr_t attr) {
+  dnnl_primitive_desc_t hint = NULL;
+  dnnl_status_t status = gd_describe_pass(&hint, operation, GD_PASS_FORWARD, NULL, NULL, NULL);
   if (status != dnnl_success) return status;
-  *out = dnnl_primitive_desc_iterator_fetch(iterator);
-  if (!*out) return dnnl_out_of_memory;
-  if (skips_implementation(implementation_name(*out), options) &&
-      dnnl_primitive_desc_iterator_next(iterator) == dnnl_success) {
-    GD_DNNL(dnnl_primitive_desc_destroy(*out));
-    *out = dnnl_primitive_desc_iterator_fetch(iterator);
-  }
-  GD_DNNL(dnnl_primitive_desc_iterator_destroy(iterator));
-  return dnnl_success;
+  status = gd_describe_pass(out, operation, pass, attr, hint, NULL);
+  GD_DNNL(dnnl_primitive_desc_destroy(hint));
+  return status;
 }
 
-gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const_dnnl_op_desc_t desc, gd_primitive_options options) {
+gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const gd_operation *operation, gd_pass pass,
+                           gd_primitive_options options) {
   dnnl_primitive_attr_t attr = attributes_create(options.accumulates);
-  dnnl_status_t status = choose_implementation(&out->desc, desc, attr, &options);
+  dnnl_status_t status = pass == GD_PASS_FORWARD ? gd_describe_pass(&out->desc, operation, pass, attr, NULL,
+                                                                    options.small_map ? is_slow_on_small_maps : NULL)
+                                                 : describe_backward(&out->desc, operation, pass, attr);
   GD_DNNL(dnnl_primitive_attr_destroy(attr));
   if (status == dnnl_success) status = create_primitive(&out->primitive, out->desc);
   if (status == dnnl_out_of_memory) gd_out_of_memory("for oneDNN's %s", op->node->kind->kind);
@@ -112,7 +92,7 @@ gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const_dnnl_op_desc_t de
     return gd_error(GD_ERR_FAILED, "oneDNN has no %s for batch %d, %dx%dx%d -> %dx%dx%d (status %d)",
                     op->node->kind->kind, op->batch, op->in[0].h, op->in[0].w, op->in[0].c, op->out.h, op->out.w,
                     op->out.c, (int)status);
-  const dnnl_memory_desc_t *md = gd_primitive_md(out, dnnl_query_scratchpad_md, 0);
+  gd_md md = gd_primitive_md(out, dnnl_query_scratchpad_md, 0);
   size_t nbytes = dnnl_memory_desc_get_size(md);
   if (nbytes > op->scratch_nbytes) op->scratch_nbytes = nbytes;
   gd_primitive_arg(out, DNNL_ARG_SCRATCHPAD, md);
@@ -126,11 +106,11 @@ void gd_primitive_release(gd_primitive *primitive) {
   *primitive = (gd_primitive){0};
 }
 
-const dnnl_memory_desc_t *gd_primitive_md(const gd_primitive *primitive, dnnl_query_t what, int index) {
+gd_md gd_primitive_md(const gd_primitive *primitive, dnnl_query_t what, int index) {
   return dnnl_primitive_desc_query_md(primitive->desc, what, index);
 }
 
-void gd_primitive_arg(gd_primitive *primitive, int name, const dnnl_memory_desc_t *md) {
+void gd_primitive_arg(gd_primitive *primitive, int name, gd_md md) {
   GD_REQUIRE(primitive->n_args < GD_MAX_ARGS && md);
   dnnl_exec_arg_t *arg = &primitive->args[primitive->n_args++];
   arg->arg = name;
@@ -150,11 +130,11 @@ void gd_primitive_run(gd_primitive *primitive, const gd_op *op) {
   GD_DNNL(dnnl_stream_wait(stream));
 }
 
-bool gd_reorder_needed(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to) {
+bool gd_reorder_needed(gd_md from, gd_md to) {
   return !dnnl_memory_desc_equal(from, to);
 }
 
-void gd_reorder_create(gd_reorder *out, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to) {
+void gd_reorder_create(gd_reorder *out, gd_md from, gd_md to) {
   dnnl_primitive_desc_t desc;
   GD_DNNL(dnnl_reorder_primitive_desc_create(&desc, from, gd_dnnl_engine(), to, gd_dnnl_engine(), NULL));
   GD_DNNL(create_primitive(&out->primitive, desc));

@@ -1,10 +1,9 @@
-/* What the ops share of oneDNN (2.x C API): engine, memory layouts, primitives with their arguments. No file outside
- * src/nn calls oneDNN. */
+/* What the ops share of oneDNN: engine, memory layouts, primitives with their arguments. No file outside src/nn calls
+ * oneDNN. */
 #ifndef GD_NN_DNNL_H
 #define GD_NN_DNNL_H
 
-#include <oneapi/dnnl/dnnl.h>
-
+#include "nn/dnnl_generation.h"
 #include "nn/net.h"
 
 /* A failed call is out of memory, or else a broken invariant, because shapes were checked before. */
@@ -32,29 +31,28 @@ bool gd_dnnl_has_avx512(void);
 bool gd_dnnl_has_amx(void);
 
 dnnl_data_type_t gd_dnnl_type(gd_precision type);
-dnnl_prop_kind_t gd_dnnl_forward_kind(const gd_op *op);
 
 /* Layout of the channels-last activations of `batch` images. */
-dnnl_memory_desc_t gd_dnnl_nhwc(int batch, gd_shape shape, gd_precision type);
+gd_md gd_dnnl_nhwc(int batch, gd_shape shape, gd_precision type);
 /* The same as a matrix with one row per pixel. */
-dnnl_memory_desc_t gd_dnnl_rows(int batch, gd_shape shape, gd_precision type);
-dnnl_memory_desc_t gd_dnnl_vector(int64_t n);
+gd_md gd_dnnl_rows(int batch, gd_shape shape, gd_precision type);
+gd_md gd_dnnl_vector(int64_t n);
 
 typedef struct gd_primitive_options {
-  const_dnnl_primitive_desc_t hint; /* of backward: forward's descriptor */
-  bool accumulates;                 /* adds to the content of the output */
-  bool small_map;                   /* the output has few pixels per image */
+  bool accumulates; /* adds to the content of the output */
+  bool small_map;   /* the output has few pixels per image */
 } gd_primitive_options;
 
-/* Creates a primitive from an operation descriptor and raises the op's scratch_nbytes to what it needs. GD_ERR_FAILED
- * if oneDNN has no implementation. */
-gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const_dnnl_op_desc_t desc, gd_primitive_options options);
+/* Creates the primitive of a pass and raises the op's scratch_nbytes to what it needs. GD_ERR_FAILED if oneDNN has no
+ * implementation. */
+gd_err gd_primitive_create(gd_primitive *out, gd_op *op, const gd_operation *operation, gd_pass pass,
+                           gd_primitive_options options);
 void gd_primitive_release(gd_primitive *primitive);
 
-const dnnl_memory_desc_t *gd_primitive_md(const gd_primitive *primitive, dnnl_query_t what, int index);
+gd_md gd_primitive_md(const gd_primitive *primitive, dnnl_query_t what, int index);
 
 /* Adds an argument with oneDNN's name for it (DNNL_ARG_SRC ...) and its layout. */
-void gd_primitive_arg(gd_primitive *primitive, int name, const dnnl_memory_desc_t *md);
+void gd_primitive_arg(gd_primitive *primitive, int name, gd_md md);
 /* Sets the data of an argument that was added. */
 void gd_primitive_set(gd_primitive *primitive, int name, const void *data);
 
@@ -67,8 +65,8 @@ typedef struct gd_reorder {
   dnnl_memory_t from, to;
 } gd_reorder;
 
-bool gd_reorder_needed(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to);
-void gd_reorder_create(gd_reorder *out, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to);
+bool gd_reorder_needed(gd_md from, gd_md to);
+void gd_reorder_create(gd_reorder *out, gd_md from, gd_md to);
 void gd_reorder_run(gd_reorder *reorder, const void *from, void *to);
 void gd_reorder_release(gd_reorder *reorder);
 

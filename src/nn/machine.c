@@ -58,16 +58,13 @@ static void run_matmul(void *context) {
   gd_primitive_run(&m->primitive, &m->op);
 }
 
-static dnnl_memory_desc_t square_matrix(int side, gd_precision precision, dnnl_format_tag_t layout) {
-  dnnl_memory_desc_t md;
-  dnnl_dims_t dims = {side, side};
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&md, 2, dims, gd_dnnl_type(precision), layout));
-  return md;
+static gd_md square_matrix(int side, gd_precision precision, dnnl_format_tag_t layout) {
+  return gd_md_get(2, (dnnl_dims_t){side, side}, gd_dnnl_type(precision), layout);
 }
 
 // Adds an argument and its memory, filled with arbitrary numbers; gd_free.
 static void *add_matrix(matmul *m, int name, dnnl_query_t which, gd_precision precision) {
-  const dnnl_memory_desc_t *md = gd_primitive_md(&m->primitive, which, 0);
+  gd_md md = gd_primitive_md(&m->primitive, which, 0);
   size_t nbytes = dnnl_memory_desc_get_size(md);
   int64_t n = (int64_t)(nbytes / gd_element_nbytes(precision));
   float *numbers = gd_alloc((size_t)n * sizeof(float));
@@ -85,12 +82,11 @@ static double matmul_seconds(int side, gd_precision precision) {
   const gd_node node = {.kind = &kind};
   matmul m = {.op = {.node = &node, .batch = 1}};
   // the weights in oneDNN's preferred layout, like those of a plan
-  dnnl_memory_desc_t src = square_matrix(side, precision, dnnl_ab),
-                     weights = square_matrix(side, precision, dnnl_format_tag_any),
-                     dst = square_matrix(side, GD_FLOAT32, dnnl_ab);
-  dnnl_matmul_desc_t desc;
-  GD_DNNL(dnnl_matmul_desc_init(&desc, &src, &weights, NULL, &dst));
-  if (gd_primitive_create(&m.primitive, &m.op, &desc, (gd_primitive_options){0}) != GD_OK)
+  gd_operation product = {.kind = dnnl_matmul,
+                          .x = square_matrix(side, precision, dnnl_ab),
+                          .weights = square_matrix(side, precision, dnnl_format_tag_any),
+                          .y = square_matrix(side, GD_FLOAT32, dnnl_ab)};
+  if (gd_primitive_create(&m.primitive, &m.op, &product, GD_PASS_FORWARD, (gd_primitive_options){0}) != GD_OK)
     gd_abort("%s", gd_error_message());
   m.op.scratch = gd_alloc(m.op.scratch_nbytes);
   void *a = add_matrix(&m, DNNL_ARG_SRC, dnnl_query_src_md, precision);

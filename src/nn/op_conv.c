@@ -17,7 +17,7 @@ enum {
   FORWARD_PIXELS_AMX = 4 * 4,  // 4 x 4: 5.7 ms to a third of it
   WEIGHTS_PIXELS_AMX = 8 * 8,  // 4 x 4: 16.6 to 1.7 ms, 8 x 8: 5.3 to 2.1 ms
   WEIGHTS_PIXELS = 4 * 4,      // AVX512_BF16 on two cores, 4 x 4: 600 to 720 GFLOP/s
-  SMALL_MAP = 4 * 4,           // output pixels: see skips_implementation in dnnl.c
+  SMALL_MAP = 4 * 4,           // output pixels: see is_slow_on_small_maps in dnnl.c
 };
 
 typedef struct gd_conv {
@@ -47,25 +47,21 @@ static void choose_passes(const gd_op *op, gd_conv *conv) {
 
 static gd_weighted_descs describe_direct(const gd_op *op) {
   const gd_attributes *a = &op->node->attributes;
-  gd_weighted_descs d = {.small_map = a->kernel[0] > 1 && op->out.h * op->out.w <= SMALL_MAP,
-                         .x = gd_dnnl_nhwc(op->batch, op->in[0], op->x_type[0]),
-                         .y = gd_dnnl_nhwc(op->batch, op->out, op->y_type),
-                         .dy = gd_dnnl_nhwc(op->batch, op->out, op->dy_type)};
   dnnl_dims_t dims = {op->out.c, op->in[0].c, a->kernel[0], a->kernel[1]};
-  dnnl_dims_t strides = {a->stride, a->stride}, pad = {a->pad[0], a->pad[1]};
-  dnnl_memory_desc_t weights, gradient;
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&weights, 4, dims, gd_dnnl_type(op->x_type[0]), dnnl_format_tag_any));
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&gradient, 4, dims, dnnl_f32, dnnl_format_tag_any));
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&d.flat_weights, 4, dims, dnnl_f32, dnnl_oihw));
-  if (a->bias) d.bias = gd_dnnl_vector(op->out.c);
-  const dnnl_memory_desc_t *bias = a->bias ? &d.bias : NULL;
-  GD_DNNL(dnnl_convolution_forward_desc_init(&d.forward.convolution, gd_dnnl_forward_kind(op), dnnl_convolution_direct,
-                                             &d.x, &weights, bias, &d.y, strides, pad, pad));
-  GD_DNNL(dnnl_convolution_backward_data_desc_init(&d.backward_data.convolution, dnnl_convolution_direct, &d.x,
-                                                   &weights, &d.dy, strides, pad, pad));
-  GD_DNNL(dnnl_convolution_backward_weights_desc_init(&d.backward_weights.convolution, dnnl_convolution_direct, &d.x,
-                                                      &gradient, bias, &d.dy, strides, pad, pad));
-  return d;
+  return (gd_weighted_descs){
+      .operation = {.kind = dnnl_convolution,
+                    .algorithm = dnnl_convolution_direct,
+                    .training = op->training,
+                    .x = gd_dnnl_nhwc(op->batch, op->in[0], op->x_type[0]),
+                    .weights = gd_md_get(4, dims, gd_dnnl_type(op->x_type[0]), dnnl_format_tag_any),
+                    .bias = a->bias ? gd_dnnl_vector(op->out.c) : NULL,
+                    .y = gd_dnnl_nhwc(op->batch, op->out, op->y_type),
+                    .dy = gd_dnnl_nhwc(op->batch, op->out, op->dy_type),
+                    .dweights = gd_md_get(4, dims, dnnl_f32, dnnl_format_tag_any),
+                    .strides = {a->stride, a->stride},
+                    .pad = {a->pad[0], a->pad[1]}},
+      .flat_weights = gd_md_get(4, dims, dnnl_f32, dnnl_oihw),
+      .small_map = a->kernel[0] > 1 && op->out.h * op->out.w <= SMALL_MAP};
 }
 
 // Reorders weights between the flat layout (O, I, kh, kw) and that of patches (O, kh, kw, I); nothing for 1 x 1
@@ -73,11 +69,8 @@ static gd_weighted_descs describe_direct(const gd_op *op) {
 static void create_weight_order(gd_reorder *out, const gd_op *op, bool to_patches) {
   const gd_attributes *a = &op->node->attributes;
   dnnl_dims_t dims = {op->out.c, op->in[0].c, a->kernel[0], a->kernel[1]};
-  dnnl_memory_desc_t flat, patches;
-  if (is_pointwise(op)) return;
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&flat, 4, dims, dnnl_f32, dnnl_oihw));
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&patches, 4, dims, dnnl_f32, dnnl_ohwi));
-  gd_reorder_create(out, to_patches ? &flat : &patches, to_patches ? &patches : &flat);
+  gd_md flat = gd_md_get(4, dims, dnnl_f32, dnnl_oihw), patches = gd_md_get(4, dims, dnnl_f32, dnnl_ohwi);
+  if (!is_pointwise(op)) gd_reorder_create(out, to_patches ? flat : patches, to_patches ? patches : flat);
 }
 
 static void append_scratch(gd_op *op, gd_conv *conv) {

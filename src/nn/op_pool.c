@@ -10,27 +10,31 @@ static gd_err pool_prepare(gd_op *op) {
   gd_err err = GD_OK;
   const gd_attributes *a = &op->node->attributes;
   gd_pool *pool = op->state = GD_NEW(gd_pool);
-  dnnl_alg_kind_t alg = dnnl_pooling_max;
-  if (a->average) alg = a->count_padding ? dnnl_pooling_avg_include_padding : dnnl_pooling_avg_exclude_padding;
-  dnnl_dims_t kernel = {a->kernel[0], a->kernel[1]}, strides = {a->stride, a->stride}, pad = {a->pad[0], a->pad[1]};
-  dnnl_memory_desc_t x = gd_dnnl_nhwc(op->batch, op->in[0], GD_FLOAT32),
-                     y = gd_dnnl_nhwc(op->batch, op->out, GD_FLOAT32);
-  dnnl_pooling_desc_t desc;
-  GD_DNNL(dnnl_pooling_forward_desc_init(&desc, gd_dnnl_forward_kind(op), alg, &x, &y, strides, kernel, pad, pad));
-  GD_TRY(gd_primitive_create(&pool->forward, op, &desc, (gd_primitive_options){0}));
-  gd_primitive_arg(&pool->forward, DNNL_ARG_SRC, &x);
-  gd_primitive_arg(&pool->forward, DNNL_ARG_DST, &y);
-  const dnnl_memory_desc_t *workspace = gd_primitive_md(&pool->forward, dnnl_query_workspace_md, 0);
+  gd_md x = gd_dnnl_nhwc(op->batch, op->in[0], GD_FLOAT32), y = gd_dnnl_nhwc(op->batch, op->out, GD_FLOAT32);
+  gd_operation operation = {.kind = dnnl_pooling,
+                            .algorithm = dnnl_pooling_max,
+                            .training = op->training,
+                            .x = x,
+                            .y = y,
+                            .dy = y,
+                            .kernel = {a->kernel[0], a->kernel[1]},
+                            .strides = {a->stride, a->stride},
+                            .pad = {a->pad[0], a->pad[1]}};
+  if (a->average)
+    operation.algorithm = a->count_padding ? dnnl_pooling_avg_include_padding : dnnl_pooling_avg_exclude_padding;
+  GD_TRY(gd_primitive_create(&pool->forward, op, &operation, GD_PASS_FORWARD, (gd_primitive_options){0}));
+  gd_primitive_arg(&pool->forward, DNNL_ARG_SRC, x);
+  gd_primitive_arg(&pool->forward, DNNL_ARG_DST, y);
+  gd_md workspace = gd_primitive_md(&pool->forward, dnnl_query_workspace_md, 0);
   pool->has_workspace = op->training && workspace && dnnl_memory_desc_get_size(workspace) > 0;
   if (pool->has_workspace) {
     op->saved_nbytes = dnnl_memory_desc_get_size(workspace);
     gd_primitive_arg(&pool->forward, DNNL_ARG_WORKSPACE, workspace);
   }
   if (!op->wants_dx[0]) goto done;
-  GD_DNNL(dnnl_pooling_backward_desc_init(&desc, alg, &x, &y, strides, kernel, pad, pad));
-  GD_TRY(gd_primitive_create(&pool->backward, op, &desc, (gd_primitive_options){.hint = pool->forward.desc}));
-  gd_primitive_arg(&pool->backward, DNNL_ARG_DIFF_DST, &y);
-  gd_primitive_arg(&pool->backward, DNNL_ARG_DIFF_SRC, &x);
+  GD_TRY(gd_primitive_create(&pool->backward, op, &operation, GD_PASS_BACKWARD_DATA, (gd_primitive_options){0}));
+  gd_primitive_arg(&pool->backward, DNNL_ARG_DIFF_DST, y);
+  gd_primitive_arg(&pool->backward, DNNL_ARG_DIFF_SRC, x);
   if (pool->has_workspace) gd_primitive_arg(&pool->backward, DNNL_ARG_WORKSPACE, workspace);
 done:
   return err;

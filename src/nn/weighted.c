@@ -11,26 +11,22 @@ static bool has_residual(const gd_op *op) {
 
 gd_weighted_descs gd_weighted_describe_product(const gd_op *op, int columns, dnnl_format_tag_t gradient_layout) {
   gd_shape row = {op->out.h, op->out.w, columns};
-  gd_weighted_descs d = {.x = gd_dnnl_rows(op->batch, row, op->x_type[0]),
-                         .y = gd_dnnl_rows(op->batch, op->out, op->y_type),
-                         .dy = gd_dnnl_rows(op->batch, op->out, op->dy_type)};
   dnnl_dims_t dims = {op->out.c, columns};
-  dnnl_memory_desc_t weights, gradient;
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&weights, 2, dims, gd_dnnl_type(op->x_type[0]), dnnl_format_tag_any));
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&gradient, 2, dims, dnnl_f32, gradient_layout));
-  GD_DNNL(dnnl_memory_desc_init_by_tag(&d.flat_weights, 2, dims, dnnl_f32, dnnl_oi));
-  if (op->node->attributes.bias) d.bias = gd_dnnl_vector(op->out.c);
-  const dnnl_memory_desc_t *bias = op->node->attributes.bias ? &d.bias : NULL;
-  GD_DNNL(
-      dnnl_inner_product_forward_desc_init(&d.forward.product, gd_dnnl_forward_kind(op), &d.x, &weights, bias, &d.y));
-  GD_DNNL(dnnl_inner_product_backward_data_desc_init(&d.backward_data.product, &d.x, &weights, &d.dy));
-  GD_DNNL(dnnl_inner_product_backward_weights_desc_init(&d.backward_weights.product, &d.x, &gradient, bias, &d.dy));
-  return d;
+  return (gd_weighted_descs){
+      .operation = {.kind = dnnl_inner_product,
+                    .training = op->training,
+                    .x = gd_dnnl_rows(op->batch, row, op->x_type[0]),
+                    .weights = gd_md_get(2, dims, gd_dnnl_type(op->x_type[0]), dnnl_format_tag_any),
+                    .bias = op->node->attributes.bias ? gd_dnnl_vector(op->out.c) : NULL,
+                    .y = gd_dnnl_rows(op->batch, op->out, op->y_type),
+                    .dy = gd_dnnl_rows(op->batch, op->out, op->dy_type),
+                    .dweights = gd_md_get(2, dims, dnnl_f32, gradient_layout)},
+      .flat_weights = gd_md_get(2, dims, dnnl_f32, dnnl_oi)};
 }
 
 // ---- Packed weights
 
-static void packed_create(gd_packed_weights *packed, const dnnl_memory_desc_t *flat, const dnnl_memory_desc_t *md) {
+static void packed_create(gd_packed_weights *packed, gd_md flat, gd_md md) {
   if (!gd_reorder_needed(flat, md)) return;
   gd_reorder_create(&packed->pack, flat, md);
   packed->memory = gd_alloc_zero(dnnl_memory_desc_get_size(md));
@@ -52,48 +48,40 @@ static const void *packed_load(gd_packed_weights *packed, const float *flat) {
 
 gd_err gd_weighted_prepare_forward(gd_op *op, gd_weighted *w, const gd_weighted_descs *d) {
   gd_primitive_options options = {.accumulates = has_residual(op), .small_map = d->small_map};
-  gd_err err = gd_primitive_create(&w->forward, op, &d->forward, options);
+  gd_err err = gd_primitive_create(&w->forward, op, &d->operation, GD_PASS_FORWARD, options);
   if (err != GD_OK) return err;
-  const dnnl_memory_desc_t *md = gd_primitive_md(&w->forward, dnnl_query_weights_md, 0);
-  packed_create(&w->forward_weights, &d->flat_weights, md);
-  gd_primitive_arg(&w->forward, DNNL_ARG_SRC, &d->x);
+  gd_md md = gd_primitive_md(&w->forward, dnnl_query_weights_md, 0);
+  packed_create(&w->forward_weights, d->flat_weights, md);
+  gd_primitive_arg(&w->forward, DNNL_ARG_SRC, d->operation.x);
   gd_primitive_arg(&w->forward, DNNL_ARG_WEIGHTS, md);
-  if (op->node->attributes.bias) gd_primitive_arg(&w->forward, DNNL_ARG_BIAS, &d->bias);
-  gd_primitive_arg(&w->forward, DNNL_ARG_DST, &d->y);
+  if (op->node->attributes.bias) gd_primitive_arg(&w->forward, DNNL_ARG_BIAS, d->operation.bias);
+  gd_primitive_arg(&w->forward, DNNL_ARG_DST, d->operation.y);
   return GD_OK;
 }
 
-// oneDNN wants the descriptor of a matching forward primitive, which need not be the one that is used.
-static gd_err create_backward(gd_primitive *out, gd_op *op, const gd_weighted_descs *d, const_dnnl_op_desc_t desc) {
-  dnnl_primitive_desc_t hint = NULL;
-  if (dnnl_primitive_desc_create(&hint, &d->forward, NULL, gd_dnnl_engine(), NULL) != dnnl_success)
-    return gd_error(GD_ERR_FAILED, "oneDNN has no forward %s that matches the backward one", op->node->kind->kind);
-  gd_err err = gd_primitive_create(out, op, desc, (gd_primitive_options){.hint = hint});
-  GD_DNNL(dnnl_primitive_desc_destroy(hint));
-  return err;
-}
-
 gd_err gd_weighted_prepare_backward_data(gd_op *op, gd_weighted *w, const gd_weighted_descs *d) {
-  gd_err err = create_backward(&w->backward_data, op, d, &d->backward_data);
+  gd_err err =
+      gd_primitive_create(&w->backward_data, op, &d->operation, GD_PASS_BACKWARD_DATA, (gd_primitive_options){0});
   if (err != GD_OK) return err;
-  const dnnl_memory_desc_t *md = gd_primitive_md(&w->backward_data, dnnl_query_weights_md, 0);
+  gd_md md = gd_primitive_md(&w->backward_data, dnnl_query_weights_md, 0);
   w->is_packing_shared = !gd_reorder_needed(gd_primitive_md(&w->forward, dnnl_query_weights_md, 0), md);
-  if (!w->is_packing_shared) packed_create(&w->backward_data_weights, &d->flat_weights, md);
-  gd_primitive_arg(&w->backward_data, DNNL_ARG_DIFF_DST, &d->dy);
+  if (!w->is_packing_shared) packed_create(&w->backward_data_weights, d->flat_weights, md);
+  gd_primitive_arg(&w->backward_data, DNNL_ARG_DIFF_DST, d->operation.dy);
   gd_primitive_arg(&w->backward_data, DNNL_ARG_WEIGHTS, md);
-  gd_primitive_arg(&w->backward_data, DNNL_ARG_DIFF_SRC, &d->x);
+  gd_primitive_arg(&w->backward_data, DNNL_ARG_DIFF_SRC, d->operation.x);
   return GD_OK;
 }
 
 gd_err gd_weighted_prepare_backward_weights(gd_op *op, gd_weighted *w, const gd_weighted_descs *d) {
-  gd_err err = create_backward(&w->backward_weights, op, d, &d->backward_weights);
+  gd_err err =
+      gd_primitive_create(&w->backward_weights, op, &d->operation, GD_PASS_BACKWARD_WEIGHTS, (gd_primitive_options){0});
   if (err != GD_OK) return err;
-  const dnnl_memory_desc_t *md = gd_primitive_md(&w->backward_weights, dnnl_query_diff_weights_md, 0);
-  if (gd_reorder_needed(md, &d->flat_weights)) gd_reorder_create(&w->unpack_gradient, md, &d->flat_weights);
-  gd_primitive_arg(&w->backward_weights, DNNL_ARG_SRC, &d->x);
-  gd_primitive_arg(&w->backward_weights, DNNL_ARG_DIFF_DST, &d->dy);
+  gd_md md = gd_primitive_md(&w->backward_weights, dnnl_query_diff_weights_md, 0);
+  if (gd_reorder_needed(md, d->flat_weights)) gd_reorder_create(&w->unpack_gradient, md, d->flat_weights);
+  gd_primitive_arg(&w->backward_weights, DNNL_ARG_SRC, d->operation.x);
+  gd_primitive_arg(&w->backward_weights, DNNL_ARG_DIFF_DST, d->operation.dy);
   gd_primitive_arg(&w->backward_weights, DNNL_ARG_DIFF_WEIGHTS, md);
-  if (op->node->attributes.bias) gd_primitive_arg(&w->backward_weights, DNNL_ARG_DIFF_BIAS, &d->bias);
+  if (op->node->attributes.bias) gd_primitive_arg(&w->backward_weights, DNNL_ARG_DIFF_BIAS, d->operation.bias);
   return GD_OK;
 }
 

@@ -12,13 +12,10 @@
 
 #include "nn/dnnl.h"
 
-/* One way to compute the op: oneDNN's operations and the layouts of their arguments. */
+/* One way to compute the op: oneDNN's operation with the layouts of its arguments. */
 typedef struct gd_weighted_descs {
-  union {
-    dnnl_convolution_desc_t convolution;
-    dnnl_inner_product_desc_t product;
-  } forward, backward_data, backward_weights;
-  dnnl_memory_desc_t x, y, dy, flat_weights, bias;
+  gd_operation operation;
+  gd_md flat_weights;
   bool small_map;  // of gd_primitive_options, for forward
 } gd_weighted_descs;
 
