@@ -3,8 +3,11 @@
  *
  *                                            forward           backward data    backward weights
  *   1 x 1 filters with a stride              patches           patches          patches
+ *   1 x 1 filters, oneDNN 3.x                product           product          product
  *   larger filters, bfloat16, few pixels     patches if AMX    direct           patches
  *   all others                               direct            direct           direct
+ *
+ * 1 x 1 filters without a stride need no patches for a product: the input's pixels are its rows.
  *
  * A second input is a residual, which is added to y. See weighted.h. op_winograd.c has the special class for 3 x 3
  * filters. */
@@ -22,7 +25,7 @@ enum {
 
 typedef struct gd_conv {
   gd_weighted weighted;
-  bool forward_on_patches, data_on_patches, weights_on_patches;
+  bool forward_is_product, data_is_product, weights_are_product;  // on patches, or else on the input itself
   gd_reorder order_weights;  // of forward on patches, before the weights are packed
   size_t patches_offset;     // in scratch
   size_t weights_offset;     // in scratch: reordered weights, or dW before it is unpacked
@@ -38,11 +41,15 @@ static bool is_small_bfloat16(const gd_op *op, int max_pixels) {
   return op->x_type[0] == GD_BFLOAT16 && !is_pointwise(op) && op->out.h * op->out.w <= max_pixels;
 }
 
+static bool has_patches(const gd_op *op) {
+  return !is_pointwise(op) || op->node->attributes.stride > 1;
+}
+
 static void choose_passes(const gd_op *op, gd_conv *conv) {
-  bool is_strided_pointwise = is_pointwise(op) && op->node->attributes.stride > 1, amx = gd_dnnl_has_amx();
-  conv->forward_on_patches = is_strided_pointwise || (amx && is_small_bfloat16(op, FORWARD_PIXELS_AMX));
-  conv->data_on_patches = is_strided_pointwise;
-  conv->weights_on_patches = is_strided_pointwise || is_small_bfloat16(op, amx ? WEIGHTS_PIXELS_AMX : WEIGHTS_PIXELS);
+  bool pointwise = is_pointwise(op) && (has_patches(op) || gd_pointwise_is_product()), amx = gd_dnnl_has_amx();
+  conv->forward_is_product = pointwise || (amx && is_small_bfloat16(op, FORWARD_PIXELS_AMX));
+  conv->data_is_product = pointwise;
+  conv->weights_are_product = pointwise || is_small_bfloat16(op, amx ? WEIGHTS_PIXELS_AMX : WEIGHTS_PIXELS);
 }
 
 static gd_weighted_descs describe_direct(const gd_op *op) {
@@ -74,7 +81,7 @@ static void create_weight_order(gd_reorder *out, const gd_op *op, bool to_patche
 }
 
 static void append_scratch(gd_op *op, gd_conv *conv) {
-  bool patches = conv->forward_on_patches || (op->training && conv->weights_on_patches);
+  bool patches = has_patches(op) && (conv->forward_is_product || (op->training && conv->weights_are_product));
   size_t ordered = (size_t)op->out.c * (size_t)gd_patch_columns(op) * sizeof(float);
   if (!conv->order_weights.primitive) ordered = 0;
   size_t gradient = gd_weighted_gradient_nbytes(&conv->weighted);
@@ -89,12 +96,12 @@ static gd_err conv_prepare(gd_op *op) {
   choose_passes(op, conv);
   gd_weighted_descs direct = describe_direct(op);
   gd_weighted_descs product = gd_weighted_describe_product(op, gd_patch_columns(op), dnnl_oi);
-  GD_TRY(gd_weighted_prepare_forward(op, w, conv->forward_on_patches ? &product : &direct));
-  if (conv->forward_on_patches) create_weight_order(&conv->order_weights, op, true);
-  if (op->wants_dx[0]) GD_TRY(gd_weighted_prepare_backward_data(op, w, conv->data_on_patches ? &product : &direct));
+  GD_TRY(gd_weighted_prepare_forward(op, w, conv->forward_is_product ? &product : &direct));
+  if (conv->forward_is_product) create_weight_order(&conv->order_weights, op, true);
+  if (op->wants_dx[0]) GD_TRY(gd_weighted_prepare_backward_data(op, w, conv->data_is_product ? &product : &direct));
   if (op->training) {
-    GD_TRY(gd_weighted_prepare_backward_weights(op, w, conv->weights_on_patches ? &product : &direct));
-    if (conv->weights_on_patches) create_weight_order(&w->unpack_gradient, op, false);
+    GD_TRY(gd_weighted_prepare_backward_weights(op, w, conv->weights_are_product ? &product : &direct));
+    if (conv->weights_are_product) create_weight_order(&w->unpack_gradient, op, false);
   }
   append_scratch(op, conv);
 done:
@@ -124,26 +131,27 @@ static void conv_load(gd_op *op, const float *params) {
   gd_weighted_load(op, &conv->weighted, order_weights(op, conv));
 }
 
-static const void *conv_input(const gd_op *op, bool on_patches) {
-  if (!on_patches) return op->x[0];
+static const void *conv_input(const gd_op *op, bool is_product) {
+  if (!is_product || !has_patches(op)) return op->x[0];
   gd_patches_gather(op, patches_of(op));
   return patches_of(op);
 }
 
 static void conv_forward(gd_op *op) {
   gd_conv *conv = op->state;
-  gd_weighted_run_forward(op, &conv->weighted, conv_input(op, conv->forward_on_patches));
+  gd_weighted_run_forward(op, &conv->weighted, conv_input(op, conv->forward_is_product));
 }
 
 static void conv_backward_data(gd_op *op, gd_conv *conv) {
-  gd_weighted_run_backward_data(op, &conv->weighted, conv->data_on_patches ? patches_of(op) : op->dx[0]);
-  if (conv->data_on_patches) gd_patches_spread(op, patches_of(op));
+  bool spreads = conv->data_is_product && has_patches(op);
+  gd_weighted_run_backward_data(op, &conv->weighted, spreads ? patches_of(op) : op->dx[0]);
+  if (spreads) gd_patches_spread(op, patches_of(op));
 }
 
 static void conv_backward(gd_op *op, float *grads) {
   gd_conv *conv = op->state;
   double start = gd_seconds();
-  const void *x = conv_input(op, conv->weights_on_patches);
+  const void *x = conv_input(op, conv->weights_are_product);
   gd_weighted_run_backward_weights(op, &conv->weighted, x, weights_scratch(op), grads);
   op->seconds_weights += gd_seconds() - start;
   if (op->dx[0]) conv_backward_data(op, conv);
