@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The study of what the teacher predicts: generative replay and generative distillation on the small setting, one epoch of
-# 8000 images per task, with 2 and with 10 teacher evaluations per image, for networks that predict the noise, the velocity of the
-# diffusion, and that of flow matching. Two seeds each, evaluated after each task, and one report. Run it from the top
-# folder of gendistill:
+# 8000 images per task, with 2 and with 10 teacher evaluations per image, for networks that predict the noise, the velocity
+# of the diffusion, and that of flow matching. Two seeds each, evaluated after each task, and one report. Run it from the
+# top folder of gendistill:
 #
 #   jobs/studies/replay_objectives/run.sh [--set key=value]...
 #   sbatch --ntasks=2 --time=04:00:00 jobs/studies/replay_objectives/run.sh
