@@ -126,6 +126,10 @@ typedef enum gd_mode { GD_INFERENCE, GD_TRAINING } gd_mode;
  * inputs, its output and their gradients. */
 typedef enum gd_precision { GD_FLOAT32, GD_BFLOAT16 } gd_precision;
 
+/* "oneDNN 2.6.3 (AVX512_CORE_BF16)": the library in use, and the best instructions that it uses here. New string,
+ * gd_free. Local. */
+char *gd_nn_library(void);
+
 /* Whether this CPU has instructions for this precision (bfloat16: AVX512_BF16 or AMX). */
 bool gd_precision_supported(gd_precision precision);
 

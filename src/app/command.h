@@ -26,6 +26,9 @@ gd_err gd_command_report(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_import(const gd_comm *comm, int argc, char **argv);
 gd_err gd_command_export(const gd_comm *comm, int argc, char **argv);
 
+/* Version and libraries, with `separator` between them: new string, gd_free. Local. */
+char *gd_libraries_describe(const char *separator);
+
 /* ---- Options ---- */
 
 typedef enum gd_option_type {

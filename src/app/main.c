@@ -74,7 +74,9 @@ static gd_err run_command(const gd_comm *comm, int argc, char **argv) {
     return GD_OK;
   }
   if (strcmp(argv[1], "--version") == 0) {
-    if (comm->rank == 0) printf("gendistill " GD_VERSION "\n");
+    char *text = gd_libraries_describe("\n");
+    if (comm->rank == 0) printf("%s\n", text);
+    gd_free(text);
     return GD_OK;
   }
   const gd_command *command = find_command(argv[1]);

@@ -2,6 +2,7 @@
 #include "gendistill/train.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -44,6 +45,12 @@ done:
   gd_free(data);
   gd_free(text);
   return err;
+}
+
+static void log_start(const gd_comm *comm) {
+  char *libraries = gd_libraries_describe(", ");
+  gd_log(GD_LOG_INFO, "%s; ranks: %d, threads per rank: %d", libraries, comm->size, omp_get_max_threads());
+  gd_free(libraries);
 }
 
 static gd_err evaluate_task(void *evaluator, int task, char **json) {
@@ -95,6 +102,7 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
     GD_TRY(print_dry_run(comm, config));
     goto done;
   }
+  log_start(comm);
   watch_for_the_end(config, time_limit);
   GD_TRY(gd_run_create(&run, comm, config, resume));  // before a classifier is trained for nothing
   if (config->evaluation.measures) GD_TRY(gd_evaluator_create(&evaluator, comm, config));

@@ -15,6 +15,24 @@ enum {
 static const double min_seconds = 0.3;
 static const double slow_matmul_seconds = 0.05;  // of the small product; the large one takes 64 times as long
 
+char *gd_nn_library(void) {
+  static const struct {
+    dnnl_cpu_isa_t isa;
+    const char *name;
+  } all[] = {{dnnl_cpu_isa_avx512_core_amx, "AVX512_CORE_AMX"},
+             {dnnl_cpu_isa_avx512_core_bf16, "AVX512_CORE_BF16"},
+             {dnnl_cpu_isa_avx512_core_vnni, "AVX512_CORE_VNNI"},
+             {dnnl_cpu_isa_avx512_core, "AVX512_CORE"},
+             {dnnl_cpu_isa_avx2, "AVX2"},
+             {dnnl_cpu_isa_avx, "AVX"},
+             {dnnl_cpu_isa_sse41, "SSE41"}};
+  const dnnl_version_t *version = dnnl_version();
+  const char *name = "no vector instructions";
+  for (size_t i = sizeof all / sizeof *all; i-- > 0;)
+    if ((dnnl_get_effective_cpu_isa() & all[i].isa) == all[i].isa) name = all[i].name;
+  return gd_format("oneDNN %d.%d.%d (%s)", version->major, version->minor, version->patch, name);
+}
+
 bool gd_precision_supported(gd_precision precision) {
   return precision == GD_FLOAT32 ||
          (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;

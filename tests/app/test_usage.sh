@@ -38,6 +38,7 @@ refused 2 "$tilde/run: the shell has not expanded this" 1 report "$folder" --out
 
 # ---- Without a run.
 succeeds 1 --version
+for library in gendistill oneDNN MPI HDF5; do has "$folder/out" "$library" "--version"; done
 succeeds 2 --help
 has "$folder/out" "gendistill" "--help"
 succeeds 1 train "$tests/../configs/fashion_mnist_paper.yaml" --dry-run
