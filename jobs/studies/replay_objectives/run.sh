@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The study of what the teacher predicts: generative replay and generative distillation on the small setting, one epoch of
-# 8000 images per task, with 2 and with 10 teacher evaluations per image, for networks that predict the noise, the velocity
+# 6000 images per task, with 2 and with 10 teacher evaluations per image, for networks that predict the noise, the velocity
 # of the diffusion, and that of flow matching. Two seeds each, evaluated after each task, and one report. Run it from the
 # top folder of gendistill:
 #
@@ -21,7 +21,7 @@ runs=()
 for seed in ${SEEDS:-42 69}; do
   for strategy in generative_replay generative_distillation; do
     for objective in epsilon v flow; do
-      sets=(--set dataset.limit=8000 --set training.epochs=1 --set evaluation.samples=1000 --set solver.epochs=0 --set output.keep=1)
+      sets=(--set dataset.limit=6000 --set training.epochs=1 --set evaluation.samples=1000 --set solver.epochs=0 --set output.keep=1)
       case $objective in
         flow) sets+=(--set diffusion.path=flow) ;;
         *) sets+=(--set diffusion.path=diffusion --set "diffusion.prediction=$objective") ;;
