@@ -10,6 +10,7 @@ set grid ytics lc rgb '#dddddd'
 set border 3
 set tics nomirror
 set xrange [0.9:60]
+set yrange [20:2000]
 set xlabel 'network evaluations per image'
 set key top right
 set multiplot layout 1,3
