@@ -182,54 +182,13 @@ size_t gd_pool_nbytes(const gd_comm *comm, const gd_config *config, gd_shape sha
          (size_t)n_drawn * lists * sizeof(uint32_t) + (config->model.conditional ? (size_t)n : 0);
 }
 
-/* ---- Refresh ---- */
+/* ---- Targets ---- */
 
 // The number of the image at a place of the pool, once so many have been made anew: place, place + n, place + 2 n, ...
 static int64_t image_number(const gd_pool *pool, int64_t place, int64_t refreshed) {
   int64_t turn = place * pool->stride % pool->n;
   return place + (refreshed + turn) / pool->n * pool->n;
 }
-
-// Which of this rank's images do not become number place + first; whether any on some rank does.
-static bool find_kept(const gd_pool *pool, int64_t first, int64_t refreshed, uint8_t *keep) {
-  bool some = false;
-  for (int64_t place = 0; place < pool->n; place++) {
-    int64_t number = image_number(pool, place, refreshed);
-    bool is_new = number == place + first && number != image_number(pool, place, pool->refreshed);
-    if (is_new) some = true;
-    if (place >= pool->local.begin && place < pool->local.end) keep[place - pool->local.begin] = !is_new;
-  }
-  return some;
-}
-
-static void relabel(gd_pool *pool, const gd_label_cycle *labels, int64_t refreshed) {
-  for (int64_t place = 0; pool->labels && place < pool->n; place++)
-    pool->labels[place] = (uint8_t)gd_label_at(labels, image_number(pool, place, refreshed));
-}
-
-gd_err gd_pool_refresh(gd_pool *pool, const gd_pool_request *request, const gd_schedule *schedule, int epoch,
-                       gd_replay_cost *cost) {
-  gd_err err = GD_OK;
-  int64_t n_done, wanted = gd_replay_pool_refreshed(request->config, pool->n, epoch);
-  double start = gd_seconds();
-  uint8_t *keep = gd_alloc((size_t)(pool->local.end - pool->local.begin) + 1);
-  gd_sample_request samples = images_wanted(request, pool->n);
-  samples.keep = keep;
-  for (samples.first = pool->refreshed / pool->n * pool->n; samples.first < wanted + pool->n; samples.first += pool->n)
-    if (find_kept(pool, samples.first, wanted, keep))
-      GD_TRY(gd_sample_images(pool->comm, request->teacher, &samples, pool->images, NULL, &n_done));
-  relabel(pool, &request->labels, wanted);
-  int64_t before = pool->refreshed;
-  pool->refreshed = wanted;
-  if (pool->targets && before != wanted) gd_pool_keep_targets(pool, request->teacher, schedule);
-  *cost = (gd_replay_cost){.images = pool->n + wanted, .seconds = gd_seconds() - start};
-  cost->evaluations = cost->images * gd_replay_pool_evaluations(request->config);
-done:
-  gd_free(keep);
-  return err;
-}
-
-/* ---- Targets ---- */
 
 static gd_random own_key(const gd_pool *pool, gd_purpose purpose) {
   gd_random key = pool->start;
@@ -254,24 +213,97 @@ void gd_pool_place(const gd_pool *pool, const gd_schedule *schedule, const uint8
   gd_batch_add_noise(batch, schedule);
 }
 
-void gd_pool_keep_targets(gd_pool *pool, gd_generator *teacher, const gd_schedule *schedule) {
-  int64_t n = pool->local.end - pool->local.begin, n_elements = (int64_t)pool->image_nbytes, numbers[GD_IMAGE_CHUNK];
-  gd_batch batch = gd_batch_make(GD_IMAGE_CHUNK, n_elements);
+// Images whose targets are asked for together.
+typedef struct target_chunk {
+  int64_t places[GD_IMAGE_CHUNK], numbers[GD_IMAGE_CHUNK];  // among this rank's, and in all
+  uint8_t *images;                                          // (GD_IMAGE_CHUNK, H, W, C)
+  gd_batch batch;
+} target_chunk;
+
+static void ask_for_targets(gd_pool *pool, gd_generator *teacher, const gd_schedule *schedule, target_chunk *chunk) {
+  int64_t n_elements = chunk->batch.n_elements;
+  gd_progress(NULL);
+  gd_pool_place(pool, schedule, chunk->images, chunk->numbers, &chunk->batch);
+  gd_generator_input in = {.n = chunk->batch.n, .x = chunk->batch.x};
+  const float *answers = gd_generator_predict(teacher, &in, chunk->batch.t);
+  for (int i = 0; i < chunk->batch.n; i++)
+    memcpy(pool->targets + chunk->places[i] * n_elements, answers + i * n_elements, (size_t)n_elements * sizeof(float));
+  chunk->batch.n = 0;
+}
+
+// Asks for the targets of this rank's images, except those that keep theirs.
+static void make_targets(gd_pool *pool, gd_generator *teacher, const gd_schedule *schedule, const uint8_t *keep) {
+  int64_t n = pool->local.end - pool->local.begin, n_elements = (int64_t)pool->image_nbytes;
   float t[GD_IMAGE_CHUNK];
-  batch.x = GD_NEW_ARRAY(float, GD_IMAGE_CHUNK *n_elements);
-  batch.t = t;
-  if (!pool->targets) pool->targets = GD_NEW_ARRAY(float, n *n_elements + 1);
-  for (int64_t first = 0; first < n; first += GD_IMAGE_CHUNK) {
-    gd_progress(NULL);
-    batch.n = (int)(n - first < GD_IMAGE_CHUNK ? n - first : GD_IMAGE_CHUNK);
-    for (int i = 0; i < batch.n; i++) numbers[i] = image_number(pool, pool->local.begin + first + i, pool->refreshed);
-    gd_pool_place(pool, schedule, pool->images + first * n_elements, numbers, &batch);
-    gd_generator_input in = {.n = batch.n, .x = batch.x};
-    memcpy(pool->targets + first * n_elements, gd_generator_predict(teacher, &in, batch.t),
-           (size_t)(batch.n * n_elements) * sizeof(float));
+  target_chunk chunk = {.images = gd_alloc(GD_IMAGE_CHUNK * pool->image_nbytes),
+                        .batch = gd_batch_make(GD_IMAGE_CHUNK, n_elements)};
+  chunk.batch.x = GD_NEW_ARRAY(float, GD_IMAGE_CHUNK *n_elements);
+  chunk.batch.t = t;
+  for (int64_t place = 0; place < n; place++) {
+    if (keep && keep[place]) continue;
+    int row = chunk.batch.n++;
+    chunk.places[row] = place;
+    chunk.numbers[row] = image_number(pool, pool->local.begin + place, pool->refreshed);
+    memcpy(chunk.images + row * n_elements, pool->images + place * n_elements, pool->image_nbytes);
+    if (chunk.batch.n == GD_IMAGE_CHUNK) ask_for_targets(pool, teacher, schedule, &chunk);
   }
-  gd_free(batch.x);
-  gd_batch_clear(&batch);
+  if (chunk.batch.n > 0) ask_for_targets(pool, teacher, schedule, &chunk);
+  gd_free(chunk.batch.x);
+  gd_free(chunk.images);
+  gd_batch_clear(&chunk.batch);
+}
+
+void gd_pool_keep_targets(gd_pool *pool, gd_generator *teacher, const gd_schedule *schedule) {
+  pool->targets = GD_NEW_ARRAY(float, (pool->local.end - pool->local.begin) * (int64_t)pool->image_nbytes + 1);
+  make_targets(pool, teacher, schedule, NULL);
+}
+
+/* ---- Refresh ---- */
+
+// Which of this rank's images do not become number place + first; whether any on some rank does.
+static bool find_kept(const gd_pool *pool, int64_t first, int64_t refreshed, uint8_t *keep) {
+  bool some = false;
+  for (int64_t place = 0; place < pool->n; place++) {
+    int64_t number = image_number(pool, place, refreshed);
+    bool is_new = number == place + first && number != image_number(pool, place, pool->refreshed);
+    if (is_new) some = true;
+    if (place >= pool->local.begin && place < pool->local.end) keep[place - pool->local.begin] = !is_new;
+  }
+  return some;
+}
+
+// Which of this rank's images stay what they are.
+static void find_unchanged(const gd_pool *pool, int64_t refreshed, uint8_t *keep) {
+  for (int64_t place = pool->local.begin; place < pool->local.end; place++)
+    keep[place - pool->local.begin] =
+        image_number(pool, place, refreshed) == image_number(pool, place, pool->refreshed);
+}
+
+static void relabel(gd_pool *pool, const gd_label_cycle *labels, int64_t refreshed) {
+  for (int64_t place = 0; pool->labels && place < pool->n; place++)
+    pool->labels[place] = (uint8_t)gd_label_at(labels, image_number(pool, place, refreshed));
+}
+
+gd_err gd_pool_refresh(gd_pool *pool, const gd_pool_request *request, const gd_schedule *schedule, int epoch,
+                       gd_replay_cost *cost) {
+  gd_err err = GD_OK;
+  int64_t n_done, wanted = gd_replay_pool_refreshed(request->config, pool->n, epoch);
+  double start = gd_seconds();
+  uint8_t *keep = gd_alloc((size_t)(pool->local.end - pool->local.begin) + 1);
+  gd_sample_request samples = images_wanted(request, pool->n);
+  samples.keep = keep;
+  for (samples.first = pool->refreshed / pool->n * pool->n; samples.first < wanted + pool->n; samples.first += pool->n)
+    if (find_kept(pool, samples.first, wanted, keep))
+      GD_TRY(gd_sample_images(pool->comm, request->teacher, &samples, pool->images, NULL, &n_done));
+  relabel(pool, &request->labels, wanted);
+  find_unchanged(pool, wanted, keep);
+  pool->refreshed = wanted;
+  if (pool->targets) make_targets(pool, request->teacher, schedule, keep);
+  *cost = (gd_replay_cost){.images = pool->n + wanted, .seconds = gd_seconds() - start};
+  cost->evaluations = cost->images * gd_replay_pool_evaluations(request->config);
+done:
+  gd_free(keep);
+  return err;
 }
 
 /* ---- Draw ---- */
