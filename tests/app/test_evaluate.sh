@@ -135,7 +135,7 @@ cp -r "$folder/run-1" "$folder/run-f"
 cp -r "$folder/run-2" "$folder/run-g"
 succeeds 1 evaluate "$folder/run-f" --set solver.replay=fresh --set solver.loss=reference
 evaluations run-f
-has "$folder/run-f.evaluations" '"solver": {"loss": "reference", "replay": "fresh"' "evaluate with solver.replay=fresh"
+has "$folder/run-f.evaluations" '"solver": {"method": "generated", "loss": "reference", "replay": "fresh"' "evaluate with solver.replay=fresh"
 [ "$(grep -o '"task_accuracy": [^]]*' "$folder/run-f.evaluations")" != "$(grep -o '"task_accuracy": [^]]*' "$folder/run-1.evaluations")" ] ||
   [ -n "$(cmp "$folder"/run-f/solver/solver-task03.h5 "$folder"/run-1/solver/solver-task03.h5)" ] ||
   fail "the solver is the same as with the sample set"
