@@ -9,7 +9,8 @@
 #
 # An interrupted study goes on where it was. On one machine SEEDS=42 RANKS=1 and SEEDS=69 RANKS=1 can go on side by side,
 # and then both. The runs are in runs/replay_objectives/<strategy>-<objective>-<n>-seed<seed>,
-# the report with its tables and pictures in runs/replay_objectives/report.
+# the report with its tables and pictures in runs/replay_objectives/report, distances and a picture of them in
+# runs/replay_objectives/results.csv and replay_objectives.png.
 #SBATCH --job-name=gendistill-replay-objectives
 #SBATCH --output=%x-%j.log
 set -eu
@@ -37,3 +38,20 @@ for seed in ${SEEDS:-42 69}; do
   done
 done
 "$program" report "${runs[@]}" --output runs/replay_objectives/report
+[ -z "${SEEDS:-}" ] || exit 0
+
+distances() { # RUN: the distance after each task
+  grep '"event": "evaluation"' "$1/metrics.jsonl" | sed 's/, "real": .*//; s/.*"frechet_resnet18": \([0-9.e+-]*\).*/\1/'
+}
+
+table=runs/replay_objectives/results.csv
+echo strategy,objective,evaluations,task,frechet_resnet18_seed42,frechet_resnet18_seed69 >$table
+for run in "${runs[@]}"; do
+  case $run in *-seed42) ;; *) continue ;; esac
+  name=${run##*/}
+  name=${name%-seed42}
+  paste -d , <(distances "$run") <(distances "${run%42}69") | awk -v "name=${name//-/,}" '{ print name "," NR "," $0 }' >>$table
+done
+cp jobs/studies/replay_objectives/replay_objectives.gp runs/replay_objectives/
+(cd runs/replay_objectives && LC_ALL=C.UTF-8 gnuplot replay_objectives.gp)
+echo $table runs/replay_objectives/replay_objectives.png
