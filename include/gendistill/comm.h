@@ -57,6 +57,10 @@ void gd_transfer_limit(size_t nbytes);
 
 /* MPI_Bcast of n elements of a predefined type; n may exceed an int. Collective on comm. */
 void gd_comm_broadcast(const gd_comm *comm, void *data, int64_t n, MPI_Datatype type, int root);
+
+/* Gives every rank all n rows of `width` elements in data (n, width), of which each has filled in its
+ * gd_range_images. Collective on comm. */
+void gd_comm_share_images(const gd_comm *comm, void *data, int64_t n, int64_t width, MPI_Datatype type);
 /* MPI_Allreduce in place; n may exceed an int. Collective on comm. */
 void gd_comm_allreduce(const gd_comm *comm, void *data, int64_t n, MPI_Datatype type, MPI_Op op);
 

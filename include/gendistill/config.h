@@ -63,6 +63,8 @@ typedef enum gd_solver_method_id {
 typedef enum gd_solver_replay { GD_SOLVER_SAMPLE_SET, GD_SOLVER_FRESH } gd_solver_replay;
 
 typedef enum gd_nonfinite { GD_NONFINITE_STOP, GD_NONFINITE_SKIP } gd_nonfinite;
+
+/* Which images of a pool are drawn: all, or equally many of each class as the solver labels them. */
 typedef enum gd_pool_balance { GD_BALANCE_NONE, GD_BALANCE_SOLVER } gd_pool_balance;
 typedef enum gd_extractor { GD_RESNET18, GD_INCEPTION_V3 } gd_extractor;
 

@@ -71,6 +71,16 @@ void gd_comm_broadcast(const gd_comm *comm, void *data, int64_t n, MPI_Datatype 
     MPI_Bcast((char *)data + at * size, piece_length(n - at, piece), type, root, comm->mpi);
 }
 
+void gd_comm_share_images(const gd_comm *comm, void *data, int64_t n, int64_t width, MPI_Datatype type) {
+  int size;
+  MPI_Type_size(type, &size);
+  for (int rank = 0; rank < comm->size; rank++) {
+    gd_range part = gd_range_chunks(n, GD_IMAGE_CHUNK, comm->size, rank);
+    char *place = (char *)data + part.begin * width * size;
+    gd_comm_broadcast(comm, place, (part.end - part.begin) * width, type, rank);
+  }
+}
+
 void gd_comm_allreduce(const gd_comm *comm, void *data, int64_t n, MPI_Datatype type, MPI_Op op) {
   int size;
   MPI_Type_size(type, &size);

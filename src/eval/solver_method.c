@@ -63,11 +63,7 @@ void gd_solver_answers_make(gd_solver_answers *out, const gd_comm *comm, const g
   gd_extract(plan, net, local.end - local.begin, &images, mine);
   for (int64_t i = 0; i < local.end - local.begin; i++)
     soften_active(out->active, n_classes, config->solver.temperature, mine + i * n_classes);
-  for (int rank = 0; rank < comm->size; rank++) {
-    gd_range part = gd_range_chunks(n, GD_IMAGE_CHUNK, comm->size, rank);
-    gd_comm_broadcast(comm, out->targets + part.begin * n_classes, (part.end - part.begin) * n_classes, MPI_FLOAT,
-                      rank);
-  }
+  gd_comm_share_images(comm, out->targets, n, n_classes, MPI_FLOAT);
   gd_free(copy);
   gd_free(indices);
 }

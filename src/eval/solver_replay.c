@@ -44,19 +44,6 @@ static void soften_logits(const gd_solver_replay_source *s, float *logits) {
 
 /* ---- Sample set ---- */
 
-// Every rank gets all rows of `width` floats, of which each has its gd_range_images. Collective on comm.
-static float *gather_rows(const gd_comm *comm, int64_t n, int64_t width, const float *mine) {
-  float *all = GD_NEW_ARRAY(float, n *width);
-  for (int rank = 0; rank < comm->size; rank++) {
-    gd_range part = gd_range_chunks(n, GD_IMAGE_CHUNK, comm->size, rank);
-    int64_t count = (part.end - part.begin) * width;
-    float *place = all + part.begin * width;
-    if (rank == comm->rank && count) memcpy(place, mine, (size_t)count * sizeof *mine);
-    gd_comm_broadcast(comm, place, count, MPI_FLOAT, rank);
-  }
-  return all;
-}
-
 static gd_err take_sample_set(gd_solver_replay_source *s) {
   gd_sample_set set;
   uint8_t *bytes = NULL;
@@ -67,17 +54,17 @@ static gd_err take_sample_set(gd_solver_replay_source *s) {
     GD_TRY(gd_error(GD_ERR_INPUT, "%s: holds no images of the configuration's size, which the solver replays", path));
   int n_classes = s->of.train->n_classes;
   int64_t n_local = set.local.end - set.local.begin;
-  float *images = GD_NEW_ARRAY(float, n_local * s->n_elements), *logits = GD_NEW_ARRAY(float, n_local *n_classes);
-  gd_pixels_normalise(bytes, n_local * s->n_elements, images);
-  gd_images view = {.held = bytes, .held_size = set.h, .size = set.h, .channels = set.c};
-  gd_extract(s->of.plan, s->of.net, n_local, &view, logits);
-  for (int64_t i = 0; i < n_local; i++) soften_logits(s, logits + i * n_classes);
   s->n = set.n_global;
-  s->images = gather_rows(s->of.comm, s->n, s->n_elements, images);
+  s->images = GD_NEW_ARRAY(float, s->n * s->n_elements);
+  s->targets = GD_NEW_ARRAY(float, s->n *n_classes);
+  float *mine = s->targets + set.local.begin * n_classes;
+  gd_pixels_normalise(bytes, n_local * s->n_elements, s->images + set.local.begin * s->n_elements);
+  gd_images view = {.held = bytes, .held_size = set.h, .size = set.h, .channels = set.c};
+  gd_extract(s->of.plan, s->of.net, n_local, &view, mine);
+  for (int64_t i = 0; i < n_local; i++) soften_logits(s, mine + i * n_classes);
+  gd_comm_share_images(s->of.comm, s->images, s->n, s->n_elements, MPI_FLOAT);
+  gd_comm_share_images(s->of.comm, s->targets, s->n, n_classes, MPI_FLOAT);
   s->digest = gd_digest(s->images, (size_t)(s->n * s->n_elements) * sizeof(float), 0);
-  s->targets = gather_rows(s->of.comm, s->n, n_classes, logits);
-  gd_free(images);
-  gd_free(logits);
 done:
   gd_free(bytes);
   gd_free(path);

@@ -29,14 +29,6 @@ done:
   return err;
 }
 
-// From each rank those of its images.
-static void gather_labels(const gd_comm *comm, int64_t n, uint8_t *labels) {
-  for (int rank = 0; rank < comm->size; rank++) {
-    gd_range part = gd_range_chunks(n, GD_IMAGE_CHUNK, comm->size, rank);
-    gd_comm_broadcast(comm, labels + part.begin, part.end - part.begin, MPI_UINT8_T, rank);
-  }
-}
-
 // Of all images, on every rank.
 static gd_err label_images(const gd_pool_request *request, const gd_balance *of, uint8_t *labels) {
   gd_err err;
@@ -54,7 +46,7 @@ static gd_err label_images(const gd_pool_request *request, const gd_balance *of,
   gd_extract(plan, net, n, &images, logits);
   for (int64_t i = 0; i < n; i++)
     labels[of->local.begin + i] = (uint8_t)likeliest(logits + i * n_classes, classes, n_earlier);
-  gather_labels(request->comm, of->n, labels);
+  gd_comm_share_images(request->comm, labels, of->n, 1, MPI_UINT8_T);
 done:
   gd_plan_destroy(&plan);
   gd_net_destroy(&net);
