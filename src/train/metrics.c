@@ -41,11 +41,11 @@ static bool is_evaluation(const json_t *line) {
   return event && strcmp(event, "evaluation") == 0;
 }
 
-// A resumed run does the later steps again, and evaluates its task again if that was done.
+// A resumed run does the later steps again.
 static bool is_past(const line_filter *filter, const json_t *line) {
   if (!is_evaluation(line)) return integer_of(line, "global_step") <= filter->position->global_step;
   int64_t task = integer_of(line, "task");  // from 1
-  return task >= 1 && task <= filter->position->task && !filter->is_outdated[task - 1];
+  return task >= 1 && task <= gd_position_finished(filter->position) && !filter->is_outdated[task - 1];
 }
 
 static bool is_no_evaluation(const line_filter *filter, const json_t *line) {

@@ -7,7 +7,7 @@
 typedef struct gd_metrics gd_metrics;
 
 /* Opens DIRECTORY/metrics.jsonl on rank 0, dropping lines of what a run resumed at `position` repeats: later steps, and
- * evaluations from its task on and of the tasks (from 0) that is_outdated marks. total_steps: of the whole run, for the
+ * evaluations of tasks (from 0) that are not finished or that is_outdated marks. total_steps: of the whole run, for the
  * time left. Collective on comm. GD_ERR_FAILED naming the file. */
 gd_err gd_metrics_create(gd_metrics **out, const gd_comm *comm, const char *directory, const gd_position *position,
                          const bool *is_outdated, int64_t total_steps);

@@ -1,5 +1,5 @@
-/* What a finished task leaves: its sample set and its measures. A resumed run makes those of earlier tasks again that
- * are of other settings than its configuration's. */
+/* What a finished task leaves: its sample set and its measures. A resumed run makes those that are missing or of other
+ * settings than its configuration's. */
 #include <string.h>
 #include <unistd.h>
 
@@ -133,12 +133,24 @@ static gd_err find_outdated_samples(gd_run *run, int task) {
   return err;
 }
 
+// Whether the run ended before the task's measures were written.
+static bool lacks_measures(const gd_run *run, int task) {
+  int lacks = 0;
+  if (run->comm->rank == 0 && run->after_task) {
+    char *line = gd_metrics_find_evaluation(run->config->output.directory, task);
+    lacks = !line;
+    gd_free(line);
+  }
+  MPI_Bcast(&lacks, 1, MPI_INT, 0, run->comm->mpi);
+  return lacks;
+}
+
 gd_err gd_run_find_outdated(gd_run *run) {
   bool all = has_other_measures(run);
   gd_err err = GD_OK;
-  for (int task = 0; task < run->position.task && err == GD_OK; task++) {
-    run->is_outdated[task] = all;
-    if (run->config->evaluation.samples > 0 && !all) err = find_outdated_samples(run, task);
+  for (int task = 0; task < gd_position_finished(&run->position) && err == GD_OK; task++) {
+    run->is_outdated[task] = all || lacks_measures(run, task);
+    if (run->config->evaluation.samples > 0 && !run->is_outdated[task]) err = find_outdated_samples(run, task);
   }
   return err;
 }
@@ -148,8 +160,11 @@ static gd_err renew_task(gd_run *run, int task) {
   char *path;
   gd_err err = gd_run_end_of_task(run->comm, run->config->output.directory, task, &path, &checkpoint);
   gd_checkpoint_clear(&checkpoint);
+  if (err == GD_OK && !path && run->after_task)
+    gd_log(GD_LOG_WARN, "task %d: its last checkpoint is gone; gendistill evaluate %s measures the sample set as it is",
+           task + 1, run->config->output.directory);
   if (err != GD_OK || !path) return err;
-  gd_log(GD_LOG_INFO, "task %d: results made again from %s, as the configuration says", task + 1, path);
+  gd_log(GD_LOG_INFO, "task %d: results made from %s, as the configuration says", task + 1, path);
   err = gd_checkpoint_read(run->comm, path, run->trainer->table, &checkpoint);
   if (err == GD_OK) {
     const float *earlier[GD_MAX_ARRAYS];
@@ -166,7 +181,7 @@ static gd_err renew_task(gd_run *run, int task) {
 
 gd_err gd_run_renew_outdated(gd_run *run) {
   gd_err err = GD_OK;
-  for (int task = 0; task < run->position.task && err == GD_OK; task++)
+  for (int task = 0; task < gd_position_finished(&run->position) && err == GD_OK; task++)
     if (run->is_outdated[task]) err = renew_task(run, task);
   return err;
 }

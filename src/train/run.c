@@ -179,10 +179,7 @@ static gd_err run_tasks(gd_run *run, bool resumed) {
   gd_err err = GD_OK;
   gd_position *p = &run->position;
   bool in_task = resumed && !p->task_done;
-  if (resumed && p->task_done) {
-    GD_TRY(gd_run_conclude_task(run));  // the run may have ended before that was done
-    *p = (gd_position){.task = p->task + 1, .global_step = p->global_step};
-  }
+  if (resumed && p->task_done) *p = (gd_position){.task = p->task + 1, .global_step = p->global_step};
   for (; p->task < gd_strategy_n_tasks(run->config);
        *p = (gd_position){.task = p->task + 1, .global_step = p->global_step}) {
     uint32_t *images;
@@ -197,9 +194,8 @@ static gd_err run_tasks(gd_run *run, bool resumed) {
     }
     in_task = false;
     gd_free(images);
-    if (err != GD_OK) goto done;
+    if (err != GD_OK) break;
   }
-done:
   return err;
 }
 

@@ -19,7 +19,7 @@ struct gd_run {
   gd_position position;
   int n_skipped;                    /* steps up to the last one, in a row */
   uint64_t digest;                  /* of the newest checkpoint */
-  bool is_outdated[GD_MAX_CLASSES]; /* finished tasks before this one whose results are of other settings */
+  bool is_outdated[GD_MAX_CLASSES]; /* finished tasks whose results are missing or of other settings */
   double last_checkpoint;           /* when */
   double seconds_io;                /* on files since the last line of metrics */
   gd_after_task after_task;
@@ -42,11 +42,11 @@ gd_config *gd_run_recorded_config(const gd_run *run);
 /* Sample set and measures of the task that was finished just now. Collective. */
 gd_err gd_run_conclude_task(gd_run *run);
 
-/* Finds the finished tasks before this one whose sample sets or measures are missing or of other settings than the
- * configuration's: run->is_outdated. Collective. GD_ERR_FAILED where the folder cannot be read. */
+/* Finds the finished tasks whose sample sets or measures are missing or of other settings than the configuration's:
+ * run->is_outdated. Collective. GD_ERR_FAILED where the folder cannot be read. */
 gd_err gd_run_find_outdated(gd_run *run);
 
-/* Makes those again, from the checkpoints at the end of the tasks. Collective. */
+/* Makes those, from the checkpoints at the end of the tasks. Collective. */
 gd_err gd_run_renew_outdated(gd_run *run);
 
 #endif

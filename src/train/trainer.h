@@ -104,6 +104,11 @@ typedef struct gd_position {
   bool task_done;
 } gd_position;
 
+/* How many tasks are learned in full. Local. */
+static inline int gd_position_finished(const gd_position *position) {
+  return position->task + position->task_done;
+}
+
 /* Writes a checkpoint of the trainer at `position`. Collective. GD_ERR_FAILED naming a rank whose arrays are not those
  * of rank 0, and nothing is written then; or naming the file. */
 gd_err gd_trainer_save(gd_trainer *trainer, const gd_position *position, uint64_t *digest);

@@ -56,6 +56,18 @@ has "$folder/err" "task 2: its last checkpoint is gone, so its sample set stays 
 [ "$(sizes | tr '\n' ' ')" = "80 90 80 " ] || fail "the sample sets hold $(sizes | tr '\n' ' ')images"
 cmp "$folder/second.h5" "$run/samples/samples-task02.h5" || fail "the second task's sample set has changed"
 
+# ---- What `evaluate` wrote stays; what the run lacks is measured
+
+train+=(--set evaluation.samples=80 --set solver.epochs=2 --resume)
+succeeds 1 evaluate "$run"
+cp "$run/metrics.jsonl" "$folder/metrics.jsonl"
+succeeds 2 "${train[@]}" --set evaluation.measures=false
+cmp "$folder/metrics.jsonl" "$run/metrics.jsonl" || fail "resuming a finished run drops what evaluate wrote"
+sed -i '$d' "$run/metrics.jsonl"
+succeeds 2 "${train[@]}"
+has "$folder/err" "task 3: results made from" "train --resume"
+[ "$(evaluations task)" = "1 2 3 " ] || fail "the metrics are of the tasks $(evaluations task)"
+
 # ---- Other data behind the same path
 
 "$fixture" flip "$folder/data/train-images-idx3-ubyte"

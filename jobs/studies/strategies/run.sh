@@ -7,9 +7,10 @@
 #   jobs/studies/strategies/run.sh [sweep] [--set key=value]...
 #   sbatch --ntasks=2 --time=04:00:00 jobs/studies/strategies/run.sh
 #
-# An interrupted study goes on where it was. On one machine SEEDS=42 RANKS=1 and SEEDS=69 RANKS=1 can go on side by side.
-# The runs are in runs/strategies/<strategy>-seed<seed> and runs/strategies_sweep/<strategy>-<weight>, the reports with
-# tables and pictures in `report` there. GENDISTILL names another program than build/release/gendistill.
+# An interrupted study goes on where it was. On one machine SEEDS=42 RANKS=1 and SEEDS=69 RANKS=1 can go on side by side;
+# NAMES="ewc si" runs these strategies alone. The runs are in runs/strategies/<strategy>-seed<seed> and
+# runs/strategies_sweep/<strategy>-<weight>, the reports with tables and pictures in `report` there. GENDISTILL names
+# another program than build/release/gendistill.
 #SBATCH --job-name=gendistill-strategies
 #SBATCH --output=%x-%j.log
 set -eu
@@ -17,8 +18,8 @@ export LC_ALL=C
 
 . jobs/studies/launch.sh
 
-names="cumulative joint isolated generative_distillation generative_replay trajectory_distillation lwf gaussian
-  experience_replay-100 experience_replay-1000 ewc ewc_rank1 si generative_distillation+ewc_rank1 finetune"
+names=${NAMES:-cumulative joint isolated generative_distillation generative_replay trajectory_distillation lwf gaussian
+  experience_replay-100 experience_replay-1000 ewc ewc_rank1 si generative_distillation+ewc_rank1 finetune}
 
 # keys NAME: what makes the strategy; sets $sets
 keys() {
