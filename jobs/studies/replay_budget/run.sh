@@ -8,7 +8,8 @@
 #   jobs/studies/replay_budget/run.sh [--set key=value]...
 #   sbatch --ntasks=2 --time=04:00:00 jobs/studies/replay_budget/run.sh
 #
-# An interrupted study goes on where it was. On one machine SEEDS=42 RANKS=1 and SEEDS=69 RANKS=1 can go on side by side.
+# An interrupted study goes on where it was. On one machine SEEDS=42 RANKS=1 and SEEDS=69 RANKS=1 can go on side by side;
+# WAYS and LIMITS, like SEEDS, name some of the runs.
 # The runs are in runs/replay_budget/<way>-<limit>-seed<seed>, the report with its tables and pictures in
 # runs/replay_budget/report.
 #SBATCH --job-name=gendistill-replay-budget
@@ -20,7 +21,7 @@ export LC_ALL=C
 
 # keys WAY: sets $sets
 keys() {
-  sets=(--set training.epochs=1 --set evaluation.samples=2000 --set solver.epochs=5 --set output.keep=1)
+  sets=(--set training.epochs=1 --set evaluation.samples=2000 --set solver.epochs=2 --set output.keep=1)
   case $1 in
     online) ;;
     skip_snr) sets+=(--set replay.skip_snr=0.01) ;;
@@ -46,9 +47,9 @@ one() {
 }
 
 for seed in ${SEEDS:-42 69}; do
-  for limit in 5000 15000 45000 132000; do # a task has 375 steps of 32 replay images: 132000 is all that they spend online
-    for way in online skip_snr trajectory pool kept_targets; do one $way $limit "$seed" "$@"; done
+  for limit in ${LIMITS:-5000 15000 45000 132000}; do # a task has 375 steps of 32 replay images: 132000 is all that they spend online
+    for way in ${WAYS:-online skip_snr trajectory pool kept_targets}; do one "$way" "$limit" "$seed" "$@"; done
   done
-  one finetune 0 "$seed" "$@"
+  [ -n "${WAYS:-}" ] || one finetune 0 "$seed" "$@"
 done
 "$program" report "${runs[@]}" --output runs/replay_budget/report

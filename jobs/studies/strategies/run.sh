@@ -23,7 +23,7 @@ names=${NAMES:-cumulative joint isolated generative_distillation generative_repl
 
 # keys NAME: what makes the strategy; sets $sets
 keys() {
-  sets=(--set "strategy.name=${1%%[-+]*}" --set training.epochs=1 --set evaluation.samples=2000 --set solver.epochs=5
+  sets=(--set "strategy.name=${1%%[-+]*}" --set training.epochs=1 --set evaluation.samples=2000 --set solver.epochs=2
     --set output.keep=1)
   case $1 in
     *-*) sets+=(--set "replay.buffer_images=${1#*-}") ;;
