@@ -211,7 +211,6 @@ typedef enum gd_purpose {
   GD_RANDOM_FISHER_TIMESTEP = 27,
   GD_RANDOM_FISHER_NOISE = 28,
   GD_RANDOM_FISHER_DROPOUT = 29,
-  GD_RANDOM_REPLAY_LEVEL = 30,  /* where on the sampler's way trajectory distillation stands */
   GD_RANDOM_SOLVER_START = 31,  /* x_T of images generated for one step of the solver */
   GD_RANDOM_SOLVER_NOISE = 32,  /* z of them where eta > 0 */
   GD_RANDOM_POOL_TIMESTEP = 33, /* a pool image's own t and eps, where the pool keeps targets; index = image */

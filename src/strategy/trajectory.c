@@ -1,48 +1,43 @@
-/* Distillation on what the sampler passes through, without images at its end: the teacher takes an image a part of the
- * way from noise and answers where it stands. */
+/* Distillation on what the sampler passes through, without images at its end: the teacher takes an image from noise to
+ * a random timestep and answers where it stands. */
 #include "strategy/source.h"
 
-/* ---- trajectory_distillation: to one of the sampler's own steps ---- */
-
-// The step, from 1, at which image `image` of a training step stands: all are equally frequent.
-static int trajectory_level(const gd_replay *replay, int64_t image) {
-  gd_random key = replay->key;
-  key.purpose = GD_RANDOM_REPLAY_LEVEL;
-  uint32_t n_steps = (uint32_t)replay->of.config->replay.sampling.steps;
-  return 1 + (int)((gd_random_below(key, 0, n_steps) + (uint64_t)image) % n_steps);
-}
-
-static void sample_partly(gd_replay *replay, gd_range images, gd_batch *batch, const int *steps, const int *ends) {
+// The images go to their timesteps in equal steps; count_steps: how many.
+static void fill_partly(gd_replay *replay, gd_range images, gd_batch *batch,
+                        int (*count_steps)(const gd_replay *replay, int timestep)) {
   gd_sampler_noise noise = {.key = replay->key, .first = images.begin, .step_is_taken = true};
   noise.key.purpose = GD_RANDOM_REPLAY_SAMPLER;
+  int *steps = GD_NEW_ARRAY(int, batch->n);
   gd_replay_draw_start(replay, images, batch);
   gd_replay_draw_labels(replay, images, batch);
+  gd_replay_draw_timesteps(replay, images, batch);
+  for (int row = 0; row < batch->n; row++) steps[row] = count_steps(replay, batch->timesteps[row]);
   gd_generator_input in = {.n = batch->n, .x = batch->x, .label = batch->label};
-  gd_generator_sample_partly(replay->teacher, &replay->of.config->replay.sampling, &in, &noise, steps, ends);
+  gd_generator_sample_partly(replay->teacher, &replay->of.config->replay.sampling, &in, &noise, steps,
+                             batch->timesteps);
   gd_batch_set_times(batch, replay->of.schedule);
+  gd_free(steps);
+}
+
+/* ---- trajectory_distillation: in as many steps as replay.steps has for that part of the way ---- */
+
+static int share_of_steps(const gd_replay *replay, int timestep) {
+  int n_timesteps = replay->of.schedule->timesteps, n_steps = replay->of.config->replay.sampling.steps;
+  return ((n_timesteps - 1 - timestep) * n_steps + n_timesteps - 1) / n_timesteps;  // rounded up
 }
 
 static void trajectory_fill(gd_replay *replay, gd_range images, gd_batch *batch) {
-  const gd_sampling *sampling = &replay->of.config->replay.sampling;
-  int *steps = GD_NEW_ARRAY(int, batch->n), *places = GD_NEW_ARRAY(int, sampling->steps);
-  gd_sampling_timesteps(sampling, replay->of.schedule->timesteps, places);
-  for (int row = 0; row < batch->n; row++) {
-    steps[row] = trajectory_level(replay, images.begin + row) - 1;
-    batch->timesteps[row] = places[steps[row]];
-  }
-  sample_partly(replay, images, batch, steps, NULL);
-  gd_free(steps);
-  gd_free(places);
+  fill_partly(replay, images, batch, share_of_steps);
 }
 
-// The mean, rounded up.
+// The mean, (N + 1) / 2 at most, rounded up.
 static int64_t trajectory_evaluations(const gd_config *config) {
-  return config->replay.sampling.steps / 2;
+  return config->replay.sampling.steps / 2 + 1;
 }
 
 static int64_t trajectory_step_evaluations(const gd_replay *replay) {
   int64_t n = 0;
-  for (int64_t i = 0; i < replay->n_images; i++) n += trajectory_level(replay, i) - 1;
+  for (int64_t i = 0; i < replay->n_images; i++) n += share_of_steps(replay, gd_replay_timestep(replay, i));
   return n;
 }
 
@@ -54,14 +49,15 @@ static const gd_replay_source source_trajectory = {.generates = true,
 const gd_strategy gd_strategy_trajectory_distillation = {
     .data = GD_DATA_TASK, .replay = &source_trajectory, .target = GD_TARGET_TEACHER};
 
-/* ---- partial_distillation: to a random timestep, in replay.steps steps ---- */
+/* ---- partial_distillation: in replay.steps steps ---- */
+
+static int all_steps(const gd_replay *replay, int timestep) {
+  (void)timestep;
+  return replay->of.config->replay.sampling.steps;
+}
 
 static void partial_fill(gd_replay *replay, gd_range images, gd_batch *batch) {
-  int *steps = GD_NEW_ARRAY(int, batch->n);
-  for (int row = 0; row < batch->n; row++) steps[row] = replay->of.config->replay.sampling.steps;
-  gd_replay_draw_timesteps(replay, images, batch);
-  sample_partly(replay, images, batch, steps, batch->timesteps);
-  gd_free(steps);
+  fill_partly(replay, images, batch, all_steps);
 }
 
 static int64_t partial_evaluations(const gd_config *config) {
