@@ -183,6 +183,9 @@ char *gd_config_dump(const gd_config *config);
  * gd_free. Local. */
 char *gd_config_markdown(const gd_config *defaults);
 
+/* Path ("strategy.lambda") and meaning of the i-th key; false: there are no more keys. Local. */
+bool gd_config_key(int i, const char **path, const char **meaning);
+
 /* The keys that determine a run's numbers must agree between a checkpoint's configuration and the one
  * resumed with (those of `output` and evaluation may differ). Local. GD_ERR_INPUT naming the first key. */
 gd_err gd_config_require_same_run(const gd_config *stored, const gd_config *given);

@@ -29,6 +29,21 @@ gd_err gd_command_export(const gd_comm *comm, int argc, char **argv);
 /* Version and libraries, with `separator` between them: new string, gd_free. Local. */
 char *gd_libraries_describe(const char *separator);
 
+/* ---- Help: what the program says of its commands, a table that ends with a NULL name. All are local. ---- */
+
+/* The command called `name`, or NULL. */
+const gd_command *gd_command_find(const gd_command *commands, const char *name);
+
+/* What --help prints. */
+void gd_help_print(FILE *out, const gd_command *commands);
+
+/* The manual page, in man's macros of roff. */
+void gd_help_manual(FILE *out, const gd_command *commands);
+
+/* For bash's completion: what may stand in place of the last of `n` words, those behind the program's name, one per
+ * line; nothing where a file may stand. */
+void gd_help_complete(FILE *out, const gd_command *commands, int n, char **words);
+
 /* ---- Options ---- */
 
 typedef enum gd_option_type {

@@ -31,27 +31,7 @@ static const gd_command commands[] = {
      gd_command_config},
     {"bench", "CONFIG [--set key=value]... [--repeats N] [--profile] [--directory D]",
      "throughput of each stage and the machine's limits, as JSON", gd_command_bench},
-};
-
-enum { N_COMMANDS = sizeof commands / sizeof *commands };
-
-static void print_help(FILE *out) {
-  fprintf(out, "gendistill " GD_VERSION
-               ": continual training of diffusion models by generative distillation\n\n"
-               "usage: [mpirun -n P | srun] gendistill COMMAND ...\n\n");
-  for (int i = 0; i < N_COMMANDS; i++)
-    fprintf(out, "  %-10s %s\n             %s\n", commands[i].name, commands[i].usage, commands[i].summary);
-  fprintf(out,
-          "\nEvery command takes --log-level error|warn|info|debug. Results go to stdout, the log to stderr.\n"
-          "Exit status: 0 done, 1 failed, 2 usage or bad input, 75 stopped early with a checkpoint: train --resume "
-          "goes on.\n");
-}
-
-static const gd_command *find_command(const char *name) {
-  for (int i = 0; i < N_COMMANDS; i++)
-    if (strcmp(commands[i].name, name) == 0) return &commands[i];
-  return NULL;
-}
+    {0}};
 
 // The level must be known before the first message.
 static gd_err setup_log(int rank, int argc, char **argv) {
@@ -70,7 +50,7 @@ static gd_err run_command(const gd_comm *comm, int argc, char **argv) {
   if (err != GD_OK) return err;
   if (argc < 2) return gd_error(GD_ERR_INPUT, "no command given (gendistill --help)");
   if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 || (argc > 2 && !strcmp(argv[2], "--help"))) {
-    if (comm->rank == 0) print_help(stdout);
+    if (comm->rank == 0) gd_help_print(stdout, commands);
     return GD_OK;
   }
   if (strcmp(argv[1], "--version") == 0) {
@@ -79,7 +59,7 @@ static gd_err run_command(const gd_comm *comm, int argc, char **argv) {
     gd_free(text);
     return GD_OK;
   }
-  const gd_command *command = find_command(argv[1]);
+  const gd_command *command = gd_command_find(commands, argv[1]);
   if (!command) return gd_error(GD_ERR_INPUT, "no command '%s' (gendistill --help)", argv[1]);
   return command->run(comm, argc - 1, argv + 1);
 }
@@ -88,6 +68,15 @@ static gd_err run_command(const gd_comm *comm, int argc, char **argv) {
 static gd_err finish_output(void) {
   if (fflush(stdout) == 0 && !ferror(stdout)) return GD_OK;
   return gd_error(GD_ERR_FAILED, "standard output: cannot write: %s", strerror(errno));
+}
+
+// What needs no MPI, which may not start on a login node. False: nothing of the kind was asked for.
+static bool print_for_the_shell(int argc, char **argv) {
+  const char *asked = argc > 1 ? argv[1] : "";
+  bool is_complete = strcmp(asked, "--complete") == 0, is_manual = strcmp(asked, "--man") == 0;
+  if (is_complete) gd_help_complete(stdout, commands, argc - 2, argv + 2);
+  if (is_manual) gd_help_manual(stdout, commands);
+  return is_complete || is_manual;
 }
 
 // Open MPI makes a file FILE.locktest.RANK next to each file that it opens, to try locks for shared file pointers,
@@ -103,6 +92,11 @@ static void let_jansson_use_our_memory(void) {
 
 int main(int argc, char **argv) {
   int threading;
+  if (print_for_the_shell(argc, argv)) {
+    gd_err err = finish_output();
+    if (err != GD_OK) gd_log(GD_LOG_ERROR, "%s", gd_error_message());
+    return (int)err;
+  }
   make_no_lock_files();
   let_jansson_use_our_memory();
   gd_stop_at_limits();

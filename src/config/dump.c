@@ -105,6 +105,13 @@ char *gd_config_dump(const gd_config *config) {
   return text;
 }
 
+bool gd_config_key(int i, const char **path, const char **meaning) {
+  if (i >= gd_n_keys) return false;
+  *path = gd_keys[i].path;
+  *meaning = gd_keys[i].doc;
+  return true;
+}
+
 // The values of a key where they differ, as new strings.
 static bool value_differs(const gd_key *key, const gd_config *a, const gd_config *b, char **text_a, char **text_b) {
   *text_a = gd_key_format(key, a);
