@@ -28,6 +28,11 @@ fi
 name=${GD_MPI_NAME:-openmpi}
 mpirun=$(command -v "mpirun.$name") || mpirun=mpirun
 case $name in
-  openmpi) exec "$mpirun" --oversubscribe --bind-to none -n "$ranks" "$@" ;;
+  openmpi)
+    set -- -n "$ranks" "$@"
+    # Open MPI 5 (to 5.0.7 at least) writes parts of long lines of stdout to stderr if it makes whole lines of them.
+    ! command -v prterun >/dev/null || set -- --output :raw "$@"
+    exec "$mpirun" --oversubscribe --bind-to none "$@"
+    ;;
   *) exec "$mpirun" -bind-to none -n "$ranks" "$@" ;;
 esac

@@ -360,20 +360,9 @@ static hid_t select_dataset_rows(hid_t space, gd_hdf5_shape shape, gd_range rows
   count[0] = (hsize_t)(rows.end - rows.begin);
   shape.dims[0] = rows.end - rows.begin;
   hid_t memory = create_dataspace(shape);
-  if (rows.end == rows.begin) {  // a rank without rows takes part in the transfer too
-    H5Sselect_none(space);
-    H5Sselect_none(memory);
-  } else if (H5Sselect_hyperslab(space, H5S_SELECT_SET, begin, NULL, count, NULL) < 0) {
+  if (H5Sselect_hyperslab(space, H5S_SELECT_SET, begin, NULL, count, NULL) < 0)
     H5Sselect_none(memory);  // so that the transfer reports a mismatch
-  }
   return memory;
-}
-
-static hid_t transfer_properties(const gd_hdf5 *file) {
-  hid_t transfer = H5Pcreate(H5P_DATASET_XFER);
-  H5FD_mpio_xfer_t mode = file->has_checksums && !file->tmp ? H5FD_MPIO_COLLECTIVE : H5FD_MPIO_INDEPENDENT;
-  if (transfer < 0 || H5Pset_dxpl_mpio(transfer, mode) < 0) gd_abort("HDF5 has no transfer through MPI-IO");
-  return transfer;
 }
 
 static size_t row_size(gd_hdf5_shape shape) {
@@ -404,15 +393,14 @@ static gd_err write_rows(gd_hdf5 *file, hid_t dataset, const char *name, gd_hdf5
                          const char *data) {
   gd_err err = GD_OK;
   int64_t piece = gd_transfer_piece(row_size(shape));
-  hid_t space = H5Dget_space(dataset), transfer = transfer_properties(file);
+  hid_t space = H5Dget_space(dataset);
   for (int64_t at = rows.begin; at < rows.end && err == GD_OK; at += piece) {
     hid_t memory = select_dataset_rows(space, shape, rows_from(rows, at, piece));
     const char *from = data + (size_t)(at - rows.begin) * row_size(shape);
-    if (H5Dwrite(dataset, traits_of(shape.type).in_memory, memory, space, transfer, from) < 0)
+    if (H5Dwrite(dataset, traits_of(shape.type).in_memory, memory, space, H5P_DEFAULT, from) < 0)
       err = gd_hdf5_error(file, "cannot write dataset '%s'", name);
     H5Sclose(memory);
   }
-  H5Pclose(transfer);
   H5Sclose(space);
   return err;
 }
@@ -428,36 +416,35 @@ gd_err gd_hdf5_write(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_ra
   return agree_on_writes(file, err);
 }
 
-// The maximum over all ranks, which read collectively.
-static int64_t count_pieces(const gd_comm *comm, gd_range rows, int64_t piece) {
-  int64_t n = (rows.end - rows.begin + piece - 1) / piece, max;
-  MPI_Allreduce(&n, &max, 1, MPI_INT64_T, MPI_MAX, comm->mpi);
-  return max;
-}
-
+// Each rank reads by itself: in a collective transfer of Open MPI the ranks wait for ever for one that cannot read.
 gd_err gd_hdf5_read_rows(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, gd_range rows, void *data) {
   if (is_empty(shape)) return GD_OK;
   size_t row_nbytes = row_size(shape);
   if (row_nbytes > MAX_ROW_NBYTES)
     return gd_error(GD_ERR_INPUT, "%s: dataset '%s': a row has %zu bytes, the maximum is %d", file->path, name,
                     row_nbytes, MAX_ROW_NBYTES);
-  int64_t piece = gd_transfer_piece(row_nbytes), n_pieces = count_pieces(file->comm, rows, piece);
   hid_t dataset = H5Dopen2(file->id, name, H5P_DEFAULT);
   if (dataset < 0) return gd_hdf5_error(file, "cannot open dataset '%s'", name);
   gd_err err = GD_OK;
-  hid_t space = H5Dget_space(dataset), transfer = transfer_properties(file);
-  for (int64_t k = 0; k < n_pieces; k++) {  // also after an error, because the other ranks continue
-    gd_range part = rows_from(rows, rows.begin + k * piece, piece);
-    hid_t memory = select_dataset_rows(space, shape, part);
-    char *to = (char *)data + (size_t)(part.begin - rows.begin) * row_nbytes;
-    if (H5Dread(dataset, traits_of(shape.type).in_memory, memory, space, transfer, to) < 0 && err == GD_OK)
+  hid_t space = H5Dget_space(dataset);
+  int64_t piece = gd_transfer_piece(row_nbytes);
+  for (int64_t at = rows.begin; at < rows.end && err == GD_OK; at += piece) {
+    hid_t memory = select_dataset_rows(space, shape, rows_from(rows, at, piece));
+    char *to = (char *)data + (size_t)(at - rows.begin) * row_nbytes;
+    if (H5Dread(dataset, traits_of(shape.type).in_memory, memory, space, H5P_DEFAULT, to) < 0)
       err = gd_hdf5_error(file, "cannot read dataset '%s'", name);
     H5Sclose(memory);
   }
-  H5Pclose(transfer);
   H5Sclose(space);
   H5Dclose(dataset);
   return err;
+}
+
+// The rows that a rank reads for all: as many ranks share them as have a MiB each.
+static gd_range rows_to_read(int64_t n_rows, size_t row_nbytes, int n_ranks, int rank) {
+  int64_t n_readers = (int64_t)((double)n_rows * (double)row_nbytes / (1 << 20)) + 1;
+  if (n_readers > n_ranks) n_readers = n_ranks;
+  return rank < n_readers ? gd_range_block(n_rows, n_readers, rank) : (gd_range){n_rows, n_rows};
 }
 
 // Gives all ranks the rows of all ranks, in rounds of one piece; a rank's own rows are in place already.
@@ -469,7 +456,7 @@ static void gather_dataset_rows(const gd_comm *comm, int64_t n_rows, size_t row_
   MPI_Type_commit(&row);
   for (int64_t round = 0; round < n_rounds; round++) {
     for (int i = 0; i < comm->size; i++) {
-      gd_range rows = gd_range_block(n_rows, comm->size, i);
+      gd_range rows = rows_to_read(n_rows, row_nbytes, comm->size, i);
       gd_range part = gd_range_block(rows.end - rows.begin, n_rounds, round);
       begins[i] = (int)(rows.begin + part.begin);
       counts[i] = (int)(part.end - part.begin);
@@ -485,8 +472,8 @@ gd_err gd_hdf5_read_whole(gd_hdf5 *file, const char *name, gd_hdf5_shape shape, 
   size_t row_nbytes = row_size(shape);
   // MPI's counts are ints: larger datasets are read completely by every rank
   bool gather = shape.dims[0] <= INT_MAX && row_nbytes <= INT_MAX;
-  gd_range all = {0, shape.dims[0]}, block = gd_range_block(shape.dims[0], file->comm->size, file->comm->rank);
-  gd_range rows = gather ? block : all;
+  gd_range rows = {0, shape.dims[0]};
+  if (gather) rows = rows_to_read(shape.dims[0], row_nbytes, file->comm->size, file->comm->rank);
   gd_err err = gd_hdf5_read_rows(file, name, shape, rows, (char *)data + (size_t)rows.begin * row_nbytes);
   err = gd_comm_agree(file->comm, err);
   if (err == GD_OK && gather && shape.dims[0] && row_nbytes)

@@ -5,6 +5,7 @@
  * whose path contains PATH:
  * - fail: the call does nothing and fails with errno NUMBER;
  * - full: the same, and every such call after it fails too;
+ * - count: nothing, but at the end the number of such calls is written to $PID_FILE.calls;
  * - kill: SIGKILL, before the call, to the process in line NUMBER of the file $PID_FILE, or to all of them if 0.
  * Reads and writes through streams of the C library are not intercepted. */
 #define _GNU_SOURCE
@@ -33,6 +34,7 @@ static fault plan;
 
 static void read_plan(void) {
   const char *text = getenv("GD_FAULT"), *rank = getenv("OMPI_COMM_WORLD_RANK");
+  if (!rank) rank = getenv("PMI_RANK");  // MPICH
   plan.is_read = true;
   if (!text || !*text) return;
   if (sscanf(text, "%d %d %7s %255s %d %7s %d", &plan.rank, &plan.after, plan.call, plan.path, &plan.nth, plan.action,
@@ -56,12 +58,21 @@ static void kill_processes(void) {
   if (plan.number == 0 || plan.number == mine) raise(SIGKILL);
 }
 
+__attribute__((destructor)) static void write_count(void) {
+  if (!plan.is_on || strcmp(plan.action, "count") != 0) return;
+  char name[4096];
+  snprintf(name, sizeof name, "%s.calls", getenv("PID_FILE"));
+  FILE *file = fopen(name, "w");
+  if (file) fprintf(file, "%d\n", plan.n_calls);
+  if (file) fclose(file);
+}
+
 // Whether this call is to fail; if so, sets errno.
 static bool strikes(const char *call, const char *path) {
   if (!plan.is_read) read_plan();
   if (!plan.is_on || plan.n_checkpoints < plan.after || !strstr(path, plan.path)) return false;
   if (strcmp(plan.call, "any") != 0 && strcmp(plan.call, call) != 0) return false;
-  bool now = ++plan.n_calls == plan.nth;
+  bool now = ++plan.n_calls == plan.nth && strcmp(plan.action, "count") != 0;
   if (strcmp(plan.action, "kill") == 0) {
     if (now) kill_processes();
     return false;

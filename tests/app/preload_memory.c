@@ -27,6 +27,7 @@ static _Thread_local bool inside;  // the functions called here allocate too
 
 static void read_plan(void) {
   const char *text = getenv("GD_MEMORY"), *rank = getenv("OMPI_COMM_WORLD_RANK");
+  if (!rank) rank = getenv("PMI_RANK");  // MPICH
   plan.is_read = true;
   if (!text) return;
   if (sscanf(text, "%d %63s %d", &plan.rank, plan.object, &plan.nth) != 3) abort();

@@ -21,16 +21,27 @@ faulty() {
   program=$folder/with-pid
 }
 
+# fails_at_any_read RANKS ARGUMENT...: early, in the middle and at the end of how the rank reads the checkpoint.
+fails_at_any_read() {
+  local ranks=$1 n nth
+  shift
+  faulty "$rank" /checkpoints/ 0 count
+  succeeds "$ranks" "$real" "$@"
+  rm -f "$folder/s.h5"
+  n=$(cat "$PID_FILE.calls")
+  for nth in $((1 + RANDOM % n)) $((1 + n / 3 + RANDOM % (n / 3))) "$n"; do
+    faulty "$rank" /checkpoints/ "$nth" full
+    refused 2 "${newest##*/}: " "$ranks" "$real" "$@"
+    [ ! -e "$folder/s.h5" ] || fail "samples of a checkpoint that could not be read"
+  done
+}
+
 for ranks in $(normally "2 3 4" 2); do
   rank=$((RANDOM % ranks))
   faulty 0 /data/ $((1 + RANDOM % 3)) fail
   refused 2 "-ubyte: cannot read: Input/output error" "$ranks" "$real" "${train[@]}" --set "output.directory=$folder/new"
-  for nth in $((1 + RANDOM % 10)) $((11 + RANDOM % 30)) $((41 + RANDOM % 50)); do
-    faulty "$rank" /checkpoints/ "$nth" full
-    refused 2 "${newest##*/}: " "$ranks" "$real" sample --checkpoint "$newest" --count 9 --output "$folder/s.h5"
-    refused 2 "${newest##*/}: " "$ranks" "$real" info "$newest"
-    [ ! -e "$folder/s.h5" ] || fail "samples of a checkpoint that could not be read"
-  done
+  fails_at_any_read "$ranks" sample --checkpoint "$newest" --count 9 --output "$folder/s.h5"
+  fails_at_any_read "$ranks" info "$newest"
 
   # As if the run had been killed before its last task, which is then trained again.
   cp -r "$folder/run" "$folder/resumed"

@@ -22,7 +22,7 @@ ended_by_watchdog() {
   wait "$mpirun" || status=$?
   [ "$status" -eq 134 ] || fail "$1: exit status $status instead of 134"
   [ "$(grep -c 'error: the job has stalled' "$folder/err")" -eq 1 ] || fail "$1: not one message of the watchdog"
-  message=$(grep 'error: the job has stalled' "$folder/err")
+  message=$(grep -a 'error: the job has stalled' "$folder/err")
   echo "$1: $message"
 }
 
@@ -38,7 +38,7 @@ for case in $(normally "2,0 3,2 4,0" "2,0 2,1"); do
   sleep 1 # longer than the interval of the watchdog's messages
   # ranks write their process ids in any order
   for pid in "${pids[@]}"; do
-    if grep -qz "^OMPI_COMM_WORLD_RANK=$stopped\$" "/proc/$pid/environ"; then break; fi
+    if grep -qzE "^(OMPI_COMM_WORLD|PMI)_RANK=$stopped\$" "/proc/$pid/environ"; then break; fi
   done
   kill -STOP "$pid"
   ended_by_watchdog "rank $stopped of $ranks stopped"
