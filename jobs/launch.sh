@@ -54,8 +54,7 @@ launch() {
       # otherwise what Slurm says of ranks that it has killed on other nodes would be lost
       export OMPI_MCA_orte_leave_session_attached=1 PRTE_MCA_prte_leave_session_attached=1
       # ranks on other nodes get only what is named
-      for name in $(compgen -e |
-        grep -E '^(OMP_|DNNL_|ONEDNN_|HDF5_|(LD_LIBRARY_PATH|GLIBC_TUNABLES|SLURM_JOB_END_TIME)$)'); do
+      for name in $(compgen -e | grep -E '^(OMP_|DNNL_|ONEDNN_|HDF5_|LD_LIBRARY_PATH$|SLURM_JOB_END_TIME$)'); do
         command+=(-x "$name")
       done
       ;;

@@ -106,7 +106,6 @@ for i in "${!folders[@]}"; do
   train+=("train"$'\t'"$config"$'\t--resume'"${settings[i]}"$'\t--set\t'"output.directory=$run")
   evaluate+=("evaluate"$'\t'"$run")
 done
-report=$(printf '%s\t' report "${runs[@]}" --output "runs/$name/report")
 
 # ---- The jobs
 
@@ -153,6 +152,7 @@ for ((first = 0; first < n; first += most)); do
   submit evaluate "evaluate-$index" "$array" "--dependency=aftercorr:${submitted[-1]}" -- "${evaluate[@]:first:most}"
   evaluated+=:${submitted[-1]}
 done
-submit report report --nodes=1 --ntasks=1 --ntasks-per-node=1 "--dependency=afterok$evaluated" -- "$report"
+submit report report --nodes=1 --ntasks=1 --ntasks-per-node=1 "--dependency=afterok$evaluated" -- \
+  report "${runs[@]}" --output "runs/$name/report"
 printf '  run %s\n' "${runs[@]}"
 echo "  logs in runs/$name/logs, at the end runs/$name/report/report.md"

@@ -52,6 +52,13 @@ within() {
   done
 }
 
+# tree JOBS PROGRAM: copies of the scripts and the program, at these paths.
+tree() {
+  mkdir -p "$folder/$1" "$folder/${2%/*}"
+  cp "$tests"/../jobs/*.s* "$folder/$1"
+  cp "$folder/recorded" "$folder/$2"
+}
+
 # submit NAME [SBATCH_OPTION...] SCRIPT [ARGUMENT...]: sets $job to the job's id; its output goes to NAME.log.
 submit() {
   : >"$RANKS"
