@@ -1,4 +1,4 @@
-# Read by the job scripts, from the top folder of gendistill:
+# Read by the job scripts:
 #
 #   slurm COMMAND [ARGUMENT ...]   a command of Slurm, independent of the user's variables for its output
 #

@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
 # Submits a sweep to Slurm: one run for each combination of values, its metrics, and a report on all of them, as jobs
-# that wait for one another. Run it from the top folder of gendistill:
+# that wait for one another:
 #
 #   jobs/sweep.sh NAME CONFIG [KEY=V1,V2,...]... [-- SBATCH_OPTION...]
 #
 # classifier (if there are several runs) -> array: train -> array: evaluate -> report. Without values there is one run.
 # KEY is a key of the configuration; a single value is a setting of all runs; if a KEY is given again, its last values
 # count. Commas within brackets belong to a value. The SBATCH_OPTIONs (nodes, ranks, threads, time limit) are those of
-# each run; the report takes one rank. Output:
+# each run; the report takes one rank. Output, in the current folder:
 #
 #   runs/NAME/KEY=V-KEY=V       a run, named after the values that differ; runs/NAME/run if there is only one
 #   runs/NAME/report            the report
 #   runs/NAME/logs/STAGE-I.log  output of the I-th run
 #
+# More runs than Slurm's MaxArraySize allows in an array become several arrays, all of them in front of the report; the
+# logs are STAGE-1-I.log of the first, STAGE-2-I.log of the second.
+#
 # Submitted again, the sweep goes on with what is not done. If a job fails, those that wait for it are cancelled.
-# jobs/launch.sh lists the environment variables that choose program and launcher.
+# launch.sh lists the environment variables that choose program and launcher.
 set -eu
 
 usage="usage: jobs/sweep.sh NAME CONFIG [KEY=V1,V2,...]... [-- SBATCH_OPTION...]"
@@ -48,8 +51,9 @@ split() {
 [ $# -ge 2 ] || die "$usage"
 name=$1 config=$2
 shift 2
-[ -r jobs/array.sbatch ] || die "no jobs/array.sbatch here: run it from the top folder of gendistill"
-. jobs/slurm.sh
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=slurm.sh
+. "$here/slurm.sh"
 [[ $name =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] || die "'$name': a sweep's name has letters, digits and . _ -"
 [ -f "$config" ] || die "$config: no such configuration file"
 declare -A values_of=()
@@ -102,9 +106,13 @@ for i in "${!folders[@]}"; do
   train+=("train"$'\t'"$config"$'\t--resume'"${settings[i]}"$'\t--set\t'"output.directory=$run")
   evaluate+=("evaluate"$'\t'"$run")
 done
-report=$(printf '%s\t' report "${runs[@]}" --output "runs/$name/report")
 
 # ---- The jobs
+
+# The largest index of an array is below MaxArraySize, by default 1001.
+most=$(slurm scontrol show config | sed -n 's/^MaxArraySize *= *//p')
+most=$((${most:-1001} - 1))
+[ $most -gt 0 ] || die "this Slurm allows no job arrays (MaxArraySize)"
 
 submitted=()
 # submit STAGE LOG [SBATCH_OPTION...] -- LINE...: appends the job's id to $submitted, and says so.
@@ -118,7 +126,8 @@ submit() {
   shift
   # SBATCH_ARRAY_INX would make an array of each job
   if ! id=$(env -u SBATCH_ARRAY_INX -u SBATCH_WAIT sbatch --parsable --kill-on-invalid-dep=yes \
-    --job-name="$name-$stage" --output="runs/$name/logs/$log.log" "${options[@]}" "${own[@]}" jobs/array.sbatch "$@"); then
+    --job-name="$name-$stage" --output="runs/$name/logs/$log.log" "${options[@]}" "${own[@]}" \
+    "$here/array.sbatch" "$here" "$@"); then
     [ ${#submitted[@]} -eq 0 ] || scancel "${submitted[@]}"
     echo "sweep: the $stage job was not accepted; nothing is left submitted" >&2
     exit 1
@@ -134,8 +143,16 @@ if [ "$n" -gt 1 ]; then
   submit classifier classifier -- "classifier"$'\t'"$config${settings[0]}"
   after=("--dependency=afterok:${submitted[-1]}")
 fi
-submit train train-%a "--array=1-$n" "${after[@]}" -- "${train[@]}"
-submit evaluate evaluate-%a "--array=1-$n" "--dependency=aftercorr:${submitted[-1]}" -- "${evaluate[@]}"
-submit report report --nodes=1 --ntasks=1 --ntasks-per-node=1 "--dependency=afterok:${submitted[-1]}" -- "$report"
+evaluated=
+for ((first = 0; first < n; first += most)); do
+  array=--array=1-$((n - first < most ? n - first : most))
+  index=%a
+  [ "$n" -le $most ] || index=$((first / most + 1))-%a
+  submit train "train-$index" "$array" "${after[@]}" -- "${train[@]:first:most}"
+  submit evaluate "evaluate-$index" "$array" "--dependency=aftercorr:${submitted[-1]}" -- "${evaluate[@]:first:most}"
+  evaluated+=:${submitted[-1]}
+done
+submit report report --nodes=1 --ntasks=1 --ntasks-per-node=1 "--dependency=afterok$evaluated" -- \
+  report "${runs[@]}" --output "runs/$name/report"
 printf '  run %s\n' "${runs[@]}"
 echo "  logs in runs/$name/logs, at the end runs/$name/report/report.md"

@@ -3,7 +3,9 @@
 # (processes, mounts, host names): nothing under /etc changes, and stop ends everything started in it. Needs root and
 # the packages that `tools/setup --slurm` installs.
 #
-#   cluster.sh start [N]         N nodes (default 2) n1, n2, ... of two processors each
+#   cluster.sh start [N] [KEY=VALUE...]
+#                                N nodes (default 2) n1, n2, ... of two processors each; further lines of slurm.conf.
+#                                TaskPlugin=task/cgroup limits the memory of jobs, on a kernel with control groups v1
 #   cluster.sh stop              ends the cluster with its jobs and removes the folder
 #   cluster.sh env               prints what a shell needs to submit jobs: eval "$(cluster.sh env)"
 #   cluster.sh enter COMMAND...  runs a command in the cluster's namespaces, to end processes by their ids there
@@ -16,6 +18,7 @@ export LC_ALL=C
 folder=${GD_SLURM:-/tmp/gd-slurm}
 PATH=$PATH:/usr/sbin:/sbin
 export SLURM_CONF=$folder/slurm.conf
+group=/sys/fs/cgroup/memory/${folder##*/} # the control group of a cluster that limits memory
 
 die() {
   echo "cluster.sh: $*" >&2
@@ -45,8 +48,9 @@ free_ports() {
   die "no free ports"
 }
 
-write_files() { # N
-  local n=$1 port i memory
+write_files() { # N [KEY=VALUE...]
+  local n=$1 port i memory setting
+  shift
   port=$(free_ports "$n")
   memory=$(awk '/^MemTotal/ {print int($2 / 1024 / 2)}' /proc/meminfo)
   mkdir -p "$folder"/{munge,state,log}
@@ -94,6 +98,15 @@ END
     echo "NodeName=n$i NodeAddr=127.0.0.1 Port=$((port + i)) CPUs=2 RealMemory=$memory" >>"$SLURM_CONF"
   done
   echo "PartitionName=main Nodes=ALL Default=YES DefaultTime=10" >>"$SLURM_CONF"
+  for setting in "$@"; do
+    sed -i "/^${setting%%=*}=/d" "$SLURM_CONF"
+    echo "$setting" >>"$SLURM_CONF"
+  done
+  printf '%s\n' CgroupPlugin=cgroup/v1 ConstrainRAMSpace=yes >"$folder/cgroup.conf"
+}
+
+limits_memory() {
+  grep -qs '^TaskPlugin=task/cgroup' "$SLURM_CONF"
 }
 
 # The first process of the namespaces: starts the daemons as its children and reaps processes that end.
@@ -101,6 +114,10 @@ inside() { # N
   local i
   hostname head
   mount --bind "$folder/hosts" /etc/hosts
+  if limits_memory; then # the cluster sees its own group only
+    umount /sys/fs/cgroup/memory
+    mount -t cgroup -o memory memory /sys/fs/cgroup/memory
+  fi
   munged --foreground --force --key-file="$folder/munge/key" --socket="$folder/munge/socket" \
     --pid-file="$folder/munge/pid" --seed-file="$folder/munge/seed" --log-file="$folder/log/munged.log" &
   until [ -S "$folder/munge/socket" ]; do sleep 0.05; done
@@ -125,16 +142,21 @@ gone() { # PROCESS_ID: there is no such process, or it is a zombie
   case $(sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null) in '' | Z*) return 0 ;; *) return 1 ;; esac
 }
 
-start() {
-  local n=$1 end
+start() { # N [KEY=VALUE...]
+  local n=$1 end in_group=()
   [[ $n =~ ^[1-9][0-9]?$ ]] || die "start: the number of nodes must be 1 to 99"
   [[ $folder =~ ^/[A-Za-z0-9._/-]+$ && ${#folder} -le 60 ]] || die "GD_SLURM: must be a short absolute path"
   available
   [ ! -e "$SLURM_CONF" ] || die "$folder holds a cluster already: cluster.sh stop"
-  write_files "$n"
+  write_files "$@"
+  if limits_memory; then
+    mkdir "$group" || die "no control groups v1 for memory"
+    # shellcheck disable=SC2016 # that is for sh
+    in_group=(sh -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' sh "$group")
+  fi
   # These variables would be passed on to every job.
-  env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 GD_SLURM="$folder" setsid \
-    unshare --pid --mount --uts --mount-proc --fork --kill-child "$0" inside "$n" \
+  env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 GD_SLURM="$folder" setsid "${in_group[@]}" \
+    unshare --cgroup --pid --mount --uts --mount-proc --fork --kill-child "$0" inside "$n" \
     >"$folder/log/daemons.log" 2>&1 </dev/null &
   echo $! >"$folder/unshare.pid"
   end=$((SECONDS + 30))
@@ -155,6 +177,9 @@ stop() {
     until gone "$process"; do sleep 0.05; done
   fi
   rm -rf "$folder"
+  while [ -d "$group" ]; do # busy until the kernel has removed the last process
+    find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
+  done
 }
 
 print_env() {
@@ -168,7 +193,7 @@ END
 }
 
 case ${1:-} in
-  start) start "${2:-2}" ;;
+  start) start "${2:-2}" "${@:3}" ;;
   stop) stop ;;
   env) print_env ;;
   enter)

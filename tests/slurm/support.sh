@@ -1,7 +1,7 @@
 # Shared by the tests of the job scripts; sourced by tests/slurm/*.sh, which get the program and make_fixture as
 # arguments. Adds to app/support.sh a cluster of two nodes and a folder with jobs/ to submit from. Status 77, with a
-# message, where a cluster is not possible.
-# shellcheck shell=bash disable=SC2034 # the tests read these variables
+# message, where a cluster is not possible. The array $slurm_conf has further lines of slurm.conf.
+# shellcheck shell=bash disable=SC2034,SC2154 # the tests read these variables, and set $slurm_conf
 # shellcheck source=../app/support.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../app/support.sh"
 
@@ -28,7 +28,7 @@ fail() {
 GD_SLURM=$(mktemp -d /tmp/gd-slurm-XXXXXX)
 export GD_SLURM
 trap '"$cluster" stop; rm -rf "$folder"' EXIT
-"$cluster" start 2 || fail "the cluster does not start"
+"$cluster" start 2 "${slurm_conf[@]}" || fail "the cluster does not start"
 eval "$("$cluster" env)"
 
 # The program, with one line per rank in $RANKS: process id, rank, node, restarts of the job.
@@ -52,6 +52,13 @@ within() {
   done
 }
 
+# tree JOBS PROGRAM: copies of the scripts and the program, at these paths.
+tree() {
+  mkdir -p "$folder/$1" "$folder/${2%/*}"
+  cp "$tests"/../jobs/*.s* "$folder/$1"
+  cp "$folder/recorded" "$folder/$2"
+}
+
 # submit NAME [SBATCH_OPTION...] SCRIPT [ARGUMENT...]: sets $job to the job's id; its output goes to NAME.log.
 submit() {
   : >"$RANKS"
@@ -64,7 +71,7 @@ state() { # [JOB]: the states of all its tasks, or of all jobs
 }
 
 ended() {
-  [[ $(state "$1") =~ ^((COMPLETED|FAILED|CANCELLED|TIMEOUT)\ ?)+$ ]]
+  [[ $(state "$1") =~ ^((COMPLETED|FAILED|CANCELLED|TIMEOUT|OUT_OF_MEMORY)\ ?)+$ ]]
 }
 
 exit_code() { # JOB

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # jobs/strategies.sh with two strategies and two seeds: an array of runs, one of which is requeued alone, their metrics,
-# and one report of all four. jobs/sweep.sh without values: a run, its metrics, its report. Wrong calls are refused.
+# and one report of all four. jobs/sweep.sh without values: a run, its metrics, its report. Wrong calls are refused. A
+# sweep of more runs than an array may have, of scripts that are installed, from another folder.
 set -eu
+slurm_conf=(MaxArraySize=5) # arrays of at most 4 runs
 # shellcheck source=support.sh
 . "$(dirname "$0")/support.sh"
 
@@ -79,6 +81,22 @@ completes 120 "$(job_of report)"
 has runs/one/logs/train-1.log "2 ranks of 1 threads on 2 nodes" "the chain's training"
 has runs/one/run/metrics.jsonl '"event": "evaluation"' "the chain's evaluation"
 [ -s runs/one/report/report.md ] || fail "no report of one run"
+
+# ---- Several arrays
+tree prefix/share/gendistill/jobs prefix/bin/gendistill
+mkdir elsewhere
+cd elsewhere
+GENDISTILL='' ../prefix/share/gendistill/jobs/sweep.sh parts ../run.yaml seed=1,2,3,4,5,6 "${small[@]}" \
+  evaluation.cache=../cache training.epochs=1 -- --ntasks=1 --time=5 >../printed || fail "exit status $?: a sweep of six runs"
+cd "$folder"
+[ "$(grep -oE '(train|evaluate) .*--array=1-[0-9]*' printed | tr -s ' ' | paste -s -d ,)" = \
+  "train --array=1-4,evaluate --array=1-4,train --array=1-2,evaluate --array=1-2" ] || fail "other arrays: $(cat printed)"
+completes 240 "$(job_of report)"
+has elsewhere/runs/parts/report/report.md "6 runs" "the report of several arrays"
+for i in 1 2 3 4 5 6; do
+  has elsewhere/runs/parts/seed=$i/metrics.jsonl '"event": "evaluation"' "run $i of several arrays"
+done
+has elsewhere/runs/parts/logs/train-2-1.log "output.directory=runs/parts/seed=5" "the second array's first run"
 
 # ---- Jobs that wait for a failed job are cancelled
 sweep sweep.sh wrong run.yaml seed=1,2 nosuch.key=1 -- --ntasks=1 --time=5

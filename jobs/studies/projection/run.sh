@@ -11,7 +11,8 @@
 set -eu
 export LC_ALL=C
 
-program=${GENDISTILL:-build/release/gendistill}
+# shellcheck source-path=SCRIPTDIR source=../../program.sh
+. jobs/program.sh
 precision=${PRECISION:-bfloat16}
 max_nodes=${MAX_NODES:-1024}
 results=runs/projection
@@ -38,7 +39,7 @@ number() { # KEY FILE: of a bench's JSON
 bench_one() { # PRECISION IMAGES RANKS ARGUMENT...
   local name=$results/$1-$2x$3 precision=$1 images=$2 ranks=$3
   shift 3
-  mpirun --bind-to none -n "$ranks" "$program" bench configs/fashion_mnist_paper.yaml --directory "$results" \
+  mpirun --bind-to none -n "$ranks" "${gendistill[@]}" bench configs/fashion_mnist_paper.yaml --directory "$results" \
     --set "training.batch_size=$((images * ranks))" --set "training.slots=$ranks" \
     --set "training.precision=$precision" "$@" >"$name.json" 2>"$name.txt"
   echo "measured: $precision, $images per rank, $ranks ranks: $(number gd_step_images_per_second "$name.json") images/s"

@@ -12,7 +12,8 @@ set -eu
 export LC_ALL=C
 
 cores=${1:-$(nproc)}
-program=${GENDISTILL:-build/release/gendistill}
+# shellcheck source-path=SCRIPTDIR source=../../program.sh
+. jobs/program.sh
 results=runs/throughput
 mkdir -p "$results"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -21,7 +22,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 bench() {
   local name=$1 precision=$2 reduction=$3 ranks=$4
   shift 4
-  OMP_NUM_THREADS=$((cores / ranks)) mpirun --bind-to none -n "$ranks" "$program" bench \
+  OMP_NUM_THREADS=$((cores / ranks)) mpirun --bind-to none -n "$ranks" "${gendistill[@]}" bench \
     configs/fashion_mnist_paper.yaml --set "training.batch_size=$((64 * ranks))" --set "training.precision=$precision" \
     --set "training.reduction=$reduction" --directory "$results" "$@" >"$results/$name.json" 2>"$results/$name.txt"
   echo "$name: $(sed -n 's/ *"gd_step_images_per_second": \(.*\),/\1/p' "$results/$name.json") images/s"
