@@ -1,7 +1,9 @@
 #!/bin/sh
 # mpirun.sh RANKS PROGRAM [ARG ...]: runs a program with RANKS ranks on this machine, also as root and with fewer cores
 # than ranks; one thread per rank unless OMP_NUM_THREADS is set. One rank runs without mpirun, whose start takes longer
-# than most tests. GD_MPI_NAME is openmpi, if not set, or mpich.
+# than most tests. GD_MPI_NAME is openmpi, if not set, or mpich. GD_EMULATOR runs programs of another kind of CPU, also
+# mpirun.
+# shellcheck disable=SC2086 # GD_EMULATOR is a command and its arguments, or nothing
 ranks=$1
 shift
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_base_warn_component_unused=0
@@ -22,6 +24,7 @@ if [ -n "${GD_VALGRIND:-}" ]; then # the folder for valgrind's reports
     --child-silent-after-fork=yes --vex-guest-max-insns=25 \
     --log-file="$GD_VALGRIND/%p" --suppressions="$here/support/valgrind.supp" "$@"
 fi
+set -- ${GD_EMULATOR:-} "$@"
 # By default all processes started without mpirun share one folder for Open MPI's files, which the first to end removes.
 [ "$ranks" -gt 1 ] ||
   exec env OMPI_MCA_ess_singleton_isolated=1 OMPI_MCA_orte_top_session_dir="${TMPDIR:-/tmp}/ompi-$$" "$@"
@@ -32,7 +35,7 @@ case $name in
     set -- -n "$ranks" "$@"
     # Open MPI 5 (to 5.0.7 at least) writes parts of long lines of stdout to stderr if it makes whole lines of them.
     ! command -v prterun >/dev/null || set -- --output :raw "$@"
-    exec "$mpirun" --oversubscribe --bind-to none "$@"
+    exec ${GD_EMULATOR:-} "$mpirun" --oversubscribe --bind-to none "$@"
     ;;
-  *) exec "$mpirun" -bind-to none -n "$ranks" "$@" ;;
+  *) exec ${GD_EMULATOR:-} "$mpirun" -bind-to none -n "$ranks" "$@" ;;
 esac

@@ -14,16 +14,21 @@ dnnl_engine_t gd_dnnl_engine(void) {
   return engine;
 }
 
-static bool has_isa(dnnl_cpu_isa_t isa) {
+bool gd_dnnl_has_isa(dnnl_cpu_isa_t isa) {
+#ifdef __x86_64__
   return (dnnl_get_effective_cpu_isa() & isa) == isa;
+#else
+  (void)isa;
+  return false;
+#endif
 }
 
 bool gd_dnnl_has_avx512(void) {
-  return has_isa(dnnl_cpu_isa_avx512_core);
+  return gd_dnnl_has_isa(dnnl_cpu_isa_avx512_core);
 }
 
 bool gd_dnnl_has_amx(void) {
-  return has_isa(dnnl_cpu_isa_avx512_core_amx);
+  return gd_dnnl_has_isa(dnnl_cpu_isa_avx512_core_amx);
 }
 
 dnnl_data_type_t gd_dnnl_type(gd_precision type) {

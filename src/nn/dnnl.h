@@ -26,7 +26,10 @@ typedef struct gd_primitive {
 
 dnnl_engine_t gd_dnnl_engine(void);
 
-/* Whether oneDNN uses AVX-512, and AMX, on this CPU. */
+/* Whether oneDNN uses these instructions of x86 on this CPU. On other CPUs false: there oneDNN answers with the numbers
+ * of their own instructions. */
+bool gd_dnnl_has_isa(dnnl_cpu_isa_t isa);
+/* AVX-512 and AMX. */
 bool gd_dnnl_has_avx512(void);
 bool gd_dnnl_has_amx(void);
 

@@ -27,15 +27,18 @@ char *gd_nn_library(void) {
              {dnnl_cpu_isa_avx, "AVX"},
              {dnnl_cpu_isa_sse41, "SSE41"}};
   const dnnl_version_t *version = dnnl_version();
+#ifdef __aarch64__
+  const char *name = "AArch64";
+#else
   const char *name = "no vector instructions";
+#endif
   for (size_t i = sizeof all / sizeof *all; i-- > 0;)
-    if ((dnnl_get_effective_cpu_isa() & all[i].isa) == all[i].isa) name = all[i].name;
+    if (gd_dnnl_has_isa(all[i].isa)) name = all[i].name;
   return gd_format("oneDNN %d.%d.%d (%s)", version->major, version->minor, version->patch, name);
 }
 
 bool gd_precision_supported(gd_precision precision) {
-  return precision == GD_FLOAT32 ||
-         (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+  return precision == GD_FLOAT32 || gd_dnnl_has_isa(dnnl_cpu_isa_avx512_core_bf16);
 }
 
 gd_precision gd_precision_agree(const gd_comm *comm, gd_precision wanted) {
