@@ -11,6 +11,7 @@ typedef struct gd_command {
   const char *usage; /* its arguments */
   const char *summary;
   gd_err (*run)(const gd_comm *comm, int argc, char **argv); /* argv[0] is the command's name */
+  bool computes; /* long enough for the number of threads to matter */
 } gd_command;
 
 gd_err gd_command_train(const gd_comm *comm, int argc, char **argv);
@@ -28,6 +29,17 @@ gd_err gd_command_export(const gd_comm *comm, int argc, char **argv);
 
 /* Version and libraries, with `separator` between them: new string, gd_free. Local. */
 char *gd_libraries_describe(const char *separator);
+
+/* ---- Threads ---- */
+
+/* Starts the program anew, with OMP_WAIT_POLICY=passive, where the threads of this node's ranks are more than its CPUs
+ * and the environment does not say how they wait: a thread that waits actively takes the CPU of one that computes.
+ * Before MPI_Init. Local. */
+void gd_threads_wait_passively(char **argv);
+
+/* Warns of a node whose ranks have more OpenMP threads than it gives them cores, and of one that has cores left over.
+ * Collective on comm. */
+void gd_threads_check(const gd_comm *comm);
 
 /* ---- Options ---- */
 
