@@ -72,8 +72,8 @@ void gd_comm_allreduce(const gd_comm *comm, void *data, int64_t n, MPI_Datatype 
 /* An array of bytes of which the ranks of a node hold one copy together. */
 typedef struct gd_node_array gd_node_array;
 
-/* Creates an array of nbytes bytes, the same on all ranks, uninitialised. Collective on comm. On a node whose /dev/shm
- * has too little room each rank has a copy of its own, with a warning. */
+/* Creates an array of nbytes bytes, the same on all ranks, uninitialised. Collective on comm. On a node whose shared
+ * memory has too little room (/dev/shm, ulimit -f) each rank has a copy of its own, with a warning. */
 void gd_node_array_create(gd_node_array **out, const gd_comm *comm, size_t nbytes);
 /* Collective on the array's comm. Accepts NULL, sets NULL. */
 void gd_node_array_destroy(gd_node_array **array);

@@ -42,8 +42,9 @@ typedef struct gd_dataset_config {
   bool horizontal_flip; /* of training images */
 } gd_dataset_config;
 
-/* n images of size x size pixels and their labels, held whole by every node: its ranks see the same memory. Images that are larger than in the files
- * are held as there and enlarged one by one where they are used: memory does not grow with dataset.image_size. */
+/* n images of size x size pixels and their labels, held whole by every node: its ranks see the same memory. Images that
+ * are larger than in the files are held as there and enlarged one by one where they are used: memory does not grow with
+ * dataset.image_size. */
 typedef struct gd_dataset {
   int64_t n;
   int size;

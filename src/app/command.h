@@ -11,7 +11,7 @@ typedef struct gd_command {
   const char *usage; /* its arguments */
   const char *summary;
   gd_err (*run)(const gd_comm *comm, int argc, char **argv); /* argv[0] is the command's name */
-  bool computes; /* long enough for the number of threads to matter */
+  bool computes;                                             /* long enough for the number of threads to matter */
 } gd_command;
 
 gd_err gd_command_train(const gd_comm *comm, int argc, char **argv);
@@ -29,6 +29,9 @@ gd_err gd_command_export(const gd_comm *comm, int argc, char **argv);
 
 /* Version and libraries, with `separator` between them: new string, gd_free. Local. */
 char *gd_libraries_describe(const char *separator);
+
+/* Takes over what holds for the whole program: the watchdog's time-out, the hints to MPI-IO. Local. */
+void gd_config_apply(const gd_config *config);
 
 /* ---- Threads ---- */
 

@@ -104,10 +104,11 @@ static gd_err check_too_many(const node_use *use) {
   int fitting = use->n_cores / use->n_ranks;
   char *fewer = fitting > 0 ? gd_format("set OMP_NUM_THREADS=%d", fitting)
                             : gd_format("start at most %d ranks there and set OMP_NUM_THREADS=1", use->n_cores);
-  gd_err err = gd_error(GD_ERR_FAILED,
-                        "node %s: ranks: %d, OpenMP threads: %d, cores: %d; the threads slow each other down: %s, or give "
-                        "each rank more cores (mpirun --map-by slot:PE=N, srun --cpus-per-task=N)",
-                        use->name, use->n_ranks, use->n_threads, use->n_cores, fewer);
+  gd_err err =
+      gd_error(GD_ERR_FAILED,
+               "node %s: ranks: %d, OpenMP threads: %d, cores: %d; the threads slow each other down: %s, or give "
+               "each rank more cores (mpirun --map-by slot:PE=N, srun --cpus-per-task=N)",
+               use->name, use->n_ranks, use->n_threads, use->n_cores, fewer);
   gd_free(fewer);
   return err;
 }

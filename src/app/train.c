@@ -11,7 +11,8 @@
 #include "gendistill/eval.h"
 
 // `dataset` may be NULL, for a reason. Collective.
-static void print_memory(const gd_comm *comm, const gd_trainer *trainer, const gd_dataset *dataset, const char *reason) {
+static void print_memory(const gd_comm *comm, const gd_trainer *trainer, const gd_dataset *dataset,
+                         const char *reason) {
   enum { RANK, DATA, NODE, RANKS, N };
   gd_comm *node = gd_comm_node(comm);
   int64_t mine[N] = {[RANK] = (int64_t)gd_trainer_nbytes(trainer), [RANKS] = 1}, all[N];
@@ -50,8 +51,7 @@ static gd_err print_dry_run(const gd_comm *comm, const gd_config *config) {
   const gd_param_table *table = gd_net_params(gd_trainer_net(trainer));
   if (comm->rank == 0) printf("%s# ranks: %d\n# parameters: %lld\n", text, comm->size, (long long)table->total);
   print_memory(comm, trainer, dataset, reason);
-  if (comm->rank == 0)
-    printf("# bytes per checkpoint: %lld\n", (long long)gd_trainer_checkpoint_nbytes(trainer));
+  if (comm->rank == 0) printf("# bytes per checkpoint: %lld\n", (long long)gd_trainer_checkpoint_nbytes(trainer));
 done:
   gd_trainer_destroy(&trainer);
   gd_dataset_destroy(&dataset);
@@ -110,7 +110,7 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
   if (init) sets.values[sets.n++] = init_set = gd_format("training.init=%s", init);
   GD_TRY(gd_config_read(&config, comm, path, sets.n, sets.values));
   GD_REQUIRE(config);
-  gd_watchdog_timeout(config->comm.timeout_seconds);
+  gd_config_apply(config);
   if (dry_run) {
     GD_TRY(print_dry_run(comm, config));
     goto done;

@@ -1,4 +1,5 @@
 /* The ranks of a node, and arrays of which they hold one copy together. */
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 
 #include "gendistill/comm.h"
@@ -6,24 +7,33 @@
 struct gd_node_array {
   size_t nbytes;
   void *data;
-  MPI_Win window;   // of the node's ranks; MPI_WIN_NULL: `data` is this rank's own copy
-  gd_comm *holders; // the ranks with memory of their own, rank 0 of the array's comm first; NULL on the others
+  MPI_Win window;    // of the node's ranks; MPI_WIN_NULL: `data` is this rank's own copy
+  gd_comm *holders;  // the ranks with memory of their own, rank 0 of the array's comm first; NULL on the others
 };
 
-// Shared memory is a file there, and MPI needs some room beside ours.
-static const char shared_folder[] = "/dev/shm";
+// Shared memory is a file in /dev/shm. MPI needs some room beside ours.
 enum { SPARE_NBYTES = 16 << 20 };
 
 // Before MPI is asked: where it finds no room, Open MPI 4 returns on the first rank and waits forever on the others.
 static gd_err check_room(size_t nbytes) {
+  double room = (double)nbytes + SPARE_NBYTES, needed = room;
+  const char *where = "";
   struct statvfs system;
-  if (statvfs(shared_folder, &system) != 0 || system.f_blocks == 0) return GD_OK;  // elsewhere, or without a limit
-  double room = (double)system.f_bavail * (double)system.f_frsize;
-  if (room >= (double)nbytes + SPARE_NBYTES) return GD_OK;
+  struct rlimit limit;
+  if (statvfs("/dev/shm", &system) == 0 && system.f_blocks > 0 &&  // none: no such limit
+      (double)system.f_bavail * (double)system.f_frsize < room) {
+    room = (double)system.f_bavail * (double)system.f_frsize;
+    where = "in /dev/shm";
+  }
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (double)limit.rlim_cur < room) {
+    room = (double)limit.rlim_cur;
+    where = "within the limit of file size (ulimit -f)";
+  }
+  if (room >= needed) return GD_OK;
   char node[MPI_MAX_PROCESSOR_NAME];
   int length;
   MPI_Get_processor_name(node, &length);
-  return gd_error(GD_ERR_FAILED, "node %s: %s has room for %.1f MiB", node, shared_folder, room / 1048576);
+  return gd_error(GD_ERR_FAILED, "node %s: shared memory has room for %.1f MiB %s", node, room / 1048576, where);
 }
 
 // Pages lie in the memory of the rank that touches them first, the node's first one.
