@@ -47,7 +47,8 @@ static void share_memory(gd_node_array *array, const gd_comm *node) {
   char reason[MPI_MAX_ERROR_STRING];
   int length;
   MPI_Error_string(code, reason, &length);
-  gd_abort("the ranks of a node cannot share %.1f MiB of memory: %s", (double)array->nbytes / 1048576, reason);
+  gd_abort("the ranks of a node cannot share %.1f MiB of memory through MPI: %s", (double)array->nbytes / 1048576,
+           reason);
 }
 
 void gd_node_array_create(gd_node_array **out, const gd_comm *comm, size_t nbytes) {
@@ -57,8 +58,8 @@ void gd_node_array_create(gd_node_array **out, const gd_comm *comm, size_t nbyte
   int is_shared = node->size > 1 && room == GD_OK;
   MPI_Bcast(&is_shared, 1, MPI_INT, 0, node->mpi);
   if (gd_comm_agree(comm, room) != GD_OK)
-    gd_log(GD_LOG_WARN, "%s: each of its ranks holds a copy of its own of %.1f MiB that they could share",
-           gd_error_message(), (double)nbytes / 1048576);
+    gd_log(GD_LOG_WARN, "%s: each of its ranks holds a copy of %.1f MiB instead of sharing one", gd_error_message(),
+           (double)nbytes / 1048576);
   *array = (gd_node_array){.nbytes = nbytes, .window = MPI_WIN_NULL};
   array->holders = gd_comm_part(comm, !is_shared || node->rank == 0);
   if (is_shared)

@@ -289,8 +289,8 @@ const gd_key gd_keys[] = {
     NUMBER(REAL, output.stop_seconds, 0, 1e6, "120.0", FREE,
         "Seconds before a time limit at which train stops with a checkpoint."),
     VALUE(HINTS, output.mpi_hints, "{}", FREE,
-        "Hints to MPI-IO for HDF5 files, as {striping_factor: 8, striping_unit: 1048576} for the stripes of a new file on "
-        "Lustre. MPI ignores what it does not know; --log-level debug prints what it reports."),
+        "Hints to MPI-IO for HDF5 files, as {striping_factor: 8, striping_unit: 1048576} for the stripes of a new file "
+        "on Lustre. MPI ignores what it does not know; --log-level debug prints what it reports."),
 
     NUMBER(REAL, comm.timeout_seconds, 0, 1e9, "600.0", FREE,
         "Seconds without progress after which a job is ended, with a message that names the rank; 0: never."),

@@ -48,8 +48,8 @@ void gd_hints_log(const char *path, MPI_File file) {
     char value[MPI_MAX_INFO_VAL + 1] = "";
     int is_there = 0;
     MPI_Info_get(in_use, h.name, MPI_MAX_INFO_VAL, value, &is_there);
-    gd_log(GD_LOG_DEBUG, "%s: hint %s=%s: %s%s", path, h.name, h.value, is_there ? "MPI reports " : "MPI does not report it",
-           value);
+    gd_log(GD_LOG_DEBUG, "%s: hint %s=%s: %s%s", path, h.name, h.value,
+           is_there ? "MPI reports " : "MPI does not report it", value);
   }
   gd_hints_free(&in_use);
 }
