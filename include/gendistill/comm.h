@@ -19,8 +19,11 @@ void gd_comm_create(gd_comm **out, MPI_Comm mpi);
 /* Frees the duplicate. Collective on comm. Accepts NULL, sets NULL. */
 void gd_comm_destroy(gd_comm **comm);
 
-/* A communicator of the first n ranks of comm; NULL on the other ranks. Collective on comm. */
-gd_comm *gd_comm_first(const gd_comm *comm, int n);
+/* A communicator of the ranks that are a `member`, in their order; NULL on the others. Collective on comm. */
+gd_comm *gd_comm_part(const gd_comm *comm, bool member);
+
+/* A communicator of the ranks that share memory with this one, in their order. Collective on comm. */
+gd_comm *gd_comm_node(const gd_comm *comm);
 
 /* Gives every rank the worst status of all ranks, and the message of the lowest rank that has it. Collective on comm:
  * ranks without an error must call it too. */
@@ -63,6 +66,25 @@ void gd_comm_broadcast(const gd_comm *comm, void *data, int64_t n, MPI_Datatype 
 void gd_comm_share_images(const gd_comm *comm, void *data, int64_t n, int64_t width, MPI_Datatype type);
 /* MPI_Allreduce in place; n may exceed an int. Collective on comm. */
 void gd_comm_allreduce(const gd_comm *comm, void *data, int64_t n, MPI_Datatype type, MPI_Op op);
+
+/* ---- Arrays of a node ---------------------------------------------------------------------------- */
+
+/* An array of bytes of which the ranks of a node hold one copy together. */
+typedef struct gd_node_array gd_node_array;
+
+/* Creates an array of nbytes bytes, the same on all ranks, uninitialised. Collective on comm. On a node whose shared
+ * memory has too little room (/dev/shm, ulimit -f) each rank has a copy of its own, with a warning. */
+void gd_node_array_create(gd_node_array **out, const gd_comm *comm, size_t nbytes);
+/* Collective on the array's comm. Accepts NULL, sets NULL. */
+void gd_node_array_destroy(gd_node_array **array);
+
+/* The bytes, as this rank sees them. Rank 0 writes them before gd_node_array_publish. Local. */
+void *gd_node_array_data(const gd_node_array *array);
+/* Bytes that this rank holds: none where it sees those of another rank. Local. */
+size_t gd_node_array_nbytes(const gd_node_array *array);
+
+/* Gives all ranks the bytes that rank 0 has written. Collective on the array's comm. */
+void gd_node_array_publish(gd_node_array *array);
 
 /* ---- Watchdog ---------------------------------------------------------------------------------- */
 

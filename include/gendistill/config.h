@@ -155,6 +155,7 @@ typedef struct gd_config {
     int checkpoint_steps;      /* steps of a task between checkpoints, 0: off */
     int keep;                  /* newest checkpoints kept besides those at the end of a task */
     double stop_seconds;       /* train stops this long before a time limit */
+    char *mpi_hints;           /* for gd_store_hints */
   } output;
   struct {
     double timeout_seconds; /* gd_watchdog_timeout: a job that is stalled for this time is ended; 0: never */

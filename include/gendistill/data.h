@@ -42,15 +42,17 @@ typedef struct gd_dataset_config {
   bool horizontal_flip; /* of training images */
 } gd_dataset_config;
 
-/* n images of size x size pixels and their labels, held whole by every rank. Images that are larger than in the files
- * are held as there and enlarged one by one where they are used: memory does not grow with dataset.image_size. */
+/* n images of size x size pixels and their labels, held whole by every node: its ranks see the same memory. Images that
+ * are larger than in the files are held as there and enlarged one by one where they are used: memory does not grow with
+ * dataset.image_size. */
 typedef struct gd_dataset {
   int64_t n;
   int size;
   int enlarged_from; /* pixels per side of the images held; 0: they are held in their size */
   int channels;
   int n_classes;
-  uint8_t *images; /* as held: uint8 (n, side, side, channels) */
+  gd_node_array *memory; /* has the images, then the labels */
+  uint8_t *images;       /* as held: uint8 (n, side, side, channels) */
   uint8_t *labels;
   bool has_digest; /* gd_dataset_digest keeps it */
   uint64_t digest;
@@ -66,12 +68,13 @@ typedef struct gd_images {
  * bilinear; smaller: area averages). Collective on comm: rank 0 reads, all receive. GD_ERR_INPUT naming the file:
  * missing, wrong magic, truncated, label out of range. */
 gd_err gd_dataset_read(gd_dataset **out, const gd_comm *comm, const gd_dataset_config *config, gd_split split);
+/* Collective on the comm that it was read on. Accepts NULL, sets NULL. */
 void gd_dataset_destroy(gd_dataset **dataset);
 
 /* Digest of all images, in their size, and labels. Local. */
 uint64_t gd_dataset_digest(gd_dataset *dataset);
 
-/* Bytes that the data set takes on each rank. Local. */
+/* Bytes that this rank holds of the data set: none where it sees those of another rank of its node. Local. */
 size_t gd_dataset_nbytes(const gd_dataset *dataset);
 
 /* ---- Tasks -------------------------------------------------------------------------------------- */

@@ -49,6 +49,12 @@ gd_err gd_output_check(const char *option, const char *path);
  * NULL for an option that was not given. Local. */
 gd_err gd_output_check_other(const char *option, const char *path, const char *other_option, const char *other);
 
+/* ---- Hints to MPI-IO ------------------------------------------------------------------------------- */
+
+/* Sets the hints with which HDF5 files are opened from now on, as lines "NAME=VALUE\n"; at first "". Local; the same on
+ * all ranks. */
+void gd_store_hints(const char *lines);
+
 /* ---- Checkpoint ------------------------------------------------------------------------------ */
 
 enum { GD_CHECKPOINT_FORMAT = 1, GD_MAX_ARRAYS = 300, GD_MAX_NUMBERS = 256 };

@@ -56,7 +56,7 @@ gd_err gd_trainer_step(gd_trainer *trainer, int64_t step, const uint32_t *indice
 gd_err gd_trainer_end_task(gd_trainer *trainer, const uint32_t *images, int64_t n_images, int64_t *n_gradients);
 
 const gd_net *gd_trainer_net(const gd_trainer *trainer);
-size_t gd_trainer_nbytes(const gd_trainer *trainer);             /* memory this rank holds */
+size_t gd_trainer_nbytes(const gd_trainer *trainer);             /* memory of this rank without the data set */
 int64_t gd_trainer_checkpoint_nbytes(const gd_trainer *trainer); /* of a checkpoint's arrays */
 
 /* The student's plan and the teacher, for their profiles; NULL before the first task, and without a teacher. */

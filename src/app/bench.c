@@ -207,7 +207,7 @@ gd_err gd_command_bench(const gd_comm *comm, int argc, char **argv) {
   GD_TRY(gd_comm_agree(comm, err));
   GD_TRY(gd_config_read(&config, comm, path, sets.n, sets.values));
   GD_REQUIRE(config);
-  gd_watchdog_timeout(config->comm.timeout_seconds);
+  gd_config_apply(config);
   // a step with a whole replay batch is what is timed; a pool of one batch serves for that
   config->replay.limit_images = config->replay.limit_evaluations = 0;
   config->replay.limit_seconds = 0;

@@ -16,7 +16,7 @@ gd_err gd_command_classifier(const gd_comm *comm, int argc, char **argv) {
   GD_TRY(gd_comm_agree(comm, err));
   GD_TRY(gd_config_read(&config, comm, path, sets.n, sets.values));
   GD_REQUIRE(config);
-  gd_watchdog_timeout(config->comm.timeout_seconds);
+  gd_config_apply(config);
   GD_TRY(gd_dataset_read(&train, comm, &config->dataset, GD_TRAIN));
   GD_TRY(gd_dataset_read(&test, comm, &config->dataset, GD_TEST));
   GD_TRY(gd_classifier_obtain(&classifier, comm, config, train, test));

@@ -11,6 +11,7 @@ typedef struct gd_command {
   const char *usage; /* its arguments */
   const char *summary;
   gd_err (*run)(const gd_comm *comm, int argc, char **argv); /* argv[0] is the command's name */
+  bool computes;                                             /* long enough for the number of threads to matter */
 } gd_command;
 
 gd_err gd_command_train(const gd_comm *comm, int argc, char **argv);
@@ -29,6 +30,9 @@ gd_err gd_command_export(const gd_comm *comm, int argc, char **argv);
 /* Version and libraries, with `separator` between them: new string, gd_free. Local. */
 char *gd_libraries_describe(const char *separator);
 
+/* Takes over what holds for the whole program: the watchdog's time-out, the hints to MPI-IO. Local. */
+void gd_config_apply(const gd_config *config);
+
 /* ---- Help: what the program says of its commands, a table that ends with a NULL name. All are local. ---- */
 
 /* The command called `name`, or NULL. */
@@ -43,6 +47,17 @@ void gd_help_manual(FILE *out, const gd_command *commands);
 /* For bash's completion: what may stand in place of the last of `n` words, those behind the program's name, one per
  * line; nothing where a file may stand. */
 void gd_help_complete(FILE *out, const gd_command *commands, int n, char **words);
+
+/* ---- Threads ---- */
+
+/* Starts the program anew, with OMP_WAIT_POLICY=passive, where the threads of this node's ranks are more than its CPUs
+ * and the environment does not say how they wait: a thread that waits actively takes the CPU of one that computes.
+ * Before MPI_Init. Local. */
+void gd_threads_wait_passively(char **argv);
+
+/* Warns of a node whose ranks have more OpenMP threads than it gives them cores, and of one that has cores left over.
+ * Collective on comm. */
+void gd_threads_check(const gd_comm *comm);
 
 /* ---- Options ---- */
 

@@ -1,7 +1,14 @@
-/* gendistill config: every key of a configuration with its default, as YAML or as configs/README.md. */
+/* gendistill config: every key of a configuration with its default, as YAML or as configs/README.md. And the keys that
+ * hold for the whole program. */
 #include <stdio.h>
 
 #include "app/command.h"
+#include "gendistill/store.h"
+
+void gd_config_apply(const gd_config *config) {
+  gd_watchdog_timeout(config->comm.timeout_seconds);
+  gd_store_hints(config->output.mpi_hints);
+}
 
 gd_err gd_command_config(const gd_comm *comm, int argc, char **argv) {
   bool markdown = false;

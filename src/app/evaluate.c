@@ -35,7 +35,7 @@ static gd_err read_run_config(const gd_comm *comm, const gd_evaluate_options *o,
   gd_config *stored = NULL;
   char *own = gd_format("%s/config.resolved.yaml", o->path);
   GD_TRY(gd_config_read(out, comm, o->config ? o->config : own, o->sets.n, o->sets.values));
-  gd_watchdog_timeout((*out)->comm.timeout_seconds);
+  gd_config_apply(*out);
   if (!o->is_run) goto done;
   GD_TRY(gd_config_read(&stored, comm, own, 0, NULL));
   GD_TRY(gd_error_context(gd_config_require_same_run(stored, *out), "%s", own));

@@ -9,28 +9,28 @@
 
 static const gd_command commands[] = {
     {"train", "CONFIG [--set key=value]... [--init F] [--resume] [--time-limit SECONDS] [--dry-run]",
-     "the whole continual run: checkpoints, samples", gd_command_train},
+     "the whole continual run: checkpoints, samples", gd_command_train, true},
     {"sample",
      "--checkpoint F.h5 --count N|--index I --output F.h5 [--sampler NAME] [--steps N] [--eta E] [--timesteps LIST] "
      "[--label K] [--guidance W] [--seed S] [--initial-noise F.h5] [--grid F.png]",
-     "images from a checkpoint", gd_command_sample},
+     "images from a checkpoint", gd_command_sample, true},
     {"classifier", "CONFIG [--set key=value]...", "trains the evaluation classifier, if it is not in the cache",
-     gd_command_classifier},
+     gd_command_classifier, true},
     {"evaluate", "RUN|SAMPLES.h5 [--config CONFIG] [--set key=value]...",
-     "Fréchet distance, class balance and accuracy of a run's samples", gd_command_evaluate},
+     "Fréchet distance, class balance and accuracy of a run's samples", gd_command_evaluate, true},
     {"solver", "CONFIG [--set key=value]...", "the solver over all tasks without a generator, as solver.method says",
-     gd_command_solver},
+     gd_command_solver, true},
     {"frechet", "--real F.h5[:/DATASET] --generated F.h5[:/DATASET] [--neighbours]",
-     "Fréchet distance of two feature sets", gd_command_frechet},
-    {"report", "RUN... [--output DIRECTORY]", "tables and pictures of several runs", gd_command_report},
+     "Fréchet distance of two feature sets", gd_command_frechet, false},
+    {"report", "RUN... [--output DIRECTORY]", "tables and pictures of several runs", gd_command_report, false},
     {"import", "--safetensors F|--diffusers FOLDER --config CONFIG --output F.h5 [--set key=value]...",
-     "diffusers weights to a checkpoint", gd_command_import},
-    {"export", "--checkpoint F.h5 --output FOLDER", "a folder that diffusers loads", gd_command_export},
-    {"info", "FILE.h5", "what is in a file, and whether its checksums match", gd_command_info},
+     "diffusers weights to a checkpoint", gd_command_import, false},
+    {"export", "--checkpoint F.h5 --output FOLDER", "a folder that diffusers loads", gd_command_export, false},
+    {"info", "FILE.h5", "what is in a file, and whether its checksums match", gd_command_info, false},
     {"config", "[--markdown]", "every key of a configuration with its default, as YAML or as configs/README.md",
-     gd_command_config},
+     gd_command_config, false},
     {"bench", "CONFIG [--set key=value]... [--repeats N] [--profile] [--directory D]",
-     "throughput of each stage and the machine's limits, as JSON", gd_command_bench},
+     "throughput of each stage and the machine's limits, as JSON", gd_command_bench, true},
     {0}};
 
 // The level must be known before the first message.
@@ -61,6 +61,7 @@ static gd_err run_command(const gd_comm *comm, int argc, char **argv) {
   }
   const gd_command *command = gd_command_find(commands, argv[1]);
   if (!command) return gd_error(GD_ERR_INPUT, "no command '%s' (gendistill --help)", argv[1]);
+  if (command->computes) gd_threads_check(comm);
   return command->run(comm, argc - 1, argv + 1);
 }
 
@@ -97,6 +98,7 @@ int main(int argc, char **argv) {
     if (err != GD_OK) gd_log(GD_LOG_ERROR, "%s", gd_error_message());
     return (int)err;
   }
+  gd_threads_wait_passively(argv);
   make_no_lock_files();
   let_jansson_use_our_memory();
   gd_stop_at_limits();

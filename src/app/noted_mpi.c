@@ -48,8 +48,14 @@ NOTED(Waitall, (int n, MPI_Request requests[], MPI_Status statuses[]), n, reques
 
 NOTED(Comm_dup, (MPI_Comm comm, MPI_Comm *copy), comm, copy)
 NOTED(Comm_split, (MPI_Comm comm, int color, int key, MPI_Comm *part), comm, color, key, part)
+NOTED(Comm_split_type, (MPI_Comm comm, int type, int key, MPI_Info info, MPI_Comm *part), comm, type, key, info, part)
 NOTED(Comm_create, (MPI_Comm comm, MPI_Group group, MPI_Comm *part), comm, group, part)
 NOTED(Comm_free, (MPI_Comm * comm), comm)
+
+NOTED(Win_allocate_shared, (MPI_Aint n, int unit, MPI_Info info, MPI_Comm comm, void *data, MPI_Win *window), n, unit,
+      info, comm, data, window)
+NOTED(Win_fence, (int assertion, MPI_Win window), assertion, window)
+NOTED(Win_free, (MPI_Win * window), window)
 
 NOTED(File_close, (MPI_File * file), file)
 NOTED(File_set_view, (MPI_File file, MPI_Offset at, TYPE element, TYPE type, const char *representation, MPI_Info info),

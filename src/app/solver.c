@@ -35,7 +35,7 @@ gd_err gd_command_solver(const gd_comm *comm, int argc, char **argv) {
   GD_TRY(gd_comm_agree(comm, err));
   GD_TRY(gd_config_read(&config, comm, path, sets.n, sets.values));
   GD_REQUIRE(config);
-  gd_watchdog_timeout(config->comm.timeout_seconds);
+  gd_config_apply(config);
   GD_TRY(gd_comm_agree(comm, check_solver_settings(config)));
   GD_TRY(gd_folder_lock_take(&lock, comm, config->output.directory, "solver"));
   err = gd_solver_course(comm, config, comm->rank == 0 ? print_line : say_nothing);

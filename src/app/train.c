@@ -10,19 +10,37 @@
 #include "app/command.h"
 #include "gendistill/eval.h"
 
-// Parameters, memory per rank and bytes per checkpoint, from plans that are really made.
+// `dataset` may be NULL, for a reason. Collective.
+static void print_memory(const gd_comm *comm, const gd_trainer *trainer, const gd_dataset *dataset,
+                         const char *reason) {
+  enum { RANK, DATA, NODE, RANKS, N };
+  gd_comm *node = gd_comm_node(comm);
+  int64_t mine[N] = {[RANK] = (int64_t)gd_trainer_nbytes(trainer), [RANKS] = 1}, all[N];
+  if (dataset) mine[DATA] = (int64_t)gd_dataset_nbytes(dataset);
+  mine[NODE] = mine[RANK] + mine[DATA];
+  MPI_Allreduce(MPI_IN_PLACE, mine + DATA, N - DATA, MPI_INT64_T, MPI_SUM, node->mpi);
+  MPI_Allreduce(mine, all, N, MPI_INT64_T, MPI_MAX, comm->mpi);
+  gd_comm_destroy(&node);
+  if (comm->rank != 0) return;
+  printf("# memory per rank: %.1f MiB without the data set\n", (double)all[RANK] / 1048576);
+  printf("# memory per node (ranks: %d): %.1f MiB", (int)all[RANKS], (double)all[NODE] / 1048576);
+  if (dataset)
+    printf(", the data set's %.1f MiB included\n", (double)all[DATA] / 1048576);
+  else
+    printf(" and the data set, which cannot be read: %s\n", reason);
+}
+
+// Parameters, memory and bytes per checkpoint, from plans that are really made.
 static gd_err print_dry_run(const gd_comm *comm, const gd_config *config) {
   gd_err err = GD_OK;
   gd_trainer *trainer = NULL;
   gd_dataset *dataset = NULL;
   gd_replay_cost prepared;
-  char *text = gd_config_dump(config), *data = NULL;
+  char *text = gd_config_dump(config), *reason = NULL;
   int n_tasks = gd_strategy_n_tasks(config);
   GD_TRY(gd_trainer_check(comm, config));
-  if (gd_dataset_read(&dataset, comm, &config->dataset, GD_TRAIN) == GD_OK)
-    data = gd_format(", the data set's %.1f MiB included", (double)gd_dataset_nbytes(dataset) / 1048576);
-  else  // perhaps it is on the cluster only
-    data = gd_format(" and the data set, which cannot be read: %s", gd_error_message());
+  if (gd_dataset_read(&dataset, comm, &config->dataset, GD_TRAIN) != GD_OK)  // perhaps it is on the cluster only
+    reason = gd_strdup(gd_error_message());
   GD_TRY(gd_trainer_create(&trainer, comm, config, dataset));
   const int tasks[] = {0, 1, n_tasks - 1};  // the second adds the teacher; some regularisers grow with each
   for (int i = 0; i < 3; i++) {
@@ -31,18 +49,13 @@ static gd_err print_dry_run(const gd_comm *comm, const gd_config *config) {
     GD_TRY(gd_trainer_prepare(trainer, 1, NULL, &prepared));
   }
   const gd_param_table *table = gd_net_params(gd_trainer_net(trainer));
-  int64_t nbytes = (int64_t)gd_trainer_nbytes(trainer), maximum = 0;
-  MPI_Allreduce(&nbytes, &maximum, 1, MPI_INT64_T, MPI_MAX, comm->mpi);
-  if (comm->rank == 0) {
-    printf("%s", text);
-    printf("# ranks: %d\n# parameters: %lld\n", comm->size, (long long)table->total);
-    printf("# memory per rank: %.1f MiB%s\n", (double)maximum / 1048576, data);
-    printf("# bytes per checkpoint: %lld\n", (long long)gd_trainer_checkpoint_nbytes(trainer));
-  }
+  if (comm->rank == 0) printf("%s# ranks: %d\n# parameters: %lld\n", text, comm->size, (long long)table->total);
+  print_memory(comm, trainer, dataset, reason);
+  if (comm->rank == 0) printf("# bytes per checkpoint: %lld\n", (long long)gd_trainer_checkpoint_nbytes(trainer));
 done:
   gd_trainer_destroy(&trainer);
   gd_dataset_destroy(&dataset);
-  gd_free(data);
+  gd_free(reason);
   gd_free(text);
   return err;
 }
@@ -97,7 +110,7 @@ gd_err gd_command_train(const gd_comm *comm, int argc, char **argv) {
   if (init) sets.values[sets.n++] = init_set = gd_format("training.init=%s", init);
   GD_TRY(gd_config_read(&config, comm, path, sets.n, sets.values));
   GD_REQUIRE(config);
-  gd_watchdog_timeout(config->comm.timeout_seconds);
+  gd_config_apply(config);
   if (dry_run) {
     GD_TRY(print_dry_run(comm, config));
     goto done;

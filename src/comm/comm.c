@@ -19,10 +19,16 @@ void gd_comm_create(gd_comm **out, MPI_Comm mpi) {
   *out = comm_of(copy);
 }
 
-gd_comm *gd_comm_first(const gd_comm *comm, int n) {
+gd_comm *gd_comm_part(const gd_comm *comm, bool member) {
   MPI_Comm part;
-  MPI_Comm_split(comm->mpi, comm->rank < n ? 0 : MPI_UNDEFINED, comm->rank, &part);
+  MPI_Comm_split(comm->mpi, member ? 0 : MPI_UNDEFINED, comm->rank, &part);
   return part == MPI_COMM_NULL ? NULL : comm_of(part);
+}
+
+gd_comm *gd_comm_node(const gd_comm *comm) {
+  MPI_Comm node;
+  MPI_Comm_split_type(comm->mpi, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &node);
+  return comm_of(node);
 }
 
 void gd_comm_destroy(gd_comm **comm) {

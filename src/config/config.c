@@ -19,7 +19,8 @@ void gd_config_destroy(gd_config **config) {
   if (!*config) return;
   gd_config_clear_order(*config);
   for (int i = 0; i < gd_n_keys; i++)
-    if (gd_keys[i].type == GD_KEY_TEXT) gd_free(*(char **)((char *)*config + gd_keys[i].offset));
+    if (gd_keys[i].type == GD_KEY_TEXT || gd_keys[i].type == GD_KEY_HINTS)
+      gd_free(*(char **)((char *)*config + gd_keys[i].offset));
   gd_free(*config);
   *config = NULL;
 }

@@ -16,14 +16,26 @@ static void print_real(FILE *out, double value) {
   fprintf(out, "%s%s", text, strpbrk(text, ".e") ? "" : ".0");
 }
 
-static void print_text(FILE *out, const char *text) {
+// Up to the character `end`.
+static void print_quoted(FILE *out, const char *text, char end, bool is_path) {
   fputc('"', out);
-  for (; *text; text++) {
+  for (; *text != end; text++) {
     if (*text == '"' || *text == '\\') fputc('\\', out);
-    if (*text == '$') fputc('$', out);  // not to be expanded when it is read
+    if (*text == '$' && is_path) fputc('$', out);  // not to be expanded when it is read
     fputc(*text, out);
   }
   fputc('"', out);
+}
+
+static void print_hints(FILE *out, const char *lines) {
+  fputc('{', out);
+  for (const char *line = lines; *line; line = strchr(line, '\n') + 1) {
+    if (line != lines) fputs(", ", out);
+    print_quoted(out, line, '=', false);
+    fputs(": ", out);
+    print_quoted(out, strchr(line, '=') + 1, '\n', false);
+  }
+  fputc('}', out);
 }
 
 static void print_numbers(FILE *out, int n, const int *numbers) {
@@ -66,7 +78,7 @@ char *gd_key_format(const gd_key *key, const gd_config *config) {
       fputs(key->choices[*(const int *)value], out);
       break;
     case GD_KEY_TEXT:
-      print_text(out, *(char *const *)value);
+      print_quoted(out, *(char *const *)value, 0, true);
       break;
     case GD_KEY_CHANNELS:
       print_numbers(out, model->n_levels, model->block_out_channels);
@@ -81,6 +93,9 @@ char *gd_key_format(const gd_key *key, const gd_config *config) {
       break;
     case GD_KEY_TIMESTEPS:
       print_numbers(out, ((const gd_sampling *)value)->n_timesteps, ((const gd_sampling *)value)->timesteps);
+      break;
+    case GD_KEY_HINTS:
+      print_hints(out, *(char *const *)value);
       break;
   }
   gd_text_end(out);

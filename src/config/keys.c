@@ -198,7 +198,7 @@ const gd_key gd_keys[] = {
         "float32, with a warning."),
     CHOICE(training.reduction, reductions, "tree", SAME,
         "Sum of the gradients. tree: the same bits on any number of ranks; fast: MPI's own order of summation."),
-    NUMBER(INT, training.slots, 1, 1024, "8", SAME,
+    NUMBER(INT, training.slots, 1, 65536, "8", SAME,
         "Micro-batches (slots) that a batch is divided into: a power of two, at least the number of ranks, at most "
         "training.batch_size."),
     NUMBER(REAL, training.ema_decay, 0, 0.999999, "0.0", SAME,
@@ -249,7 +249,7 @@ const gd_key gd_keys[] = {
         "Images per step, over all ranks: a multiple of classifier.slots, at least two per slot."),
     NUMBER(REAL, classifier.learning_rate, 1e-12, 10, "0.001", FREE,
         "Initial learning rate of Adam; it falls to zero along a cosine."),
-    NUMBER(INT, classifier.slots, 1, 1024, "4", FREE,
+    NUMBER(INT, classifier.slots, 1, 32768, "4", FREE,
         "Micro-batches (slots) per batch, each with its own batch statistics: a power of two. More ranks than slots "
         "stay idle."),
     NUMBER(INT, classifier.shift, 0, 64, "2", FREE,
@@ -288,6 +288,9 @@ const gd_key gd_keys[] = {
         "Number of newest checkpoints that are kept, in addition to those at the end of each task."),
     NUMBER(REAL, output.stop_seconds, 0, 1e6, "120.0", FREE,
         "Seconds before a time limit at which train stops with a checkpoint."),
+    VALUE(HINTS, output.mpi_hints, "{}", FREE,
+        "Hints to MPI-IO for HDF5 files, as {striping_factor: 8, striping_unit: 1048576} for the stripes of a new file "
+        "on Lustre. MPI ignores what it does not know; --log-level debug prints what it reports."),
 
     NUMBER(REAL, comm.timeout_seconds, 0, 1e9, "600.0", FREE,
         "Seconds without progress after which a job is ended, with a message that names the rank; 0: never."),

@@ -17,6 +17,7 @@ typedef enum gd_key_type {
   GD_KEY_ATTENTION,
   GD_KEY_TASK_ORDER,
   GD_KEY_TIMESTEPS, /* gd_sampling: n_timesteps and timesteps */
+  GD_KEY_HINTS,     /* char *, lines "NAME=VALUE", owned by the configuration */
 } gd_key_type;
 
 /* One row per key: it drives defaults, reading, --set, the dump and the comparison of runs. */
@@ -68,6 +69,9 @@ gd_err gd_key_read(gd_config_reader *reader, const gd_key *key, const yaml_node_
 
 /* "FILE:LINE" of the node or "--set KEY=VALUE". New string. */
 char *gd_config_place(const gd_config_reader *reader, const yaml_node_t *node);
+
+/* Checks the key of a pair of `mapping`: a plain name that occurs in it once. */
+gd_err gd_config_check_name(const gd_config_reader *reader, const yaml_node_t *mapping, const yaml_node_pair_t *pair);
 
 /* What a node holds, for "…, is %s": the quoted scalar or the kind of node. */
 const char *gd_node_describe(const yaml_node_t *node, char text[96]);

@@ -48,6 +48,7 @@ static const char *const kinds[] = {
     [GD_KEY_TEXT] = "a path",
     [GD_KEY_CHANNELS] = "a list of whole numbers, ",
     [GD_KEY_TIMESTEPS] = "a list of whole numbers, ",
+    [GD_KEY_HINTS] = "a mapping of names to values",
     [GD_KEY_ATTENTION] = "a list of true and false",
     [GD_KEY_TASK_ORDER] = "seeded, or a list of lists of classes, ",
 };

@@ -25,8 +25,7 @@ static const yaml_node_t *node_at(const gd_config_reader *reader, int index) {
   return yaml_document_get_node(reader->document, index);
 }
 
-// A mapping's key must be a plain name that occurs in it once.
-static gd_err check_name(const gd_config_reader *reader, const yaml_node_t *mapping, const yaml_node_pair_t *pair) {
+gd_err gd_config_check_name(const gd_config_reader *reader, const yaml_node_t *mapping, const yaml_node_pair_t *pair) {
   const yaml_node_t *key = node_at(reader, pair->key);
   char text[96], *place = gd_config_place(reader, key);
   gd_err err = GD_OK;
@@ -67,7 +66,7 @@ static gd_err read_mapping(gd_config_reader *reader, const char *path, const yam
     return err;
   }
   for (const yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
-    GD_TRY(check_name(reader, node, p));
+    GD_TRY(gd_config_check_name(reader, node, p));
     const yaml_node_t *key_node = node_at(reader, p->key);
     gd_free(child);
     child = gd_format("%s%s%s", path, *path ? "." : "", (const char *)key_node->data.scalar.value);

@@ -224,6 +224,36 @@ done:
   return err;
 }
 
+// NULL for what MPI_Info_set takes and a line "NAME=VALUE" can hold; otherwise what is wrong.
+static const char *problem_of_hint(const char *name, const yaml_node_t *value) {
+  if (value->type != YAML_SCALAR_NODE || is_null(value) || !*scalar_text(value)) return "must be a text or a number";
+  size_t length = value->data.scalar.length;
+  if (strlen(name) >= MPI_MAX_INFO_KEY || length >= MPI_MAX_INFO_VAL) return "is longer than MPI allows";
+  bool is_text = is_printable(name) && is_printable(scalar_text(value)) && strlen(scalar_text(value)) == length;
+  return is_text && !strchr(name, '=') ? NULL : "must be UTF-8 without control characters, its name without '='";
+}
+
+static gd_err read_hints(const gd_config_reader *reader, const gd_key *key, const yaml_node_t *node, char **out) {
+  gd_err err = GD_OK;
+  char *text = NULL, *place = gd_config_place(reader, node);
+  FILE *lines = gd_text_begin(&text);
+  if (node->type != YAML_MAPPING_NODE) GD_TRY(refuse_value(reader, key, node, "a mapping of hints to their values"));
+  for (const yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+    const yaml_node_t *value = yaml_document_get_node(reader->document, p->value);
+    GD_TRY(gd_config_check_name(reader, node, p));
+    const char *name = scalar_text(yaml_document_get_node(reader->document, p->key));
+    const char *problem = problem_of_hint(name, value);
+    if (problem) GD_TRY(gd_error(GD_ERR_INPUT, "%s: key '%s': hint '%.100s' %s", place, key->path, name, problem));
+    fprintf(lines, "%s=%s\n", name, scalar_text(value));
+  }
+done:
+  gd_text_end(lines);
+  gd_free(place);
+  gd_free(err == GD_OK ? *out : text);
+  if (err == GD_OK) *out = text;
+  return err;
+}
+
 gd_err gd_key_read(gd_config_reader *reader, const gd_key *key, const yaml_node_t *node) {
   void *value = (char *)reader->config + key->offset;
   switch (key->type) {
@@ -247,6 +277,8 @@ gd_err gd_key_read(gd_config_reader *reader, const gd_key *key, const yaml_node_
       return read_order(reader, key, node);
     case GD_KEY_TIMESTEPS:
       return read_timesteps(reader, key, node, value);
+    case GD_KEY_HINTS:
+      return read_hints(reader, key, node, value);
   }
   gd_abort("key '%s' has no type", key->path);
 }

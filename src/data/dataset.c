@@ -1,4 +1,4 @@
-/* A data set on every rank: rank 0 reads and shrinks, all receive. And one image of it as a network wants it. */
+/* A data set on every node: rank 0 reads and shrinks, all receive. And one image of it as a network wants it. */
 #include <string.h>
 
 #include "data/read.h"
@@ -25,70 +25,59 @@ static size_t held_nbytes(const gd_dataset *dataset) {
   return (size_t)dataset->n * image_nbytes(held_size(dataset), dataset->channels);
 }
 
-static uint8_t *shrink_images(const gd_raw_images *raw, int size) {
+// `out`: (n, size, size, channels)
+static void hold_images(const gd_raw_images *raw, int size, uint8_t *out) {
   size_t nbytes_in = image_nbytes(raw->size, raw->channels), nbytes_out = image_nbytes(size, raw->channels);
-  uint8_t *out = gd_alloc((size_t)raw->n * nbytes_out);
   for (int64_t i = 0; i < raw->n; i++)
     gd_resize_image(raw->images + i * nbytes_in, raw->size, raw->channels, out + i * nbytes_out, size);
-  return out;
 }
 
-static gd_err read_local(gd_dataset *dataset, const gd_dataset_config *config, gd_split split) {
+// Where the images and labels are, once their number and size are known.
+static void place_content(gd_dataset *dataset, const gd_comm *comm) {
+  gd_node_array_create(&dataset->memory, comm, held_nbytes(dataset) + (size_t)dataset->n);
+  dataset->images = gd_node_array_data(dataset->memory);
+  dataset->labels = dataset->images + held_nbytes(dataset);
+}
+
+gd_err gd_dataset_read(gd_dataset **out, const gd_comm *comm, const gd_dataset_config *config, gd_split split) {
   gd_err err = GD_OK;
+  const gd_dataset_kind *kind = gd_dataset_kind_get(config->name);
   gd_raw_images raw = {0};
-  GD_TRY(gd_dataset_kind_get(config->name)->read(&raw, config->path, split, dataset->n_classes));
-  GD_REQUIRE(raw.channels == dataset->channels);
-  dataset->n = raw.n;
-  dataset->enlarged_from = raw.size < dataset->size ? raw.size : 0;
-  if (raw.size <= dataset->size) {
-    dataset->images = raw.images;
-    raw.images = NULL;
-  } else {
-    dataset->images = shrink_images(&raw, dataset->size);
+  gd_dataset *dataset = NULL;
+  *out = NULL;
+  if (comm->rank == 0) err = kind->read(&raw, config->path, split, kind->n_classes);
+  GD_TRY(gd_comm_agree(comm, err));
+  GD_REQUIRE(comm->rank != 0 || raw.channels == kind->channels);
+
+  dataset = GD_NEW(gd_dataset);
+  *dataset = (gd_dataset){.n = raw.n,
+                          .size = config->image_size,
+                          .enlarged_from = raw.size < config->image_size ? raw.size : 0,
+                          .channels = kind->channels,
+                          .n_classes = kind->n_classes};
+  MPI_Bcast(&dataset->n, 1, MPI_INT64_T, 0, comm->mpi);
+  MPI_Bcast(&dataset->enlarged_from, 1, MPI_INT, 0, comm->mpi);
+  place_content(dataset, comm);
+  if (comm->rank == 0) {
+    hold_images(&raw, held_size(dataset), dataset->images);
+    memcpy(dataset->labels, raw.labels, (size_t)raw.n);
   }
-  dataset->labels = raw.labels;
-  raw.labels = NULL;
+  gd_node_array_publish(dataset->memory);
+  *out = dataset;
 done:
   gd_raw_images_clear(&raw);
   return err;
 }
 
-gd_err gd_dataset_read(gd_dataset **out, const gd_comm *comm, const gd_dataset_config *config, gd_split split) {
-  gd_err err = GD_OK;
-  gd_dataset *dataset = GD_NEW(gd_dataset);
-  *out = NULL;
-  dataset->size = config->image_size;
-  dataset->channels = gd_dataset_kind_get(config->name)->channels;
-  dataset->n_classes = gd_dataset_kind_get(config->name)->n_classes;
-  if (comm->rank == 0) err = read_local(dataset, config, split);
-  GD_TRY(gd_comm_agree(comm, err));
-
-  MPI_Bcast(&dataset->n, 1, MPI_INT64_T, 0, comm->mpi);
-  MPI_Bcast(&dataset->enlarged_from, 1, MPI_INT, 0, comm->mpi);
-  size_t nbytes = held_nbytes(dataset);
-  if (comm->rank != 0) {
-    dataset->images = gd_alloc(nbytes);
-    dataset->labels = gd_alloc((size_t)dataset->n);
-  }
-  gd_comm_broadcast(comm, dataset->images, (int64_t)nbytes, MPI_UINT8_T, 0);
-  gd_comm_broadcast(comm, dataset->labels, dataset->n, MPI_UINT8_T, 0);
-  *out = dataset;
-  dataset = NULL;
-done:
-  gd_dataset_destroy(&dataset);
-  return err;
-}
-
 void gd_dataset_destroy(gd_dataset **dataset) {
   if (!*dataset) return;
-  gd_free((*dataset)->images);
-  gd_free((*dataset)->labels);
+  gd_node_array_destroy(&(*dataset)->memory);
   gd_free(*dataset);
   *dataset = NULL;
 }
 
 size_t gd_dataset_nbytes(const gd_dataset *dataset) {
-  return held_nbytes(dataset) + (size_t)dataset->n;
+  return gd_node_array_nbytes(dataset->memory);
 }
 
 // Of all images in their size, some of them at a time.

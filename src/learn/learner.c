@@ -24,7 +24,7 @@ void gd_learner_create(gd_learner **out, const gd_comm *comm, const gd_learner_s
   gd_learner *l = GD_NEW(gd_learner);
   l->of = *settings;
   l->table = gd_net_params(settings->net);
-  l->workers = gd_comm_first(comm, settings->n_slots);
+  l->workers = gd_comm_part(comm, comm->rank < settings->n_slots);
   if (l->workers)
     gd_slot_sum_create(&l->sum, l->workers, settings->n_slots, l->table->total + settings->n_sums, settings->reduction);
   *out = l;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "store/atomic_file.h"
+#include "store/hints.h"
 #include "store/write_errors.h"
 
 // Compact attributes, up to 64 KiB each, are covered by the checksum of their object. By default HDF5 moves all of them
@@ -80,12 +81,14 @@ static void file_free(gd_hdf5 **file) {
 static hid_t access_properties(const gd_comm *comm, bool collective) {
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
   hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-  bool ok = access >= 0 && H5Pset_fapl_mpio(access, comm->mpi, MPI_INFO_NULL) >= 0 &&
+  MPI_Info hints = gd_hints_create();
+  bool ok = access >= 0 && H5Pset_fapl_mpio(access, comm->mpi, hints) >= 0 &&
             H5Pset_all_coll_metadata_ops(access, collective) >= 0 && H5Pset_coll_metadata_write(access, false) >= 0 &&
             H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST) >= 0 &&
             H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 && H5Pset_meta_block_size(access, 0) >= 0 &&
             H5Pset_small_data_block_size(access, 0) >= 0;
   if (!ok) gd_abort("HDF5 has no MPI-IO access properties");
+  gd_hints_free(&hints);
   return access;
 }
 
@@ -147,13 +150,31 @@ static void abandon_file(gd_hdf5 *file) {
   MPI_Barrier(file->comm->mpi);  // until rank 0 has ended all ranks: one message is enough
 }
 
+// A file gets its stripes when it is created, so that is left to MPI-IO where there are hints. On rank 0.
+static gd_err create_tmp(gd_hdf5 *file) {
+  MPI_Info hints = gd_hints_create();
+  MPI_File created;
+  if (hints == MPI_INFO_NULL) return gd_tmp_create(file->tmp, file->path, &file->tmp_fd);
+  unlink(file->tmp);  // of a run that was killed
+  int mode = MPI_MODE_CREATE | MPI_MODE_EXCL | MPI_MODE_RDWR;
+  bool ok = MPI_File_open(MPI_COMM_SELF, file->tmp, mode, hints, &created) == MPI_SUCCESS;
+  if (ok) MPI_File_close(&created);
+  gd_hints_free(&hints);
+  if (ok) file->tmp_fd = open(file->tmp, O_RDWR | O_CLOEXEC);
+  return file->tmp_fd < 0 ? open_error(file, ok ? errno : gd_open_reason()) : GD_OK;
+}
+
+static void log_hints(const gd_hdf5 *file) {
+  void *handle = NULL;
+  if (H5Fget_vfd_handle(file->id, H5P_DEFAULT, &handle) >= 0 && handle) gd_hints_log(file->path, *(MPI_File *)handle);
+}
+
 // Disk space is reserved after HDF5 has truncated the file.
 gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int64_t nbytes) {
   gd_hdf5 *file = file_new(comm, path);
   file->tmp = gd_tmp_name(path);
-  gd_err err = GD_OK;
-  if (comm->rank == 0) err = gd_tmp_create(file->tmp, path, &file->tmp_fd);
-  GD_TRY(gd_comm_agree(comm, err));
+  gd_err err;
+  GD_TRY(gd_comm_agree(comm, comm->rank == 0 ? create_tmp(file) : GD_OK));
   GD_TRY(gd_comm_agree(comm, probe_file(file, file->tmp, O_RDWR)));
   file->has_checksums = true;
   gd_write_errors_begin();
@@ -164,6 +185,7 @@ gd_err gd_hdf5_create(gd_hdf5 **out, const gd_comm *comm, const char *path, int6
   H5Pclose(creation);
   H5Pclose(access);
   GD_TRY(err);
+  log_hints(file);
   if (comm->rank == 0) err = gd_tmp_reserve(file->tmp, path, nbytes);
   err = gd_comm_agree(comm, err);
 done:

@@ -199,6 +199,5 @@ size_t gd_trainer_nbytes(const gd_trainer *t) {
   size_t nbytes = (size_t)gd_trainer_checkpoint_nbytes(t) + gd_learner_nbytes(t->learner);
   if (t->regularisation) nbytes += gd_regularisation_nbytes(t->regularisation);
   if (t->replay) nbytes += gd_replay_nbytes(t->replay);
-  if (t->dataset) nbytes += gd_dataset_nbytes(t->dataset);
   return nbytes;
 }

@@ -12,6 +12,7 @@ trap 'rm -rf "$folder"' EXIT
 mkdir "$folder/tmp"
 # killed ranks leave their shared memory behind: it must be in this folder
 export TMPDIR="$folder/tmp" OMPI_MCA_btl_vader_backing_directory="$folder/tmp"
+export OMPI_MCA_osc_sm_backing_directory="$folder/tmp"
 
 fail() {
   echo "FAILED: $*"

@@ -51,7 +51,7 @@ for ranks in $(normally "1 2" 2); do
     has "$folder/out" '"reduction_bytes_per_second": null' "bench on one rank, which reduces nothing"
   fi
   if grep -q '"profile"' "$folder/out"; then fail "bench profiles without being asked"; fi
-  [ ! -s "$folder/err" ] || fail "on $ranks ranks, bench writes to stderr"
+  if grep -v "warn: node .*OpenMP threads" "$folder/err"; then fail "on $ranks ranks, bench writes to stderr"; fi
 done
 
 # A checkpoint has five arrays (parameters, teacher, m, v, EMA) and little more.

@@ -270,5 +270,11 @@ rm "$disk/full"
 succeeds 1 evaluate "$disk" --set "evaluation.cache=$folder/cache"
 cmp <(grep evaluation "$folder/small/metrics.jsonl") <(grep evaluation "$disk/metrics.jsonl") || fail "other metrics than without faults"
 
+# ---- Shared memory without room: each rank has a copy of the data set.
+mount -t tmpfs -o size=1m none /dev/shm
+succeeds 2 train "$folder/run.yaml" --dry-run
+umount /dev/shm
+has "$folder/err" "shared memory has room for 1.0 MiB in /dev/shm: each of its ranks holds a copy" "train --dry-run"
+
 if "$program" --version >/dev/full 2>"$folder/err"; then fail "a full standard output gives no error"; fi
 has "$folder/err" "standard output: cannot write: No space left on device" "gendistill --version >/dev/full"

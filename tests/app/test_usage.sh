@@ -48,6 +48,13 @@ HOME=$folder succeeds 1 "${small[@]}" --dry-run --set "output.directory=$tilde/r
 has "$folder/out" "directory: \"$folder/run #2\"" "train --dry-run"
 # 115 images of 8 x 8 bytes and their labels
 has "$folder/out" " MiB, the data set's 0.0 MiB included" "train --dry-run"
+if [ -d /usr/share/datasets/fashion-mnist ]; then # 60000 images of 28 x 28 bytes and their labels
+  for ranks in 1 2 3; do
+    succeeds "$ranks" train "$tests/../configs/quickstart.yaml" --dry-run --set dataset.image_size=32
+    has "$folder/out" "# memory per node (ranks: $ranks): " "train --dry-run"
+    has "$folder/out" " MiB, the data set's 44.9 MiB included" "train --dry-run on $ranks ranks"
+  done
+fi
 succeeds 2 "${small[@]}" --dry-run --set "dataset.path=$folder/elsewhere"
 has "$folder/out" "and the data set, which cannot be read: $folder/elsewhere/train-images-idx3-ubyte" "train --dry-run"
 

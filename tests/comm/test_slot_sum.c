@@ -69,6 +69,12 @@ static void tree_has_the_serial_bits(void **state) {
   }
 }
 
+// As many slots as a configuration allows.
+static void many_slots_have_the_serial_bits(void **state) {
+  (void)state;
+  check_tree(65536, 3);
+}
+
 // One array takes several messages.
 static void large_arrays_have_the_serial_bits(void **state) {
   (void)state;
@@ -299,6 +305,7 @@ static void destroy_works_at_any_point(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(tree_has_the_serial_bits),
+      cmocka_unit_test(many_slots_have_the_serial_bits),
       cmocka_unit_test(large_arrays_have_the_serial_bits),
       cmocka_unit_test(order_of_additions_matters),
       cmocka_unit_test(fast_sum_is_near_and_the_same_everywhere),

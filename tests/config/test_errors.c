@@ -52,6 +52,33 @@ static void keys(void **state) {
   CHECK_ALL(cases);
 }
 
+static void hints(void **state) {
+  (void)state;
+  static const bad cases[] = {
+      {"output: {mpi_hints: 8}\n",
+       "bad.yaml:1: key 'output.mpi_hints': must be a mapping of hints to their values, is '8'"},
+      {"output: {mpi_hints: {cb_nodes: }}\n",
+       "bad.yaml:1: key 'output.mpi_hints': hint 'cb_nodes' must be a text or a number"},
+      {"output: {mpi_hints: {cb_nodes: [4]}}\n",
+       "bad.yaml:1: key 'output.mpi_hints': hint 'cb_nodes' must be a text or a number"},
+      {"output:\n  mpi_hints:\n    cb_nodes: 4\n    cb_nodes: 5\n",
+       "bad.yaml:4: key 'cb_nodes' is given twice, first at bad.yaml:3"},
+      {"output: {mpi_hints: {\"cb=nodes\": 4}}\n",
+       "bad.yaml:1: key 'output.mpi_hints': hint 'cb=nodes' must be UTF-8 without control characters, its name without "
+       "'='"},
+      {"output: {mpi_hints: {cb_nodes: \"4\\n5\"}}\n",
+       "bad.yaml:1: key 'output.mpi_hints': hint 'cb_nodes' must be UTF-8 without control characters, its name without "
+       "'='"},
+  };
+  CHECK_ALL(cases);
+  char *name = gd_format("%0*d", MPI_MAX_INFO_KEY, 0), *text = gd_format("output: {mpi_hints: {a%s: 1}}\n", name);
+  char *message = gd_format("bad.yaml:1: key 'output.mpi_hints': hint 'a%.99s' is longer than MPI allows", name);
+  check_text(text, 0, NULL, message);
+  gd_free(message);
+  gd_free(text);
+  gd_free(name);
+}
+
 static void types(void **state) {
   (void)state;
   static const bad cases[] = {
@@ -155,7 +182,7 @@ static void ranges(void **state) {
       {"replay: {eta: 1.5}\n", "bad.yaml:1: key 'replay.eta': must be between 0 and 1, is '1.5'"},
       {"training: {batch_size: 65537}\n",
        "bad.yaml:1: key 'training.batch_size': must be between 1 and 65536, is '65537'"},
-      {"training: {slots: 0}\n", "bad.yaml:1: key 'training.slots': must be between 1 and 1024, is '0'"},
+      {"training: {slots: 0}\n", "bad.yaml:1: key 'training.slots': must be between 1 and 65536, is '0'"},
       {"training: {ema_decay: 1.0}\n",
        "bad.yaml:1: key 'training.ema_decay': must be between 0 and 0.999999, is '1.0'"},
       {"dataset: {limit: -1}\n", "bad.yaml:1: key 'dataset.limit': must be between 0 and 2147483647, is '-1'"},
@@ -194,6 +221,7 @@ static void combinations(void **state) {
        "last, 128 does not divide 64"},
       {"dataset: {image_size: 28}\n",
        "bad.yaml:1: key 'dataset.image_size': must be divisible by 8 for 4 levels, is '28'"},
+      {"training: {slots: 131072}\n", "bad.yaml:1: key 'training.slots': must be between 1 and 65536, is '131072'"},
       {"training: {slots: 12}\n", "bad.yaml:1: key 'training.slots': must be a power of two, is '12'"},
       {"training: {slots: 16, batch_size: 8}\n",
        "bad.yaml:1: key 'training.slots': must be at most training.batch_size (8), is '16': a slot needs an image of "
@@ -474,7 +502,7 @@ int main(void) {
       cmocka_unit_test(keys),         cmocka_unit_test(types),     cmocka_unit_test(ranges),
       cmocka_unit_test(combinations), cmocka_unit_test(sampling),  cmocka_unit_test(strategies_and_pools),
       cmocka_unit_test(choices),      cmocka_unit_test(overrides), cmocka_unit_test(broken_yaml),
-      cmocka_unit_test(costly_texts), cmocka_unit_test(files),
+      cmocka_unit_test(costly_texts), cmocka_unit_test(files),     cmocka_unit_test(hints),
   };
   return GD_TEST_MAIN(tests);
 }

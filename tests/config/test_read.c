@@ -94,7 +94,8 @@ static const char full[] =
     "           init: weights.h5}\n"
     "evaluation: {samples: 0, sampler: ddim, steps: 50, eta: 0.25}\n"
     "solver: {method: lwf, lambda: 2}\n"
-    "output: {directory: out, checkpoint_minutes: 0.5, checkpoint_steps: 9, keep: 1}\n";
+    "output: {directory: out, checkpoint_minutes: 0.5, checkpoint_steps: 9, keep: 1,\n"
+    "         mpi_hints: {striping_factor: 8, romio_cb_write: \"a \\\"b\\\" $c # d\"}}\n";
 
 static const char flow[] =
     "diffusion: {path: flow}\n"
@@ -132,6 +133,7 @@ static void a_file_sets_every_key(void **state) {
   assert_true(config->diffusion.beta_end == 0.1234567890123456789);
   assert_int_equal(config->training.reduction, GD_REDUCTION_FAST);
   assert_true(config->evaluation.sampling.eta == 0.25);
+  assert_string_equal(config->output.mpi_hints, "striping_factor=8\nromio_cb_write=a \"b\" $c # d\n");
   assert_int_equal(config->model.n_classes, 10);
   assert_int_equal(config->strategy.teacher, GD_TEACHER_RAW);
   assert_int_equal(gd_sampling_evaluations(&config->replay.sampling), 100);  // 50 timesteps, and guidance

@@ -110,7 +110,9 @@ static void idx_is_resized(void **state) {
   gd_dataset *dataset = NULL;
   assert_ok(read_split(&dataset, "fashion_mnist", 24, GD_TRAIN));
   assert_int_equal(dataset->size, 24);
-  assert_int_equal(gd_dataset_nbytes(dataset), 3 * 64 + 3);  // enlarged only when they are used
+  int64_t nbytes = (int64_t)gd_dataset_nbytes(dataset);
+  MPI_Allreduce(MPI_IN_PLACE, &nbytes, 1, MPI_INT64_T, MPI_SUM, test_comm->mpi);
+  assert_int_equal(nbytes, 3 * 64 + 3);  // once for all ranks, and enlarged only when they are used
   gd_images view = gd_dataset_images(dataset, 0);
   for (int i = 0; i < 3; i++) {
     gd_resize_bilinear(images + 16 + i * 64, 8, 8, 1, expected + i * 24 * 24, 24, 24);
@@ -125,6 +127,25 @@ static void idx_is_resized(void **state) {
   // as if all images were stored enlarged
   uint64_t digest = gd_digest(idx_labels + 8, 3, gd_digest(expected, sizeof expected, 0));
   assert_true(gd_dataset_digest(dataset) == digest);
+  gd_dataset_destroy(&dataset);
+}
+
+// What the last rank writes, all ranks of the node see: they have no copies.
+static void ranks_of_a_node_see_one_memory(void **state) {
+  (void)state;
+  uint8_t images[16 + 3 * 64];
+  gd_dataset *dataset = NULL;
+  write_file(TRAIN_IMAGES, images, idx_images(images));
+  write_file(TRAIN_LABELS, idx_labels, sizeof idx_labels);
+  assert_ok(read_split(&dataset, "mnist", 8, GD_TRAIN));
+  MPI_Barrier(test_comm->mpi);
+  if (test_comm->rank == test_comm->size - 1) {
+    dataset->images[100] = 201;
+    dataset->labels[2] = 7;
+  }
+  MPI_Barrier(test_comm->mpi);
+  assert_int_equal(dataset->images[100], 201);
+  assert_int_equal(dataset->labels[2], 7);
   gd_dataset_destroy(&dataset);
 }
 
@@ -331,11 +352,12 @@ static void git_lfs_pointers_are_named(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      IN_FOLDER(idx_plain_and_gzipped),      IN_FOLDER(idx_is_resized),
-      IN_FOLDER(idx_images_that_are_wrong),  IN_FOLDER(idx_labels_that_are_wrong),
-      IN_FOLDER(idx_files_that_are_missing), IN_FOLDER(truncated_or_damaged_gzip),
-      IN_FOLDER(cifar_train_and_test),       IN_FOLDER(cifar_in_the_folder_of_its_archive),
-      IN_FOLDER(cifar_files_that_are_wrong), IN_FOLDER(git_lfs_pointers_are_named),
+      IN_FOLDER(idx_plain_and_gzipped),          IN_FOLDER(idx_is_resized),
+      IN_FOLDER(idx_images_that_are_wrong),      IN_FOLDER(idx_labels_that_are_wrong),
+      IN_FOLDER(idx_files_that_are_missing),     IN_FOLDER(truncated_or_damaged_gzip),
+      IN_FOLDER(cifar_train_and_test),           IN_FOLDER(cifar_in_the_folder_of_its_archive),
+      IN_FOLDER(cifar_files_that_are_wrong),     IN_FOLDER(git_lfs_pointers_are_named),
+      IN_FOLDER(ranks_of_a_node_see_one_memory),
   };
   return GD_TEST_MAIN(tests);
 }
