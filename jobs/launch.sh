@@ -51,6 +51,8 @@ launch() {
     mpirun)
       options="--map-by slot:PE=$OMP_NUM_THREADS --bind-to core"
       command=(mpirun -n "$ranks")
+      # Open MPI 5 (to 5.0.7 at least) writes parts of long lines of stdout to stderr if it makes whole lines of them
+      ! command -v prterun >/dev/null || command+=(--output :raw)
       # otherwise what Slurm says of ranks that it has killed on other nodes would be lost
       export OMPI_MCA_orte_leave_session_attached=1 PRTE_MCA_prte_leave_session_attached=1
       # ranks on other nodes get only what is named
