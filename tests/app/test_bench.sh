@@ -114,7 +114,7 @@ exec "$program" "\$@"
 END
 chmod +x "$folder/limited"
 program=$folder/limited
-export OMPI_MCA_btl=self,tcp
+export OMPI_MCA_btl=self,tcp UCX_TLS=self,tcp MPIR_CVAR_NOLOCAL=1
 mkdir "$folder/run"
 refused 1 "cannot reserve disk space" 2 bench "$folder/run.yaml" --repeats 1
 [ -z "$(ls -A "$folder/run")" ] || fail "a bench that failed leaves files"
