@@ -76,8 +76,11 @@ __attribute__((destructor)) static void report(void) {
   if (plan.is_on && plan.nth == 0) fprintf(stderr, "preload_memory: %d places\n", plan.n);
 }
 
-// The function that this library replaces.
-#define REAL(name, type) ((type)real(#name))
+// The function that this library replaces, looked for once: dlerror allocates, and dlsym would spoil its message.
+#define REAL(name)               \
+  static void *next;             \
+  if (!next) next = real(#name); \
+  typeof(name) *call = (typeof(name) *)next
 
 static void *real(const char *name) {
   void *found = dlsym(RTLD_NEXT, name);
@@ -86,23 +89,26 @@ static void *real(const char *name) {
 }
 
 void *malloc(size_t n) {
-  return strikes() ? NULL : REAL(malloc, void *(*)(size_t))(n);
+  REAL(malloc);
+  return strikes() ? NULL : call(n);
 }
 
 void *calloc(size_t n, size_t size) {
-  return strikes() ? NULL : REAL(calloc, void *(*)(size_t, size_t))(n, size);
+  REAL(calloc);
+  return strikes() ? NULL : call(n, size);
 }
 
 void *realloc(void *old, size_t n) {
-  return strikes() ? NULL : REAL(realloc, void *(*)(void *, size_t))(old, n);
+  REAL(realloc);
+  return strikes() ? NULL : call(old, n);
 }
 
 void *aligned_alloc(size_t alignment, size_t n) {
-  if (strikes()) return NULL;
-  return REAL(aligned_alloc, void *(*)(size_t, size_t))(alignment, n);
+  REAL(aligned_alloc);
+  return strikes() ? NULL : call(alignment, n);
 }
 
 int posix_memalign(void **out, size_t alignment, size_t n) {
-  if (strikes()) return ENOMEM;
-  return REAL(posix_memalign, int (*)(void **, size_t, size_t))(out, alignment, n);
+  REAL(posix_memalign);
+  return strikes() ? ENOMEM : call(out, alignment, n);
 }
