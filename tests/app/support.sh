@@ -113,6 +113,11 @@ END
 chmod +x "$folder/with-pid"
 export PID_FILE="$folder/pids"
 
+# mpi_without_shared_memory COMMAND...: for tests with full disks or small files, since MPI's shared memory is in files too.
+mpi_without_shared_memory() {
+  OMPI_MCA_btl=self,tcp UCX_TLS=self,tcp MPIR_CVAR_NOLOCAL=1 "$@"
+}
+
 # gone PID: there is no such process, or it is a zombie.
 gone() {
   case $(sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null) in '' | Z*) return 0 ;; *) return 1 ;; esac

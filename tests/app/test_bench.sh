@@ -105,7 +105,7 @@ refused 2 "3 ranks, but training.slots is 2" 3 bench "$folder/run.yaml" --set tr
 refused 1 "$folder/there/file" 2 bench "$folder/run.yaml" --directory "$folder/there/file"
 [ ! -e "$folder/run" ] || fail "a refused bench leaves its folder"
 
-# ---- A file system that refuses the checkpoint's size; MPI uses TCP, since shared memory is in files too.
+# ---- A file system that refuses the checkpoint's size.
 cat >"$folder/limited" <<END
 #!/usr/bin/env bash
 trap '' XFSZ
@@ -114,8 +114,7 @@ exec "$program" "\$@"
 END
 chmod +x "$folder/limited"
 program=$folder/limited
-export OMPI_MCA_btl=self,tcp UCX_TLS=self,tcp MPIR_CVAR_NOLOCAL=1
 mkdir "$folder/run"
-refused 1 "cannot reserve disk space" 2 bench "$folder/run.yaml" --repeats 1
+mpi_without_shared_memory refused 1 "cannot reserve disk space" 2 bench "$folder/run.yaml" --repeats 1
 [ -z "$(ls -A "$folder/run")" ] || fail "a bench that failed leaves files"
 [ ! -s "$folder/out" ] || fail "a bench that failed prints part of its result"

@@ -200,6 +200,15 @@ faults=(
   "0 0 sync metrics.jsonl 2 fail 5:Input/output error"
   "0 0 sync config.resolved 1 fail 122:Disk quota exceeded"
 )
+# is_spared RANKS: whether the run has fewer such calls, as may be with another MPI than Open MPI
+is_spared() {
+  local plan fault=$GD_FAULT
+  read -ra plan <<<"$fault"
+  [ "${GD_MPI_NAME:-openmpi}" != openmpi ] || return 1
+  GD_FAULT="${plan[*]:0:4} 0 count 0" succeeds "$1" "$real" "${train[@]}" --set output.keep=1
+  rm -rf "$run"
+  [ "$(cat "$PID_FILE.calls")" -lt "${plan[4]}" ]
+}
 for fault in "${faults[@]}"; do
   ranks=$((1 + RANDOM % 2 * 2))
   case $fault in last*) ranks=$((ranks + 1)) ;; esac
@@ -207,7 +216,7 @@ for fault in "${faults[@]}"; do
   rm -rf "$run"
   export GD_FAULT=${fault%:*}
   GD_FAULT=${GD_FAULT/last/$((ranks - 1))}
-  fails "$ranks" ": ${fault#*:}" "$real" "${train[@]}" --set output.keep=1
+  is_spared "$ranks" || fails "$ranks" ": ${fault#*:}" "$real" "${train[@]}" --set output.keep=1
   unset GD_FAULT
 done
 program=$real

@@ -108,7 +108,7 @@ uses() {
   has out "2 ranks, $parameters parameters" "$1"
 }
 pkgconfig=$(dirname "$(find "$tree" -name gendistill.pc)")
-"$cmake" -S user -B user/build -DCMAKE_PREFIX_PATH="$tree" -DCMAKE_C_COMPILER="$compiler" >out 2>err ||
+"$cmake" -G Ninja -S user -B user/build -DCMAKE_PREFIX_PATH="$tree" -DCMAKE_C_COMPILER="$compiler" >out 2>err ||
   fail "find_package"
 "$cmake" --build user/build >out 2>err || fail "a program with gendistill::gendistill"
 uses user/build/user

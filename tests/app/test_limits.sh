@@ -22,17 +22,15 @@ nothing_left() {
   [ -z "$files" ] || fail "left behind: $files"
 }
 
-# ---- The size of a file; MPI uses TCP, since shared memory is in files too.
-export OMPI_MCA_btl=self,tcp
+# ---- The size of a file
 mkdir "$folder/samples" "$folder/run"
 limit "-f 100"
-refused 1 "step000001.h5: cannot reserve disk space: File too large; once that is put right" 2 "${train[@]}"
+mpi_without_shared_memory refused 1 "step000001.h5: cannot reserve disk space: File too large; once that is put right" 2 "${train[@]}"
 nothing_left
 rm -r "$folder/run"
 limit "-f 1"
 refused 1 "run/config.resolved.yaml: cannot write the file: File too large" 1 "${train[@]}"
 nothing_left
-unset OMPI_MCA_btl
 rm -r "$folder/run"
 
 # ---- CPU time: train stops early at the soft limit, with a checkpoint; other commands end.

@@ -43,8 +43,7 @@ if [ -n "$(spin_count 1 1)" ]; then
   [ "$(spin_count 2 "$cores" OMP_WAIT_POLICY=active)" != 0 ] || fail "OMP_WAIT_POLICY is not the user's"
 fi
 
-# ---- One data set per node, or one per rank where there is no room to share it. MPI itself uses TCP then, since its
-# shared memory is in files too.
+# ---- One data set per node, or one per rank where there is no room to share it.
 succeeds 2 "${small[@]}" --set "output.directory=$folder/shared"
 expected=$(digest)
 cat >"$folder/limited" <<'END'
@@ -53,7 +52,7 @@ ulimit -f 10000
 exec "$@"
 END
 chmod +x "$folder/limited"
-OMPI_MCA_btl=self,tcp "$tests/mpirun.sh" 2 "$folder/limited" "$program" "${small[@]}" \
+mpi_without_shared_memory "$tests/mpirun.sh" 2 "$folder/limited" "$program" "${small[@]}" \
   --set "output.directory=$folder/copies" >"$folder/out" 2>"$folder/err" || fail "a run without room for shared memory ends with status $?"
 [ "$(warnings "MiB within the limit of file size (ulimit -f): each of its ranks holds a copy")" -eq 1 ] ||
   fail "no warning that the ranks have copies of the data set"

@@ -29,7 +29,8 @@ fails_at_any_read() {
   succeeds "$ranks" "$real" "$@"
   rm -f "$folder/s.h5"
   n=$(cat "$PID_FILE.calls")
-  for nth in $((1 + RANDOM % n)) $((1 + n / 3 + RANDOM % (n / 3))) "$n"; do
+  [ "$n" -gt 0 ] || return 0 # with MPICH rank 0 reads what is small
+  for nth in $((1 + RANDOM % n)) $((1 + RANDOM % n)) "$n"; do
     faulty "$rank" /checkpoints/ "$nth" full
     refused 2 "${newest##*/}: " "$ranks" "$real" "$@"
     [ ! -e "$folder/s.h5" ] || fail "samples of a checkpoint that could not be read"
