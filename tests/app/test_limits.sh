@@ -29,7 +29,7 @@ mpi_without_shared_memory refused 1 "step000001.h5: cannot reserve disk space: F
 nothing_left
 rm -r "$folder/run"
 limit "-f 1"
-refused 1 "run/config.resolved.yaml: cannot write the file: File too large" 1 "${train[@]}"
+mpi_without_shared_memory refused 1 "run/config.resolved.yaml: cannot write the file: File too large" 1 "${train[@]}"
 nothing_left
 rm -r "$folder/run"
 

@@ -54,7 +54,8 @@ END
 chmod +x "$folder/limited"
 mpi_without_shared_memory "$tests/mpirun.sh" 2 "$folder/limited" "$program" "${small[@]}" \
   --set "output.directory=$folder/copies" >"$folder/out" 2>"$folder/err" || fail "a run without room for shared memory ends with status $?"
-[ "$(warnings "MiB within the limit of file size (ulimit -f): each of its ranks holds a copy")" -eq 1 ] ||
+# without shared memory MPICH takes ranks for those of several nodes
+[ "${GD_MPI_NAME:-openmpi}" = mpich ] || [ "$(warnings "MiB within the limit of file size (ulimit -f): each of its ranks holds a copy")" -eq 1 ] ||
   fail "no warning that the ranks have copies of the data set"
 [ "$(digest)" = "$expected" ] || fail "copies of the data set give another digest"
 
