@@ -53,7 +53,7 @@ void gd_abort_at(const char *file, int line, const char *format, ...) {
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  fprintf(stderr, "gendistill: rank %d: %s:%d: %s\n", gd_rank_for_messages, file, line, text);
+  gd_print_line("gendistill: rank %d: %s:%d: %s", gd_rank_for_messages, file, line, text);
   end_all_ranks();
 }
 
@@ -73,10 +73,10 @@ void gd_out_of_memory(const char *format, ...) {
   wait_for_lower_ranks();
   struct rusage usage;
   getrusage(RUSAGE_SELF, &usage);
-  fprintf(stderr,
-          "gendistill: rank %d: out of memory: %s; peak memory of this rank: %ld MiB. What helps: a smaller "
-          "dataset.image_size or network, more training.slots (fewer images at a time), fewer ranks per node, a higher "
-          "limit (sbatch --mem, ulimit -v)\n",
-          gd_rank_for_messages, text, usage.ru_maxrss / 1024);
+  gd_print_line(
+      "gendistill: rank %d: out of memory: %s; peak memory of this rank: %ld MiB. What helps: a smaller "
+      "dataset.image_size or network, more training.slots (fewer images at a time), fewer ranks per node, a higher "
+      "limit (sbatch --mem, ulimit -v)",
+      gd_rank_for_messages, text, usage.ru_maxrss / 1024);
   end_all_ranks();
 }

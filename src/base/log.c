@@ -25,6 +25,17 @@ gd_err gd_log_level_parse(const char *text, gd_log_level *level) {
   return gd_error(GD_ERR_INPUT, "log level '%s': must be error, warn, info or debug", text);
 }
 
+void gd_print_line(const char *format, ...) {
+  char line[8192];
+  va_list args;
+  va_start(args, format);
+  int length = vsnprintf(line, sizeof line - 1, format, args);
+  va_end(args);
+  if (length < 0) return;
+  strcat(line, "\n");
+  fputs(line, stderr);  // fprintf would write pieces of 128 bytes since glibc 2.37
+}
+
 void gd_log(gd_log_level level, const char *format, ...) {
   if (level > max_level || (gd_rank_for_messages != 0 && level != GD_LOG_ERROR)) return;
   char line[4096];
@@ -33,8 +44,8 @@ void gd_log(gd_log_level level, const char *format, ...) {
   vsnprintf(line, sizeof line, format, args);
   va_end(args);
   if (gd_rank_for_messages == 0)
-    fprintf(stderr, "gendistill: %s%s%s\n", level == GD_LOG_INFO ? "" : level_names[level],
-            level == GD_LOG_INFO ? "" : ": ", line);
+    gd_print_line("gendistill: %s%s%s", level == GD_LOG_INFO ? "" : level_names[level],
+                  level == GD_LOG_INFO ? "" : ": ", line);
   else
-    fprintf(stderr, "gendistill: rank %d: %s: %s\n", gd_rank_for_messages, level_names[level], line);
+    gd_print_line("gendistill: rank %d: %s: %s", gd_rank_for_messages, level_names[level], line);
 }
