@@ -29,10 +29,11 @@ void gd_print_line(const char *format, ...) {
   char line[8192];
   va_list args;
   va_start(args, format);
-  int length = vsnprintf(line, sizeof line - 1, format, args);
+  vsnprintf(line, sizeof line - 1, format, args);
   va_end(args);
-  if (length < 0) return;
-  strcat(line, "\n");
+  size_t length = strlen(line);
+  line[length] = '\n';
+  line[length + 1] = 0;
   fputs(line, stderr);  // fprintf would write pieces of 128 bytes since glibc 2.37
 }
 
